@@ -1,0 +1,1 @@
+"""Payment software: packages, signed releases, and their way onto terminals."""

@@ -1,0 +1,83 @@
+"""Packages, releases and baselines in the admin."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from firmware import services
+from firmware.models import Baseline, Installation, Package, Release
+from terminals.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
+
+
+@admin.register(Package)
+class PackageAdmin(AuditedAdmin):
+    list_display = ["name", "component", "description"]
+    search_fields = ["name"]
+
+
+class ReleaseForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Release
+        fields = ["package", "version", "platform", "artifact"]
+
+    def clean_artifact(self) -> Any:
+        if not self.cleaned_data["artifact"].size:
+            raise forms.ValidationError("the file is empty; choose the release's file")
+        return self.cleaned_data["artifact"]
+
+
+@admin.register(Release)
+class ReleaseAdmin(ServiceCreatedAdmin):
+    """Upload a file: it gets its digest and its signature. Send it from a terminal's page, or make it a baseline."""
+
+    form = ReleaseForm
+    list_display = ["package", "version", "platform", "size_bytes", "sha256", "created_at", "created_by"]
+    list_select_related = ["package"]
+    search_fields = ["version", "package__name"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        if obj is None:
+            return ["package", "version", "platform", "artifact"]
+        return ["package", "version", "platform", "size_bytes", "sha256", "manifest", "created_at", "created_by"]
+
+    def create(self, request: HttpRequest, form: Any) -> Release:
+        return services.publish_release(actor=request.user.get_username(), **form.cleaned_data)
+
+
+class BaselineForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Baseline
+        fields = ["model", "release"]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        model, release = values.get("model"), values.get("release")
+        if model and release and model.platform != release.platform:
+            raise forms.ValidationError(f"{release} does not fit {model}, whose platform is {model.platform}")
+        return values
+
+
+@admin.register(Baseline)
+class BaselineAdmin(AuditedAdmin):
+    form = BaselineForm
+    list_display = ["model", "package", "release"]
+    list_select_related = ["model", "release__package", "package"]
+
+    def save_model(self, request: HttpRequest, obj: Baseline, form: Any, change: bool) -> None:
+        made = services.set_baseline(model=obj.model, release=obj.release, actor=request.user.get_username())
+        obj.pk = made.pk
+        obj.refresh_from_db()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Baseline]:
+        return super().get_queryset(request).select_related("release__package")  # type: ignore[no-any-return]
+
+
+@admin.register(Installation)
+class InstallationAdmin(RecordAdmin):
+    list_display = ["assigned_at", "terminal", "release", "state", "percent", "reason", "assigned_by"]
+    list_filter = ["state"]
+    list_select_related = ["terminal", "release__package"]
+    search_fields = ["terminal__serial"]

@@ -1,0 +1,110 @@
+"""What terminals run, how installations go, and the baseline for those who say hello with something else."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import msgspec
+from django.db import connection
+from django.utils import timezone
+
+from firmware import services
+from firmware.models import Installation, Release
+from terminals.link.messages import Hello
+from terminals.link.routes import Outcome, Received
+from terminals.link.services import Target
+from terminals.rules import COMMANDED_STATES
+from terminals.services import add_timeline
+
+REPORT = """
+INSERT INTO firmware_installedsoftware AS s (terminal_id, component, version, reported_at)
+SELECT DISTINCT ON (terminal_id, component) * FROM json_to_recordset(%s)
+    AS r(terminal_id bigint, component text, version text, reported_at timestamptz)
+ ORDER BY terminal_id, component, reported_at DESC
+ON CONFLICT (terminal_id, component) DO UPDATE SET version = excluded.version, reported_at = excluded.reported_at
+ WHERE s.version <> excluded.version
+"""
+# Terminals that lack their baseline, have nothing on its way, and have not already refused or failed this very release.
+LACKING = """
+SELECT t.id, t.device_id, b.release_id
+  FROM terminals_terminal t
+  JOIN firmware_baseline b ON b.model_id = t.model_id
+  JOIN firmware_release r ON r.id = b.release_id
+  JOIN firmware_package p ON p.id = r.package_id
+ WHERE t.id = ANY(%(ids)s) AND t.state = ANY(%(states)s)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
+                    WHERE s.terminal_id = t.id AND s.component = p.component AND s.version = r.version)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installation i
+                    WHERE i.terminal_id = t.id
+                      AND (i.state IN ('assigned', 'installing')
+                           OR (i.release_id = r.id AND i.state IN ('rejected', 'failed'))))
+ ORDER BY t.id, b.id
+"""
+
+
+def on_hello(batch: list[Received]) -> None:
+    """Note what terminals run and send each its model's baseline where it runs something else.
+
+    A release that a terminal rejected or failed is not sent again by itself; an operator assigns it anew.
+    """
+    _report(batch)
+    parameters = {"ids": [received.terminal_id for received in batch], "states": list(COMMANDED_STATES)}
+    with connection.cursor() as cursor:
+        cursor.execute(LACKING, parameters)
+        lacking = {terminal_id: (device_id, release_id) for terminal_id, device_id, release_id in cursor.fetchall()}
+    if lacking:
+        releases = Release.objects.select_related("package").in_bulk({release_id for _, release_id in lacking.values()})
+        services.install(
+            [(Target(pk, device_id), releases[release_id]) for pk, (device_id, release_id) in lacking.items()],
+            requested_by="baseline",
+        )
+
+
+def _report(batch: Iterable[Received]) -> None:
+    rows = [
+        {
+            "terminal_id": received.terminal_id,
+            "component": component,
+            "version": version,
+            "reported_at": received.received_at,
+        }
+        for received in batch
+        for component, version in cast(Hello, received.body).software.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(REPORT, [msgspec.json.encode(rows).decode()])
+
+
+def on_install_outcomes(batch: list[Outcome]) -> None:
+    """Move installations with their commands. The version counts as running only when a hello reports it."""
+    outcomes = {outcome.command_id: outcome for outcome in batch}
+    installations = list(
+        Installation.objects.filter(command__in=outcomes, state__in=services.OPEN).select_related("release__package")
+    )
+    for installation in installations:
+        _move(installation, outcomes[installation.command_id])  # type: ignore[index]  # filtered by command above
+    Installation.objects.bulk_update(installations, ["state", "percent", "finished_at", "reason"])
+    add_timeline(
+        (
+            installation.terminal_id,
+            "software",
+            f"{installation.release}: {installation.state} {installation.reason}".strip(),
+        )
+        for installation in installations
+        if installation.finished_at
+    )
+
+
+def _move(installation: Installation, outcome: Outcome) -> None:
+    result = outcome.result
+    if not outcome.is_final:
+        installation.state = "installing"
+        installation.percent = (result.percent if result else None) or installation.percent
+        return
+    by_outcome = {"succeeded": "installed", "rejected": "rejected"}
+    installation.state = by_outcome.get(outcome.state, "failed")
+    installation.finished_at = timezone.now()
+    if installation.state == "installed":
+        installation.percent = 100
+    else:
+        words = (result.code, result.detail) if result else (outcome.state, None)
+        installation.reason = ": ".join(word for word in words if word)

@@ -1,0 +1,41 @@
+"""A release's signed manifest: what identifies it, under the release key's compact JWS.
+
+The terminal holds the release key's public half since enrolment and refuses anything that this key did not sign,
+so neither the broker nor the download server can slip software in.
+"""
+
+import hashlib
+from typing import IO
+
+import jwt
+import rfc8785
+from django.conf import settings
+
+from terminals.link import signing
+
+_jws = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"])
+_CHUNK = 1024 * 1024
+
+
+def digest_file(file: IO[bytes]) -> tuple[int, str]:
+    """Return size in bytes and hex SHA-256 of an open file, and rewind it."""
+    digest, size = hashlib.sha256(), 0
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    file.seek(0)
+    return size, digest.hexdigest()
+
+
+def sign(*, package: str, version: str, platform: str, size_bytes: int, sha256: str) -> str:
+    """Return the compact JWS that identifies a release."""
+    body = {
+        "package": package,
+        "version": version,
+        "platform": platform,
+        "size_bytes": size_bytes,
+        "sha256": sha256,
+    }
+    key = signing.private_key(settings.RELEASE_SIGNING_KEY_FILE)
+    return _jws.encode(rfc8785.dumps(body), key, signing.algorithm_for(key), headers={"typ": "tillwarden-release"})

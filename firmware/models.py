@@ -1,0 +1,111 @@
+"""Packages, releases, what terminals shall run and what they say they run."""
+
+from django.core.files.storage import Storage, storages
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from terminals.link.models import Command
+from terminals.models import Terminal, TerminalModel
+
+
+def artifact_storage() -> Storage:
+    return storages["artifacts"]
+
+
+class Package(models.Model):
+    """A piece of software by name; `component` is the name under which terminals report its version."""
+
+    name = models.CharField(max_length=60, unique=True)
+    component = models.SlugField(max_length=40, default="payment", help_text="Reported by terminals, e.g. payment")
+    description = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Release(models.Model):
+    """One version of a package for one platform. Its bytes, digest and signed manifest never change."""
+
+    package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="releases")
+    version = models.CharField(max_length=40)
+    platform = models.CharField(max_length=60, help_text="Only terminals whose model has this platform can take it")
+    artifact = models.FileField(upload_to="releases/", storage=artifact_storage)
+    size_bytes = models.PositiveBigIntegerField(editable=False)
+    sha256 = models.CharField("SHA-256", max_length=64, editable=False)
+    manifest = models.TextField(editable=False, help_text="JWS by the release key over what identifies the release")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_by = models.CharField(max_length=150, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["package", "version", "platform"], name="release_once")]
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version} ({self.platform})"
+
+
+class Baseline(models.Model):
+    """The release that every terminal of a model shall run; one that says hello with another gets it."""
+
+    model = models.ForeignKey(TerminalModel, on_delete=models.CASCADE, related_name="baselines")
+    package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="+")
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="baselines")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "package"], name="one_baseline_per_package")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.release}"
+
+
+class Installation(models.Model):
+    """A release on its way to one terminal."""
+
+    class State(models.TextChoices):
+        ASSIGNED = "assigned"
+        INSTALLING = "installing"
+        INSTALLED = "installed"
+        FAILED = "failed"
+        REJECTED = "rejected"
+
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="installations")
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="installations")
+    state = models.CharField(max_length=10, choices=State, default=State.ASSIGNED)
+    command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="installation")
+    assigned_at = models.DateTimeField(db_default=Now())
+    assigned_by = models.CharField(max_length=150)
+    finished_at = models.DateTimeField(null=True)
+    percent = models.PositiveSmallIntegerField(default=0)
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["terminal", "-id"], name="installation_of_terminal")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["terminal"], condition=Q(state__in=["assigned", "installing"]), name="one_open_installation"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.release} on {self.terminal_id} ({self.state})"
+
+
+class InstalledSoftware(models.Model):
+    """A component's version as the terminal last reported it."""
+
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="software")
+    component = models.CharField(max_length=64)
+    version = models.CharField(max_length=64)
+    reported_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "installed software"
+        constraints = [models.UniqueConstraint(fields=["terminal", "component"], name="component_once_per_terminal")]
+
+    def __str__(self) -> str:
+        return f"{self.component} {self.version}"

@@ -1,0 +1,163 @@
+"""The API's terminals with what all features know of them, and the router of everything."""
+
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers, status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import DefaultRouter
+
+from firmware import api as firmware
+from fleet.dashboard import selectors
+from terminals import api as estate
+from terminals.api_base import actor_of
+from terminals.enrolment.services import issue_activation_code
+from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
+from terminals.health.models import HealthSample, HealthState
+from terminals.keys import api as keys
+from terminals.link import api as link
+from terminals.link.services import send_plain_command
+from terminals.models import Terminal
+from terminals.parameters import api as parameters
+from terminals.settlement import api as settlement
+
+
+class LastSettlementSerializer(serializers.Serializer[Any]):
+    """The latest finished settlement; amounts in minor units."""
+
+    id = serializers.IntegerField()
+    state = serializers.CharField()
+    finished_at = serializers.DateTimeField()
+    batch_number = serializers.IntegerField(allow_null=True)
+    currency = serializers.CharField()
+    reported_minor = serializers.IntegerField(allow_null=True)
+    difference_minor = serializers.IntegerField(allow_null=True)
+    reason = serializers.CharField()
+
+
+class FleetTerminalSerializer(estate.TerminalSerializer):
+    online = serializers.BooleanField(read_only=True)
+    last_seen_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    software_version = serializers.CharField(read_only=True, allow_null=True)
+    confirmed_keys = serializers.IntegerField(read_only=True)
+    last_settlement = serializers.SerializerMethodField()
+
+    class Meta(estate.TerminalSerializer.Meta):
+        fields = [
+            *estate.TerminalSerializer.Meta.fields,
+            "online",
+            "last_seen_at",
+            "software_version",
+            "confirmed_keys",
+            "last_settlement",
+        ]
+
+    @extend_schema_field(LastSettlementSerializer(allow_null=True))
+    def get_last_settlement(self, terminal: Terminal) -> Any:
+        return getattr(terminal, "last_settlement", None)
+
+
+class RegisteredSerializer(FleetTerminalSerializer):
+    """A terminal just registered, with the code that enrols it. The code is shown once."""
+
+    activation_code = serializers.CharField(read_only=True)
+
+    class Meta(FleetTerminalSerializer.Meta):
+        fields = [*FleetTerminalSerializer.Meta.fields, "activation_code"]
+
+
+class ActivationCodeSerializer(serializers.Serializer[Any]):
+    activation_code = serializers.CharField()
+
+
+class FleetTerminalFilter(estate.TerminalFilter):
+    online = django_filters.BooleanFilter(method="by_online", label="heard within ONLINE_WITHIN")
+
+    def by_online(self, queryset: QuerySet[Terminal], name: str, value: bool) -> QuerySet[Terminal]:
+        online = queryset.filter(session__online=True)
+        return online if value else queryset.exclude(session__online=True)
+
+
+class FleetTerminalViewSet(estate.TerminalViewSet):
+    serializer_class = FleetTerminalSerializer
+    filterset_class = FleetTerminalFilter
+
+    def get_queryset(self) -> QuerySet[Terminal]:
+        return selectors.with_fleet_columns(super().get_queryset())
+
+    @extend_schema(responses={201: RegisteredSerializer})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Register a terminal; the answer holds the one-time activation code."""
+        wanted = self.get_serializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        terminal = wanted.save()
+        code = issue_activation_code(terminal=terminal, actor=actor_of(request))
+        shown = self.get_serializer(self.get_queryset().get(pk=terminal.pk)).data | {"activation_code": code}
+        return Response(shown, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses={201: ActivationCodeSerializer})
+    @action(detail=True, methods=["post"], url_path="activation-code")
+    def activation_code(self, request: Request, pk: str) -> Response:
+        """Make a fresh one-time code; an unused earlier one loses its force."""
+        code = issue_activation_code(terminal=self.get_object(), actor=actor_of(request))
+        return Response({"activation_code": code}, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=link.PlainCommandSerializer, responses={201: link.CommandSerializer})
+    @action(detail=True, methods=["post"])
+    def commands(self, request: Request, pk: str) -> Response:
+        """Send a command that needs no more than its type."""
+        wanted = link.PlainCommandSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        command = send_plain_command(
+            terminal=self.get_object(), command_type=wanted.validated_data["type"], actor=actor_of(request)
+        )
+        return Response(link.CommandSerializer(command).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(responses={200: link.CommandSerializer(many=True)})
+    @commands.mapping.get
+    def list_commands(self, request: Request, pk: str) -> Response:
+        """The terminal's last hundred commands."""
+        commands = self.get_object().commands.all()[:100]
+        return Response(link.CommandSerializer(commands, many=True).data)
+
+    @extend_schema(responses={200: HealthStateSerializer})
+    @action(detail=True)
+    def health(self, request: Request, pk: str) -> Response:
+        """Current health, and the last hundred readings as `history`."""
+        terminal = self.get_object()
+        current = HealthState.objects.filter(pk=terminal.pk).first()
+        history = HealthSample.objects.filter(terminal_id=terminal.pk).order_by("-received_at")[:100]
+        body = {"current": HealthStateSerializer(current).data if current else None}
+        return Response(body | {"history": HealthSampleSerializer(history, many=True).data})
+
+    @extend_schema(responses={200: estate.TimelineEntrySerializer(many=True)})
+    @action(detail=True)
+    def timeline(self, request: Request, pk: str) -> Response:
+        """Commands and events, the latest first."""
+        return Response(selectors.timeline(self.get_object(), limit=100))
+
+
+router = DefaultRouter()
+router.include_root_view = False
+router.register("merchants", estate.MerchantViewSet)
+router.register("stores", estate.StoreViewSet)
+router.register("terminal-models", estate.TerminalModelViewSet)
+router.register("terminals", FleetTerminalViewSet)
+router.register("commands", link.CommandViewSet)
+router.register("dead-letters", link.DeadLetterViewSet)
+router.register("parameters", parameters.ParameterVersionViewSet)
+router.register("packages", firmware.PackageViewSet)
+router.register("releases", firmware.ReleaseViewSet)
+router.register("baselines", firmware.BaselineViewSet)
+router.register("installations", firmware.InstallationViewSet)
+router.register("keys", keys.KeyViewSet)
+router.register("key-requirements", keys.KeyRequirementViewSet)
+router.register("settlement/plans", settlement.PlanViewSet)
+router.register("settlement/schedules", settlement.ScheduleViewSet)
+router.register("settlement/runs", settlement.RunViewSet)
+router.register("settlement/transactions", settlement.TransactionViewSet)
+router.register("audit", estate.AuditViewSet)

@@ -1,0 +1,32 @@
+"""Which handler takes which kind of device message: the only place that knows the link and every feature.
+
+Order matters twice: types are handled in the order of `messages` (a session before what is said in it, money before
+the result that speaks of it), and a type's handlers in the order of their list.
+"""
+
+from firmware import handlers as firmware
+from terminals.health import handlers as health
+from terminals.keys import handlers as keys
+from terminals.link import handlers as link
+from terminals.link.routes import routes
+from terminals.parameters import handlers as parameters
+from terminals.settlement import handlers as settlement
+
+
+def register() -> None:
+    """Fill the link's registry."""
+    routes.messages = {
+        "hello": [link.on_hello, firmware.on_hello, keys.on_hello, settlement.on_hello],
+        "health": [health.on_health],
+        "transactions": [settlement.on_transactions],
+        "settlement": [settlement.on_settlement],
+        "tamper": [health.on_tamper],
+        "result": [link.on_result],
+        "presence": [link.on_presence],
+    }
+    routes.outcomes = {
+        "install": firmware.on_install_outcomes,
+        "deliver_key": keys.on_key_outcomes,
+        "settle": settlement.on_settle_outcomes,
+        "configure": parameters.on_configure_outcomes,
+    }

@@ -1,0 +1,63 @@
+"""Where settings come from: the process's environment, then the file that `manage.py up` wrote under STATE_DIR.
+
+A secret has no default. Whoever runs Tillwarden in production sets every name in docs/operations.md; `make run` makes
+its own and keeps them in STATE_DIR/environment (mode 0600), so that a second command finds the same installation.
+"""
+
+import os
+from pathlib import Path
+
+ENVIRONMENT_FILE = "environment"
+
+
+class MissingSetting(Exception):
+    """A required setting is absent or unusable; the message says which and what to do."""
+
+
+def state_dir() -> Path:
+    """Return the folder of everything a local installation keeps (STATE_DIR, `.run` unless told)."""
+    return Path(os.environ.get("STATE_DIR", ".run")).absolute()
+
+
+def load_state_environment() -> None:
+    """Fill in what the process's environment leaves unset from STATE_DIR/environment, where there is one."""
+    path = state_dir() / ENVIRONMENT_FILE
+    try:
+        lines = path.read_text().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except PermissionError as error:
+        raise MissingSetting(f"{path} belongs to another user; run as its owner or set STATE_DIR") from error
+    for line in lines:
+        name, _, value = line.partition("=")
+        os.environ.setdefault(name, value)
+
+
+def required(name: str, purpose: str) -> str:
+    """Return a setting that must be there; refuse to start without it."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise MissingSetting(f"{name} is not set ({purpose}). Set it, or use `make run`, which makes its own.")
+    return value
+
+
+def optional(name: str, default: str) -> str:
+    return os.environ.get(name, "") or default
+
+
+def flag(name: str, *, default: bool) -> bool:
+    value = optional(name, "yes" if default else "no").lower()
+    if value not in {"yes", "no", "true", "false", "1", "0", "on", "off"}:
+        raise MissingSetting(f"{name} is {value!r}; write yes or no")
+    return value in {"yes", "true", "1", "on"}
+
+
+def number(name: str, default: int) -> int:
+    value = optional(name, str(default))
+    if not value.isdecimal():
+        raise MissingSetting(f"{name} is {value!r}; write a whole number")
+    return int(value)
+
+
+def names(name: str, default: str) -> list[str]:
+    return [part.strip() for part in optional(name, default).split(",") if part.strip()]

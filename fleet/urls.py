@@ -1,0 +1,34 @@
+"""Every address that the server answers on."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from firmware.downloads import download_artifact
+from fleet import readiness
+from fleet.api import router
+from fleet.dashboard import views
+from terminals.enrolment.views import enrol_terminal
+
+
+def go_to_overview(request: HttpRequest) -> HttpResponse:
+    return redirect("admin:index")
+
+
+urlpatterns = [
+    path("", go_to_overview),
+    path("healthz", readiness.healthz),
+    path("readyz", readiness.readyz),
+    path("metrics", readiness.metrics),
+    path("enrol", enrol_terminal, name="enrol"),
+    path("artifacts/<str:token>", download_artifact, name="artifact"),
+    path("admin/overview/panel/", views.overview_panel, name="overview-panel"),
+    path("admin/terminals/<int:pk>/", views.terminal_page, name="terminal-page"),
+    path("admin/terminals/<int:pk>/panel/", views.terminal_panel, name="terminal-panel"),
+    path("admin/terminals/<int:pk>/action/", views.terminal_action, name="terminal-action"),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include(router.urls)),
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+]

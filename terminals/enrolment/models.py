@@ -1,0 +1,44 @@
+"""Activation codes and the certificates that came of them."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from terminals.models import Terminal
+
+
+class ActivationCode(models.Model):
+    """A one-time code for one terminal. Only its hash is kept; it is shown once, when it is made."""
+
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="activation_codes")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the code")
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.CharField(max_length=150)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"code for {self.terminal_id}"
+
+
+class Certificate(models.Model):
+    """A client certificate of the device CA. At most one of a terminal is not revoked."""
+
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="certificates")
+    serial_number = models.CharField(max_length=40, unique=True, help_text="Hexadecimal")
+    public_key_digest = models.CharField(max_length=64, help_text="SHA-256 of the SubjectPublicKeyInfo")
+    pem = models.TextField()
+    not_after = models.DateTimeField()
+    issued_at = models.DateTimeField(db_default=Now())
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["terminal"], condition=Q(revoked_at=None), name="one_valid_certificate"),
+            # A key that two terminals share is a copied terminal.
+            models.UniqueConstraint(fields=["public_key_digest"], name="device_key_used_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.serial_number

@@ -1,0 +1,70 @@
+"""What a certificate request must look like. Pure: parses and judges, issues nothing."""
+
+import base64
+import hashlib
+import secrets
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+MAX_CSR_BYTES = 8192
+CURVES = ("secp256r1", "secp384r1")
+RSA_BITS = (2048, 3072, 4096)
+
+
+class EnrolmentRefused(Exception):
+    """Enrolment is refused and nothing was issued. `reason` is a word for programs, `detail` a sentence for people."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def new_code() -> str:
+    """Return a 128-bit code as people type it: 26 base-32 characters in groups, for example `K7QX2-...`."""
+    text = base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=")
+    return "-".join(text[start : start + 5] for start in range(0, len(text), 5))
+
+
+def code_digest(code: str) -> str:
+    """Return the SHA-256 of a code, however it was grouped or cased."""
+    return hashlib.sha256("".join(code.split()).replace("-", "").upper().encode()).hexdigest()
+
+
+def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+    """Return the request's public key; raise EnrolmentRefused unless the request is sound.
+
+    Sound is: PEM PKCS#10 of at most 8 KiB, signed by its own key (proof of possession), a strong key, a subject that
+    is empty or names this terminal and nothing else, and no extensions: what a certificate says is the CA's business.
+    """
+    if len(csr_pem) > MAX_CSR_BYTES:
+        raise EnrolmentRefused("bad_request", f"the certificate request is longer than {MAX_CSR_BYTES} bytes")
+    try:
+        request = x509.load_pem_x509_csr(csr_pem.encode())
+        signed = request.is_signature_valid
+        public_key = request.public_key()
+        attributes = list(request.subject)
+        extensions = list(request.extensions)
+    except (ValueError, TypeError, UnsupportedAlgorithm, UnicodeError, x509.DuplicateExtension):
+        raise EnrolmentRefused("bad_request", "csr must be one PEM encoded PKCS#10 certificate request") from None
+    if not signed:
+        raise EnrolmentRefused("bad_signature", "the certificate request is not signed by its own key")
+    strong_ec = isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.curve.name in CURVES
+    strong_rsa = isinstance(public_key, rsa.RSAPublicKey) and public_key.key_size in RSA_BITS
+    if not (strong_ec or strong_rsa):
+        raise EnrolmentRefused("weak_key", "the key must be EC P-256 or P-384, or RSA of 2048, 3072 or 4096 bits")
+    foreign = any(a.oid != NameOID.COMMON_NAME or a.value not in (serial, device_id) for a in attributes)
+    if foreign or len(attributes) > 1:
+        raise EnrolmentRefused("bad_subject", f"the subject must be empty or CN={serial}, and nothing else")
+    if extensions:
+        raise EnrolmentRefused("bad_request", "the certificate request must not ask for extensions")
+    assert isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)  # noqa: S101 - one of the two is strong
+    return public_key
+
+
+def public_key_digest(public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
+    return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

@@ -1,0 +1,120 @@
+"""Enrolment: a one-time code and a certificate request become a certificate and everything a terminal must trust."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from terminals import audit
+from terminals.enrolment import authority, rules
+from terminals.enrolment.models import ActivationCode, Certificate
+from terminals.enrolment.rules import EnrolmentRefused
+from terminals.link import signing, topics
+from terminals.models import Terminal
+from terminals.rules import RuleBroken, source_states
+from terminals.services import add_timeline, move, subject_of
+
+CODE_LIFETIME = timedelta(days=7)
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+# Features that give a terminal something at enrolment (a protection key, say); filled by the project.
+on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
+
+
+@transaction.atomic
+def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
+    """Return a fresh one-time code for the terminal; unused earlier ones lose their force. It is shown only now."""
+    if terminal.state not in source_states("enrol"):
+        raise RuleBroken(f"terminal {terminal.serial} is {terminal.state} and cannot enrol")
+    code = rules.new_code()
+    ActivationCode.objects.filter(terminal=terminal, used_at=None).delete()
+    expires_at = timezone.now() + CODE_LIFETIME
+    ActivationCode.objects.create(
+        terminal=terminal, digest=rules.code_digest(code), expires_at=expires_at, created_by=actor
+    )
+    detail = {"expires_at": expires_at.isoformat()}
+    audit.record(actor=actor, action="terminal.activation_code", subject=subject_of(terminal), detail=detail)
+    return code
+
+
+@transaction.atomic
+def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
+    """Exchange a code for a certificate; return the whole answer to the terminal.
+
+    Raises EnrolmentRefused, with nothing issued and the code unspent, where code, serial or request do not hold.
+    """
+    now = timezone.now()
+    activation = (
+        ActivationCode.objects.select_for_update(of=("self",))
+        .select_related("terminal")
+        .filter(digest=rules.code_digest(code))
+        .first()
+    )
+    if activation is None:
+        raise EnrolmentRefused("unknown_code", "this activation code was never issued or was replaced by a newer one")
+    terminal = activation.terminal
+    if terminal.serial != serial:
+        raise EnrolmentRefused("wrong_serial", "this activation code was issued for another serial number")
+    if activation.used_at is not None:
+        raise EnrolmentRefused("code_used", "this activation code was used before; ask for a new one")
+    if activation.expires_at <= now:
+        raise EnrolmentRefused("code_expired", "this activation code has expired; ask for a new one")
+    public_key = rules.checked_public_key(csr_pem, serial=serial, device_id=terminal.device_id)
+    certificate_pem = _issue_certificate(terminal, public_key)
+    ActivationCode.objects.filter(pk=activation.pk).update(used_at=now)
+    terminal.public_key_pem = signing.public_pem(public_key)
+    terminal.save(update_fields=["public_key_pem", "updated_at"])
+    if not move(Terminal.objects.filter(pk=terminal.pk), "enrol"):
+        raise EnrolmentRefused("not_in_service", f"the terminal is {terminal.state}")
+    add_timeline([(terminal.pk, "enrolment", "enrolled, certificate issued")])
+    answer = _answer(terminal, certificate_pem)
+    for extend in on_enrolled:
+        answer |= extend(terminal, public_key)
+    return answer
+
+
+def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> str:
+    """Issue and store a certificate; the terminal's earlier one is revoked by it."""
+    digest = rules.public_key_digest(public_key)
+    if Certificate.objects.filter(public_key_digest=digest).exists():
+        raise EnrolmentRefused("key_in_use", "this key was certified before; a terminal makes a new key to enrol")
+    now = timezone.now()
+    certificate = authority.issue(public_key, device_id=terminal.device_id, now=now)
+    Certificate.objects.filter(terminal=terminal, revoked_at=None).update(revoked_at=now)
+    pem = certificate.public_bytes(Encoding.PEM).decode()
+    Certificate.objects.create(
+        terminal=terminal,
+        serial_number=f"{certificate.serial_number:x}",
+        public_key_digest=digest,
+        pem=pem,
+        not_after=certificate.not_valid_after_utc,
+    )
+    return pem
+
+
+def _answer(terminal: Terminal, certificate_pem: str) -> dict[str, Any]:
+    """Return what a terminal needs to go to work: names, addresses, and whom to trust for what."""
+    device_id, broker = terminal.device_id, urlsplit(settings.MQTT_PUBLIC_URL)
+    return {
+        "device_id": device_id,
+        "certificate": certificate_pem,
+        "broker": {
+            "url": f"{broker.scheme}://{broker.hostname}:{broker.port or (8883 if broker.scheme == 'mqtts' else 1883)}",
+            "client_id": device_id,
+        },
+        "topics": {
+            **{channel: topics.up(device_id, channel) for channel in topics.UP_CHANNELS},
+            "presence": topics.presence(device_id),
+            "down": topics.down(device_id),
+        },
+        "trust_anchors": {
+            "device_ca": authority.ca_certificate_pem(),
+            "command_signing_key": signing.public_pem(signing.command_signing_key()),
+            "release_signing_key": signing.public_pem(signing.private_key(settings.RELEASE_SIGNING_KEY_FILE)),
+        },
+    }

@@ -1,0 +1,50 @@
+"""`POST /enrol`: the one request that a terminal makes before it has a certificate."""
+
+import json
+
+import msgspec
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from terminals.enrolment import services
+from terminals.enrolment.rules import EnrolmentRefused
+
+MAX_BODY_BYTES = 16 * 1024
+_STATUS = {"unknown_code": 403, "wrong_serial": 403, "code_used": 403, "code_expired": 403, "not_in_service": 403}
+
+
+class EnrolmentRequest(msgspec.Struct):
+    """code: as shown to the operator; serial: as registered; csr: PEM PKCS#10."""
+
+    code: str
+    serial: str
+    csr: str
+
+
+@csrf_exempt  # no session and no cookie stands behind it: the code is the credential
+@require_POST
+def enrol_terminal(request: HttpRequest) -> JsonResponse:
+    """Answer 201 with the certificate and trust anchors, or an RFC 9457 problem whose `reason` programs can read."""
+    try:
+        if int(request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES:
+            raise EnrolmentRefused("bad_request", f"the request is longer than {MAX_BODY_BYTES} bytes")
+        wanted = msgspec.json.decode(request.body, type=EnrolmentRequest)
+        answer = services.enrol(code=wanted.code, serial=wanted.serial, csr_pem=wanted.csr)
+    except (msgspec.DecodeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return _problem("bad_request", f"the request must be JSON with code, serial and csr: {error}")
+    except EnrolmentRefused as refusal:
+        return _problem(refusal.reason, refusal.detail)
+    return JsonResponse(answer, status=201)
+
+
+def _problem(reason: str, detail: str) -> JsonResponse:
+    status = _STATUS.get(reason, 400)
+    body = {
+        "type": f"urn:tillwarden:enrolment:{reason}",
+        "title": "Enrolment refused",
+        "status": status,
+        "reason": reason,
+        "detail": detail,
+    }
+    return JsonResponse(body, status=status, content_type="application/problem+json")

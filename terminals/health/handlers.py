@@ -1,0 +1,82 @@
+"""Telemetry in bulk: one statement puts a batch into the history and merges the latest of each terminal.
+
+The batch travels as one JSON array that PostgreSQL expands; a reading replaces the current one only if it is
+newer: a higher `seq` of the same boot, or another boot with a later clock.
+"""
+
+from typing import cast
+
+import msgspec
+from django.db import connection
+
+from terminals.health.models import HealthState
+from terminals.link.messages import Health, Tamper
+from terminals.link.routes import Received
+from terminals.services import add_timeline
+
+_COLUMNS = """message_id uuid, boot_id text, seq bigint, sent_at timestamptz, received_at timestamptz,
+network_kind text, rssi_dbm smallint, latency_ms integer, printer text, screen text, keypad text, card_reader text,
+battery_percent smallint, battery_charging boolean, storage_free_mb bigint, tamper boolean, unsettled_minor bigint,
+unsettled_currency text, unsettled_count integer"""
+_NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
+_ASSIGN = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
+MERGE = f"""
+WITH reading AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s) AS r(terminal_id bigint, {_COLUMNS}, software jsonb)
+), history AS (
+    INSERT INTO health_healthsample (terminal_id, {_NAMES}) SELECT terminal_id, {_NAMES} FROM reading
+)
+INSERT INTO health_healthstate AS h (terminal_id, {_NAMES}, software)
+SELECT DISTINCT ON (terminal_id) terminal_id, {_NAMES}, software FROM reading ORDER BY terminal_id, sent_at DESC, seq DESC
+ON CONFLICT (terminal_id) DO UPDATE SET {_ASSIGN}, software = excluded.software
+ WHERE (h.boot_id = excluded.boot_id AND h.seq < excluded.seq)
+    OR (h.boot_id <> excluded.boot_id AND h.sent_at <= excluded.sent_at)
+"""  # noqa: S608 - the parts are constants of this file
+
+
+def on_health(batch: list[Received]) -> None:
+    """Store a batch of readings."""
+    rows = [_row(received, cast(Health, received.body)) for received in batch]
+    with connection.cursor() as cursor:
+        cursor.execute(MERGE, [msgspec.json.encode(rows).decode()])
+
+
+def _row(received: Received, health: Health) -> dict[str, object]:
+    envelope, battery = received.envelope, health.battery
+    return {
+        "terminal_id": received.terminal_id,
+        "message_id": envelope.id,
+        "boot_id": envelope.boot_id,
+        "seq": envelope.seq,
+        "sent_at": envelope.sent_at,
+        "received_at": received.received_at,
+        "network_kind": health.network.kind,
+        "rssi_dbm": health.network.rssi_dbm,
+        "latency_ms": health.network.latency_ms,
+        "printer": health.printer,
+        "screen": health.screen,
+        "keypad": health.keypad,
+        "card_reader": health.card_reader,
+        "battery_percent": battery.percent if battery else None,
+        "battery_charging": battery.charging if battery else None,
+        "storage_free_mb": health.storage_free_mb,
+        "tamper": health.tamper,
+        "unsettled_minor": health.unsettled.amount_minor,
+        "unsettled_currency": health.unsettled.currency,
+        "unsettled_count": health.unsettled.count,
+        "software": health.software,
+    }
+
+
+def on_tamper(batch: list[Received]) -> None:
+    """A tamper event is written down at once and shows until the terminal says that it is cleared."""
+    latest = {received.terminal_id: cast(Tamper, received.body).active for received in batch}
+    for active in (True, False):
+        HealthState.objects.filter(pk__in=[key for key, value in latest.items() if value is active]).update(
+            tamper=active
+        )
+    add_timeline(
+        (r.terminal_id, "tamper", f"{'TAMPER' if body.active else 'tamper cleared'} {body.detail}".strip())
+        for r in batch
+        for body in [cast(Tamper, r.body)]
+    )

@@ -1,0 +1,56 @@
+"""What terminals say of themselves: the current state, one row a terminal, and the history."""
+
+from django.db import models
+
+from terminals.models import Terminal
+
+
+class Reading(models.Model):
+    """The columns that the current state and the history share; units are in the names."""
+
+    message_id = models.UUIDField()
+    boot_id = models.CharField(max_length=64)
+    seq = models.BigIntegerField()
+    sent_at = models.DateTimeField(help_text="The terminal's clock")
+    received_at = models.DateTimeField()
+    network_kind = models.CharField(max_length=10)
+    rssi_dbm = models.SmallIntegerField(null=True)
+    latency_ms = models.IntegerField(null=True)
+    printer = models.CharField(max_length=12)
+    screen = models.CharField(max_length=8)
+    keypad = models.CharField(max_length=8)
+    card_reader = models.CharField(max_length=8)
+    battery_percent = models.SmallIntegerField(null=True)
+    battery_charging = models.BooleanField(null=True)
+    storage_free_mb = models.BigIntegerField()
+    tamper = models.BooleanField()
+    unsettled_minor = models.BigIntegerField()
+    unsettled_currency = models.CharField(max_length=3)
+    unsettled_count = models.IntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class HealthState(Reading):
+    """A terminal's latest reading."""
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="health")
+    software = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"health of {self.terminal_id}"
+
+
+class HealthSample(Reading):
+    """One reading of the history; pruned after HISTORY_DAYS (tasks.py)."""
+
+    terminal_id = models.BigIntegerField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["terminal_id", "-received_at"], name="health_sample_of_terminal"),
+        ]
+
+    def __str__(self) -> str:
+        return f"health of {self.terminal_id} at {self.received_at}"

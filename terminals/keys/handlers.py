@@ -1,0 +1,60 @@
+"""Deliveries' answers, and the keys that a terminal lacks when it says hello."""
+
+from django.utils import timezone
+
+from terminals.keys import services
+from terminals.keys.models import KeyRequirement, TerminalKey
+from terminals.link.routes import Outcome, Received
+from terminals.link.services import Target
+from terminals.rules import COMMANDED_STATES
+from terminals.services import add_timeline
+
+
+def on_key_outcomes(batch: list[Outcome]) -> None:
+    """Confirm a key only if the terminal computed the same check value; a wrong one is a mismatch, for a person."""
+    final = {outcome.command_id: outcome for outcome in batch if outcome.is_final}
+    keys = list(TerminalKey.objects.filter(command__in=final, state="pending").select_for_update())
+    for key in keys:
+        outcome = final[key.command_id]  # type: ignore[index]  # filtered by command above
+        key.answered_at = timezone.now()
+        key.answered_kcv = (outcome.result.kcv or "") if outcome.result else ""
+        key.state = "failed"
+        if outcome.state == "succeeded":
+            key.state = "confirmed" if key.answered_kcv == key.kcv else "mismatch"
+    _retire_predecessors([key for key in keys if key.state == "confirmed"])
+    TerminalKey.objects.bulk_update(keys, ["state", "answered_at", "answered_kcv"])
+    add_timeline((key.terminal_id, "key", _words(key, final[key.command_id].state)) for key in keys)  # type: ignore[index]
+
+
+def _retire_predecessors(confirmed: list[TerminalKey]) -> None:
+    """Make room for the newly confirmed: the database holds one confirmed key for a terminal and usage."""
+    for usage in {key.usage for key in confirmed}:
+        terminal_ids = [key.terminal_id for key in confirmed if key.usage == usage]
+        TerminalKey.objects.filter(terminal__in=terminal_ids, usage=usage, state="confirmed").update(state="replaced")
+
+
+def _words(key: TerminalKey, outcome: str) -> str:
+    if key.state == "mismatch":
+        return f"key {key.usage}: the terminal's KCV {key.answered_kcv} is not {key.kcv}; NOT confirmed"
+    if key.state == "confirmed":
+        return f"key {key.usage} confirmed, KCV {key.kcv}"
+    return f"key {key.usage} not delivered: {outcome}"
+
+
+def on_hello(batch: list[Received]) -> None:
+    """Give each terminal the keys that its model requires and that it neither has nor awaits.
+
+    A mismatch is not tried again by itself: two different check values mean that somebody must look.
+    """
+    terminal_ids = {received.terminal_id for received in batch}
+    required = KeyRequirement.objects.filter(
+        model__terminals__in=terminal_ids, model__terminals__state__in=COMMANDED_STATES
+    ).values_list("model__terminals__id", "model__terminals__device_id", "usage")
+    held = set(
+        TerminalKey.objects.filter(
+            terminal__in=terminal_ids, state__in=["pending", "confirmed", "mismatch"]
+        ).values_list("terminal_id", "usage")
+    )
+    missing = [(Target(pk, device_id), usage) for pk, device_id, usage in required if (pk, usage) not in held]
+    if missing:
+        services.deliver_keys(missing, requested_by="key requirement")

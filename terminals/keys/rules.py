@@ -1,0 +1,113 @@
+"""Key policy and key arithmetic, pure: key check values, TR-31 version D blocks, agreement on a protection key.
+
+psec builds and opens any block it is asked to; what may be built is decided here. Sources: ANSI X9.143 / TR-31:2018
+(header, binding), NIST SP 800-38B (CMAC), RFC 5869 (HKDF), NIST SP 800-56A (ECDH).
+"""
+
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from psec import tr31
+
+AGREEMENT_CONTEXT = b"tillwarden/v1/kbpk/"
+KBPK_BYTES = 32
+# usage -> (mode of use, what it is for); a key has one purpose
+POLICY = {"P0": ("E", "PIN encryption"), "D0": ("B", "data encryption"), "M6": ("C", "CMAC")}
+
+
+class KeyRefused(Exception):
+    """The policy, or a damaged or foreign key block, stands against it."""
+
+
+class Established(NamedTuple):
+    """A protection key and what the terminal needs to derive or unwrap the same."""
+
+    kbpk: bytes
+    offer: dict[str, str]
+
+
+def aes_kcv(key: bytes) -> str:
+    """Return the 3-byte AES key check value in hex: CMAC over sixteen zero bytes (X9.24-1 annex A)."""
+    mac = CMAC(AES(key))
+    mac.update(bytes(16))
+    return mac.finalize()[:3].hex().upper()
+
+
+def wrap(*, kbpk: bytes, working_key: bytes, usage: str) -> str:
+    """Return a TR-31 version D block: AES, not exportable, bound to its usage.
+
+    Raises KeyRefused for a usage outside POLICY and for a protecting key weaker than the protected one.
+    """
+    if usage not in POLICY:
+        raise KeyRefused(f"key usage {usage!r} is not one of {', '.join(POLICY)}")
+    if len(kbpk) < len(working_key):
+        raise KeyRefused(f"a {len(working_key) * 8}-bit key must not travel under a {len(kbpk) * 8}-bit one")
+    header = tr31.Header(
+        version_id="D",
+        key_usage=usage,
+        algorithm="A",
+        mode_of_use=POLICY[usage][0],
+        version_num="00",
+        exportability="N",
+    )
+    return str(tr31.wrap(kbpk, header, working_key))
+
+
+def unwrap(*, kbpk: bytes, key_block: str, usage: str) -> bytes:
+    """Open a block as a terminal does; raise KeyRefused unless it is intact, for this key, and for this usage."""
+    try:
+        header, working_key = tr31.unwrap(kbpk, key_block)
+    except (tr31.HeaderError, tr31.KeyBlockError, ValueError) as error:
+        raise KeyRefused(f"the key block cannot be opened: {error}") from None
+    bound = (header.version_id, header.key_usage, header.algorithm, header.mode_of_use)
+    if usage not in POLICY or bound != ("D", usage, "A", POLICY[usage][0]):
+        raise KeyRefused(f"the key block is bound to {bound}, not to usage {usage}")
+    return bytes(working_key)
+
+
+def establish_with(
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, *, device_id: str, random_key: bytes
+) -> Established:
+    """Agree on a KBPK with the holder of a public key.
+
+    EC: an ephemeral ECDH key, HKDF-SHA256 over the shared secret, bound to the device id. RSA: `random_key` (32
+    bytes) under OAEP-SHA256. The offer holds no secret.
+    """
+    if isinstance(public_key, rsa.RSAPublicKey):
+        wrapped = public_key.encrypt(random_key, _oaep())
+        return Established(
+            random_key, {"method": "RSA-OAEP-256", "wrapped_key": wrapped.hex(), "kcv": aes_kcv(random_key)}
+        )
+    ephemeral = ec.generate_private_key(public_key.curve)
+    kbpk = _derive(ephemeral.exchange(ec.ECDH(), public_key), device_id)
+    point = ephemeral.public_key().public_numbers()
+    size = (public_key.curve.key_size + 7) // 8
+    encoded = b"\x04" + point.x.to_bytes(size, "big") + point.y.to_bytes(size, "big")
+    return Established(kbpk, {"method": "ECDH-ES+HKDF-256", "ephemeral_point": encoded.hex(), "kcv": aes_kcv(kbpk)})
+
+
+def accept_offer(
+    private_key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, offer: dict[str, str], *, device_id: str
+) -> bytes:
+    """The terminal's side of `establish_with`; raise KeyRefused where the check value does not fit."""
+    if isinstance(private_key, rsa.RSAPrivateKey):
+        kbpk = private_key.decrypt(bytes.fromhex(offer["wrapped_key"]), _oaep())
+    else:
+        point = ec.EllipticCurvePublicKey.from_encoded_point(private_key.curve, bytes.fromhex(offer["ephemeral_point"]))
+        kbpk = _derive(private_key.exchange(ec.ECDH(), point), device_id)
+    if aes_kcv(kbpk) != offer["kcv"]:
+        raise KeyRefused("the protection key's check value does not match the server's")
+    return kbpk
+
+
+def _derive(shared_secret: bytes, device_id: str) -> bytes:
+    context = AGREEMENT_CONTEXT + device_id.encode()
+    return HKDF(algorithm=hashes.SHA256(), length=KBPK_BYTES, salt=None, info=context).derive(shared_secret)
+
+
+def _oaep() -> padding.OAEP:
+    return padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)

@@ -1,0 +1,91 @@
+"""Making and delivering working keys. No function here returns, logs or raises with a clear key."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from django.db import transaction
+
+from terminals import audit
+from terminals.keys import rules, vault
+from terminals.keys.models import ProtectionKey, TerminalKey
+from terminals.link.messages import DeliverKey
+from terminals.link.services import Order, Target, create_commands, new_id, target_of
+from terminals.models import Terminal
+from terminals.rules import RuleBroken
+from terminals.services import subject_of
+
+VALID_FOR = timedelta(days=1)
+
+
+def establish_protection_key(
+    terminal: Terminal, public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+) -> dict[str, Any]:
+    """Agree on the terminal's KBPK during enrolment and return the offer for the answer; the old one is gone with it.
+
+    Working keys under the old KBPK count no longer: the terminal starts with an empty key store.
+    """
+    established = rules.establish_with(public_key, device_id=terminal.device_id, random_key=vault.random_key(32))
+    sealed = vault.seal(established.kbpk, bound_to=_kbpk_name(terminal.pk))
+    ProtectionKey.objects.update_or_create(
+        terminal=terminal, defaults={"sealed_key": sealed, "kcv": established.offer["kcv"]}
+    )
+    TerminalKey.objects.filter(terminal=terminal, state__in=["pending", "confirmed"]).update(state="replaced")
+    return {"key_protection": established.offer}
+
+
+@transaction.atomic
+def request_key_delivery(*, terminal: Terminal, usage: str, actor: str) -> TerminalKey:
+    """Make a working key and queue its delivery; raise RuleBroken where the terminal cannot take one now."""
+    target = target_of(terminal)
+    if TerminalKey.objects.filter(terminal=terminal, usage=usage, state="pending").exists():
+        raise RuleBroken(f"a {usage} key is already on its way to {terminal.serial}; wait for its answer")
+    key = deliver_keys([(target, usage)], requested_by=actor)
+    if not key:
+        raise RuleBroken(f"terminal {terminal.serial} has no protection key; it must enrol first")
+    detail = {"key": str(key[0].pk), "usage": usage, "kcv": key[0].kcv}
+    audit.record(actor=actor, action="key.deliver", subject=subject_of(terminal), detail=detail)
+    return key[0]
+
+
+def deliver_keys(wanted: Iterable[tuple[Target, str]], *, requested_by: str) -> list[TerminalKey]:
+    """Make one working key for each (terminal, usage) and queue its delivery; set-based, two inserts in all.
+
+    Terminals without a protection key are left out.
+    """
+    wanted = list(wanted)
+    kbpks = ProtectionKey.objects.in_bulk([target.terminal_id for target, _ in wanted])
+    keys, orders = [], []
+    for target, usage in wanted:
+        if target.terminal_id in kbpks:
+            key, body = _make_key(kbpks[target.terminal_id], target, usage)
+            keys.append(key)
+            orders.append(Order(target, "deliver_key", body, VALID_FOR))
+    commands = create_commands(orders, requested_by=requested_by)
+    for key, command in zip(keys, commands, strict=True):
+        key.command = command
+    return TerminalKey.objects.bulk_create(keys)
+
+
+def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[TerminalKey, DeliverKey]:
+    """Return the row (sealed) and the message (wrapped) of a new AES-128 key."""
+    key_id = new_id()
+    working_key = vault.random_key(16)
+    kbpk = vault.unseal(protection.sealed_key, bound_to=_kbpk_name(target.terminal_id))
+    try:
+        key_block = rules.wrap(kbpk=kbpk, working_key=working_key, usage=usage)
+    except rules.KeyRefused as refusal:
+        raise RuleBroken(str(refusal)) from None
+    row = TerminalKey(
+        id=key_id,
+        terminal_id=target.terminal_id,
+        usage=usage,
+        kcv=rules.aes_kcv(working_key),
+        sealed_key=vault.seal(working_key, bound_to=f"key:{key_id}"),
+    )
+    return row, DeliverKey(key_id=key_id, usage=usage, key_block=key_block)
+
+
+def _kbpk_name(terminal_id: int) -> str:
+    return f"kbpk:{terminal_id}"

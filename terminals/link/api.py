@@ -1,0 +1,64 @@
+"""Commands and dead letters in the API."""
+
+from typing import Any
+
+import msgspec
+from rest_framework import serializers
+
+from terminals.api_base import ReadViewSet
+from terminals.link.models import Command, DeadLetter
+from terminals.link.services import PLAIN_COMMANDS
+
+
+class CommandSerializer(serializers.ModelSerializer[Command]):
+    """`state` follows the terminal's word: `sent` only says that the broker has it."""
+
+    message = serializers.SerializerMethodField(help_text="The signed message as the terminal gets it")
+
+    class Meta:
+        model = Command
+        fields = [
+            "id",
+            "terminal",
+            "type",
+            "state",
+            "percent",
+            "code",
+            "detail",
+            "requested_by",
+            "created_at",
+            "expires_at",
+            "sent_at",
+            "answered_at",
+            "finished_at",
+            "attempts",
+            "message",
+        ]
+
+    def get_message(self, command: Command) -> dict[str, Any]:
+        message: dict[str, Any] = msgspec.json.decode(bytes(command.payload))
+        return message
+
+
+class PlainCommandSerializer(serializers.Serializer[Any]):
+    """A command that needs no more than its type. Software, keys, settlement and parameters have endpoints of their own."""
+
+    type = serializers.ChoiceField(choices=PLAIN_COMMANDS)
+
+
+class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
+    class Meta:
+        model = DeadLetter
+        fields = ["id", "topic", "reason", "detail", "payload_bytes", "count", "first_at", "last_at"]
+
+
+class CommandViewSet(ReadViewSet):
+    queryset = Command.objects.all()
+    serializer_class = CommandSerializer
+    filterset_fields = ["terminal", "type", "state"]
+
+
+class DeadLetterViewSet(ReadViewSet):
+    queryset = DeadLetter.objects.all()
+    serializer_class = DeadLetterSerializer
+    filterset_fields = ["reason", "topic"]

@@ -1,0 +1,22 @@
+"""Signs of life of the running parts, for /readyz."""
+
+from datetime import datetime, timedelta
+
+from terminals.link.models import Heartbeat
+
+FRESH_FOR = timedelta(seconds=15)
+
+
+def beat(*, name: str, part: str, healthy: bool, at: datetime, detail: str = "") -> None:
+    """Note that a part lives and whether it can do its work."""
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(name=name, part=part, healthy=healthy, at=at, detail=detail)],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["part", "healthy", "at", "detail"],
+    )
+
+
+def is_alive(part: str, now: datetime) -> bool:
+    """Whether any process of the part was healthy a moment ago."""
+    return Heartbeat.objects.filter(part=part, healthy=True, at__gte=now - FRESH_FOR).exists()

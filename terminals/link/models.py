@@ -1,0 +1,124 @@
+"""Rows of the device link: sessions, commands (the outbox), messages already seen, dead letters, heartbeats."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from terminals.models import Terminal
+
+OPEN_STATES = ("queued", "sent", "accepted", "running")
+
+
+class DeviceSession(models.Model):
+    """When a terminal was last heard, in a row of its own because it changes all the time."""
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="session")
+    boot_id = models.CharField(max_length=64, blank=True)
+    connected_at = models.DateTimeField(null=True, help_text="Its last hello")
+    last_seen_at = models.DateTimeField()
+    online = models.BooleanField(default=True)
+    offline_at = models.DateTimeField(help_text="When it counts as offline unless it is heard again before")
+
+    class Meta:
+        indexes = [models.Index(fields=["offline_at"], condition=Q(online=True), name="session_online_by_deadline")]
+
+    def __str__(self) -> str:
+        return f"{self.terminal_id} {'online' if self.online else 'offline'}"
+
+
+class Command(models.Model):
+    """A signed command: its row is the outbox until PUBACK, and its story afterwards.
+
+    Any open command has a `next_attempt_at`: it is the relay's lease, the time to ask again, and its queue position.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        SENT = "sent"
+        ACCEPTED = "accepted"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        REJECTED = "rejected"
+        EXPIRED = "expired"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="commands")
+    type = models.CharField(max_length=20)
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    payload = models.BinaryField(help_text="The signed message as it goes over the wire")
+    requested_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    next_attempt_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True, help_text="PUBACK by the broker; says nothing of the terminal")
+    answered_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    percent = models.PositiveSmallIntegerField(null=True)
+    code = models.CharField(max_length=64, blank=True)
+    detail = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(state__in=OPEN_STATES), name="command_due"),
+            models.Index(fields=["expires_at"], condition=Q(state__in=OPEN_STATES), name="command_open_by_expiry"),
+            models.Index(fields=["terminal", "-id"], name="command_of_terminal"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=OPEN_STATES, finished_at=None)
+                | (~Q(state__in=OPEN_STATES) & Q(finished_at__isnull=False)),
+                name="command_finished_exactly_when_final",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class SeenMessage(models.Model):
+    """A message id that was processed: its second receipt changes nothing. Pruned after a week."""
+
+    pk = models.CompositePrimaryKey("message_id", "terminal_id")
+    message_id = models.UUIDField()
+    terminal_id = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return str(self.message_id)
+
+
+class DeadLetter(models.Model):
+    """A message that could not be taken, with the reason. The same one again only counts up."""
+
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of topic and payload")
+    topic = models.CharField(max_length=200)
+    reason = models.CharField(max_length=40)
+    detail = models.CharField(max_length=500)
+    payload = models.BinaryField(help_text="The first 64 KiB")
+    payload_bytes = models.PositiveIntegerField()
+    count = models.PositiveIntegerField(default=1)
+    first_at = models.DateTimeField(db_default=Now())
+    last_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["last_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.topic}"
+
+
+class Heartbeat(models.Model):
+    """The sign of life of a running part (`link`, `worker`), read by /readyz."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    part = models.CharField(max_length=20)
+    at = models.DateTimeField()
+    healthy = models.BooleanField()
+    detail = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return self.name

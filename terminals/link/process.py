@@ -1,0 +1,112 @@
+"""A link process: one broker connection, the inbox in the main thread, the relay in another, a heartbeat."""
+
+import logging
+import os
+import threading
+import time
+from datetime import UTC, datetime
+from queue import Empty
+from types import FrameType
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from terminals.link import inbox, services, topics
+from terminals.link.heartbeat import beat
+from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected
+from terminals.link.relay import Relay
+
+logger = logging.getLogger(__name__)
+BATCH = 500
+LINGER_SECONDS = 0.02
+HEARTBEAT_SECONDS = 2.0
+
+
+class LinkProcess:
+    """Runs until told to stop. Safe to kill at any instant: nothing is acknowledged before it is committed."""
+
+    def __init__(self, name: str) -> None:
+        share = "$share/tillwarden/" if settings.MQTT_SHARED_SUBSCRIPTION else ""
+        self.name = name
+        self.broker = BrokerConnection(f"tillwarden-link-{name}", [share + f for f in topics.INBOUND_FILTERS])
+        self.relay = Relay(self.broker)
+        self.taken = 0
+        self._stop = threading.Event()
+        self._next_beat = 0.0
+
+    def stop(self, signum: int = 0, frame: FrameType | None = None) -> None:
+        """Finish the batch in hand, then leave."""
+        self._stop.set()
+
+    def run(self) -> None:
+        relay = threading.Thread(target=self._run_relay, name="relay", daemon=True)
+        self.broker.start()
+        relay.start()
+        while not self._stop.is_set():
+            self._beat()
+            batch = self._collect()
+            if batch:
+                self._take(batch)
+        relay.join(timeout=5)
+        self.broker.stop()
+        connection.close()
+
+    def _run_relay(self) -> None:
+        try:
+            self.relay.run(self._stop.is_set)
+        except Exception:
+            logger.exception("the relay failed; the process leaves, to be started again")
+            os._exit(1)
+
+    def _collect(self) -> list[Incoming]:
+        """Wait for a message, then gather what comes within LINGER_SECONDS, at most BATCH."""
+        try:
+            batch = [self.broker.incoming.get(timeout=0.5)]
+        except Empty:
+            return []
+        deadline = time.monotonic() + LINGER_SECONDS
+        while len(batch) < BATCH:
+            try:
+                batch.append(self.broker.incoming.get(timeout=max(0.0, deadline - time.monotonic())))
+            except Empty:
+                break
+        return batch
+
+    def _take(self, batch: list[Incoming]) -> None:
+        """Commit the batch, however long the database takes to come back; then acknowledge it."""
+        while not self._stop.is_set():
+            try:
+                taken = inbox.take(batch)
+                break
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("the inbox waits for the database: %s", str(error).splitlines()[0])
+                connection.close()
+                self._stop.wait(1)
+        else:
+            return
+        self.broker.acknowledge(batch)
+        self.taken += taken.fresh
+        if taken.dead:
+            logger.warning("%d of %d messages became dead letters", taken.dead, len(batch))
+        for device_id, message_ids in taken.events.items():
+            try:
+                self.broker.publish(topics.ack(device_id), services.signed_ack(device_id, message_ids))
+            except NotConnected:
+                return  # the terminals send these events again and get their acks then
+
+    def _beat(self) -> None:
+        if time.monotonic() < self._next_beat:
+            return
+        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        connected = self.broker.connected.is_set()
+        try:
+            beat(
+                name=f"link:{self.name}",
+                part="link",
+                healthy=connected,
+                at=datetime.now(UTC),
+                detail="connected" if connected else "no broker",
+            )
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("no heartbeat: %s", str(error).splitlines()[0])
+            connection.close()

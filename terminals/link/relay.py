@@ -1,0 +1,145 @@
+"""The way out: due commands are claimed with SKIP LOCKED under a lease, published, and marked sent on PUBACK.
+
+A claim moves `next_attempt_at` to the time of the next attempt. That is the lease: should this process die before it
+publishes, the command becomes due again by itself. Many relays may run side by side.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from queue import Empty
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
+
+from terminals.link import topics
+from terminals.link.models import OPEN_STATES
+from terminals.link.mqtt import IN_FLIGHT, BrokerConnection, NotConnected
+from terminals.link.rules import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
+from terminals.link.services import NOTIFY_CHANNEL
+
+logger = logging.getLogger(__name__)
+IDLE_SECONDS = 1.0  # how long a lost NOTIFY can hold a command back
+CLAIM = """
+WITH due AS (
+    SELECT id FROM link_command
+     WHERE next_attempt_at <= %(now)s AND expires_at > %(now)s AND state = ANY(%(open)s)
+     ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+UPDATE link_command c
+   SET attempts = attempts + 1,
+       next_attempt_at = %(now)s::timestamptz
+                       + interval '1 second' * least(%(first)s * 2 ^ least(c.attempts, 10), %(longest)s)
+  FROM due, terminals_terminal t
+ WHERE c.id = due.id AND t.id = c.terminal_id
+RETURNING c.id, t.device_id, c.payload
+"""
+MARK_SENT = """
+UPDATE link_command SET state = 'sent', sent_at = %(now)s WHERE id = ANY(%(ids)s) AND state = 'queued'
+"""
+
+
+class Claimed(NamedTuple):
+    """A command under this relay's lease."""
+
+    command_id: UUID
+    device_id: str
+    payload: bytes
+
+
+@transaction.atomic
+def claim(limit: int, now: datetime) -> list[Claimed]:
+    """Lease up to `limit` due commands, the longest due first."""
+    parameters = {
+        "now": now,
+        "limit": limit,
+        "open": list(OPEN_STATES),
+        "first": FIRST_RETRY_SECONDS,
+        "longest": LONGEST_RETRY_SECONDS,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, parameters)
+        return [Claimed(*row) for row in cursor.fetchall()]
+
+
+def mark_sent(command_ids: list[UUID], now: datetime) -> None:
+    """Note the broker's PUBACK. It says that the broker has the command, nothing of the terminal."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_SENT, {"ids": command_ids, "now": now})
+
+
+class Relay:
+    """One relay of a link process, in a thread of its own with its own database connections."""
+
+    def __init__(self, broker: BrokerConnection) -> None:
+        self._broker = broker
+        self._pending: dict[int, UUID] = {}
+        self._listener: psycopg.Connection | None = None
+        self.sent = 0
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Relay until told to stop; a database or broker that is away is waited for."""
+        while not stopping():
+            try:
+                if not self.turn():
+                    self._wait_for_work()
+            except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
+                logger.warning("the relay waits for the database: %s", str(error).splitlines()[0])
+                self._drop_connections()
+                time.sleep(1)
+            except NotConnected:
+                time.sleep(0.2)  # the claimed ones come due again when their lease ends
+        self._drop_connections()
+
+    def turn(self) -> bool:
+        """Mark what was acknowledged, claim and publish what is due; return whether there was anything to do."""
+        acknowledged = self._collect_acknowledged()
+        room = IN_FLIGHT - len(self._pending)
+        claimed = claim(room, timezone.now()) if room > IN_FLIGHT // 4 and self._broker.connected.is_set() else []
+        for command in claimed:
+            packet_id = self._broker.publish(topics.command(command.device_id), bytes(command.payload))
+            self._pending[packet_id] = command.command_id
+        return bool(claimed or acknowledged)
+
+    def _collect_acknowledged(self) -> int:
+        """Take the PUBACKs that have come; others' (acks to terminals) are not ours to note."""
+        done: list[UUID] = []
+        while not self._broker.published.empty():
+            command_id = self._pending.pop(self._broker.published.get(), None)
+            if command_id is not None:
+                done.append(command_id)
+        if done:
+            mark_sent(done, timezone.now())
+            self.sent += len(done)
+        return len(done)
+
+    def _wait_for_work(self) -> None:
+        """Sleep until a NOTIFY, a PUBACK for a pending command, or IDLE_SECONDS have passed."""
+        if self._pending:
+            try:
+                packet_id = self._broker.published.get(timeout=0.05)
+            except Empty:
+                self._forget_lost()
+            else:
+                self._broker.published.put(packet_id)
+            return
+        if self._listener is None:
+            self._listener = psycopg.connect(**connection.get_connection_params(), autocommit=True)
+            self._listener.execute(f"LISTEN {NOTIFY_CHANNEL}")
+        for _ in self._listener.notifies(timeout=IDLE_SECONDS, stop_after=1):
+            pass
+
+    def _forget_lost(self) -> None:
+        """After a lost connection no PUBACK comes for what was in flight; leases, not memory, bring it back."""
+        if not self._broker.connected.is_set():
+            self._pending.clear()
+
+    def _drop_connections(self) -> None:
+        connection.close()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None

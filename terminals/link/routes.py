@@ -1,0 +1,50 @@
+"""Where device messages and commands' outcomes go: a registry that the project fills (fleet/device_routes.py).
+
+The link knows no feature. A handler gets a **batch** inside the link's transaction: it must be set-based, must not
+acknowledge anything, and may raise `messages.Refused` to turn a message into a dead letter.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from terminals.link.messages import Body, Envelope, Result
+
+
+class Received(NamedTuple):
+    """A parsed, verified message seen for the first time."""
+
+    terminal_id: int
+    envelope: Envelope
+    body: Body
+    received_at: datetime
+
+
+class Outcome(NamedTuple):
+    """A command that moved. `result` is what the terminal said, or None where it expired or was cancelled."""
+
+    command_id: UUID
+    terminal_id: int
+    state: str
+    result: Result | None
+
+    @property
+    def is_final(self) -> bool:
+        return self.state not in ("queued", "sent", "accepted", "running")
+
+
+MessageHandler = Callable[[list[Received]], None]
+OutcomeHandler = Callable[[list[Outcome]], None]
+
+
+@dataclass
+class DeviceRoutes:
+    """`messages`: type -> handlers in order; `outcomes`: command type -> its feature's handler."""
+
+    messages: dict[str, list[MessageHandler]] = field(default_factory=dict)
+    outcomes: dict[str, OutcomeHandler] = field(default_factory=dict)
+
+
+routes = DeviceRoutes()

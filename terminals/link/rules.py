@@ -1,0 +1,23 @@
+"""The link's rules, pure: how a command moves, and when it is offered again."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+RANK = {"queued": 0, "sent": 1, "accepted": 2, "running": 3, "succeeded": 4, "failed": 4, "rejected": 4}
+FIRST_RETRY_SECONDS = 15
+LONGEST_RETRY_SECONDS = 3600
+T = TypeVar("T")
+
+
+def last_word(states: Iterable[tuple[T, str]]) -> T | None:
+    """Of one command's results in the order they came, return the one that counts: the first final, else the furthest."""
+    best: tuple[T, str] | None = None
+    for item, state in states:
+        if best is None or RANK[state] > RANK[best[1]] or RANK[state] == RANK[best[1]] < 4:
+            best = (item, state)
+    return best[0] if best else None
+
+
+def retry_seconds(attempts: int) -> int:
+    """Return how long to wait for an answer after the given number of earlier attempts: 15 s, doubling, at most 1 h."""
+    return int(min(FIRST_RETRY_SECONDS * 2 ** min(attempts, 10), LONGEST_RETRY_SECONDS))

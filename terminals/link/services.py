@@ -1,0 +1,205 @@
+"""Commands: made and signed in the transaction of whoever asks, closed exactly once."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import uuid_utils.compat
+from django.db import connection, transaction
+from django.utils import timezone
+
+from terminals import audit
+from terminals.link import messages, signing
+from terminals.link.models import OPEN_STATES, Command
+from terminals.link.routes import Outcome, routes
+from terminals.models import Terminal
+from terminals.rules import COMMANDED_STATES, RuleBroken
+from terminals.services import subject_of
+
+NOTIFY_CHANNEL = "tillwarden_outbox"
+# What an operator may send as it is; the other types are made by their feature, which knows what stands behind them.
+PLAIN_COMMANDS = ("ping", "reboot", "lock", "unlock")
+
+
+class Target(NamedTuple):
+    """The two names of a terminal that a command needs."""
+
+    terminal_id: int
+    device_id: str
+
+
+class Order(NamedTuple):
+    """A command to be made."""
+
+    target: Target
+    type: str
+    body: msgspec.Struct
+    valid_for: timedelta
+    not_before: datetime | None = None
+
+
+def target_of(terminal: Terminal) -> Target:
+    """Return the terminal as a target; raise RuleBroken where its state takes no commands."""
+    if terminal.state not in COMMANDED_STATES:
+        raise RuleBroken(
+            f"terminal {terminal.serial} is {terminal.state}; only {' and '.join(COMMANDED_STATES)} ones take commands"
+        )
+    return Target(terminal.pk, terminal.device_id)
+
+
+def new_id() -> UUID:
+    """Return a fresh UUIDv7."""
+    return uuid_utils.compat.uuid7()
+
+
+def create_commands(orders: Iterable[Order], *, requested_by: str) -> list[Command]:
+    """Sign and queue commands; the relay hears of them when the caller's transaction commits."""
+    key = signing.command_signing_key()
+    now = timezone.now()
+    commands = [_signed_command(order, requested_by, now, key) for order in orders]
+    Command.objects.bulk_create(commands, batch_size=1000)
+    if commands:
+        wake_relay()
+    return commands
+
+
+def wake_relay() -> None:
+    """Tell the relays that there is work, on commit (NOTIFY is transactional)."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {NOTIFY_CHANNEL}")
+
+
+@transaction.atomic
+def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> Command:
+    """Queue one of PLAIN_COMMANDS for a terminal, with its audit entry."""
+    if command_type not in PLAIN_COMMANDS:
+        raise RuleBroken(f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}")
+    order = Order(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
+    command = create_commands([order], requested_by=actor)[0]
+    audit.record(
+        actor=actor, action=f"command.{command_type}", subject=subject_of(terminal), detail={"command": str(command.pk)}
+    )
+    return command
+
+
+def _signed_command(order: Order, requested_by: str, now: datetime, key: signing.PrivateKey) -> Command:
+    command_id = new_id()
+    not_before = order.not_before or now
+    expires_at = not_before + order.valid_for
+    envelope = {
+        "id": str(command_id),
+        "type": order.type,
+        "device_id": order.target.device_id,
+        "sent_at": rfc3339(now),
+        "not_before": rfc3339(not_before),
+        "expires_at": rfc3339(expires_at),
+        "body": msgspec.to_builtins(order.body, str_keys=True),
+    }
+    return Command(
+        id=command_id,
+        terminal_id=order.target.terminal_id,
+        type=order.type,
+        payload=messages.encode(signing.sign_envelope(envelope, key)),
+        requested_by=requested_by,
+        created_at=now,
+        expires_at=expires_at,
+        next_attempt_at=not_before,
+    )
+
+
+def signed_ack(device_id: str, message_ids: Sequence[UUID]) -> bytes:
+    """Return the signed message with which the server takes responsibility for critical events."""
+    envelope = {
+        "id": str(new_id()),
+        "type": "ack",
+        "device_id": device_id,
+        "sent_at": rfc3339(datetime.now(UTC)),
+        "body": {"ids": [str(message_id) for message_id in message_ids]},
+    }
+    return messages.encode(signing.sign_envelope(envelope, signing.command_signing_key()))
+
+
+def rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- what becomes of them --------------------------------------------------------------------------------------------
+ADVANCE = """
+UPDATE link_command c
+   SET state = r.state, percent = coalesce(r.percent, c.percent), code = r.code, detail = r.detail,
+       answered_at = %(now)s,
+       finished_at = CASE WHEN r.final THEN %(now)s::timestamptz END,
+       -- an accepted command is asked after again in a while: its last word may have died with the broker
+       next_attempt_at = CASE WHEN r.final THEN NULL ELSE %(now)s::timestamptz + interval '60 seconds' END
+  FROM json_to_recordset(%(rows)s) AS r(command_id uuid, terminal_id bigint, state text, percent smallint, code text,
+                                        detail text, final boolean)
+ WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = ANY(%(open)s)
+   AND (r.final OR c.state <> 'running' OR r.state = 'running')
+RETURNING c.id, c.type
+"""
+CLOSE = """
+WITH chosen AS (
+    SELECT id FROM link_command WHERE {condition} AND state = ANY(%(open)s) LIMIT 1000 FOR UPDATE SKIP LOCKED
+)
+UPDATE link_command c SET state = %(state)s, finished_at = %(now)s, next_attempt_at = NULL
+  FROM chosen WHERE c.id = chosen.id
+RETURNING c.id, c.terminal_id, c.type
+"""
+
+
+def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:
+    """Apply (terminal id, result) pairs, at most one for a command; a command that is already final stays as it is."""
+    rows = [
+        {
+            "command_id": str(result.command_id),
+            "terminal_id": terminal_id,
+            "state": result.state,
+            "percent": result.percent,
+            "code": result.code or "",
+            "detail": result.detail or "",
+            "final": result.state in ("succeeded", "failed", "rejected"),
+        }
+        for terminal_id, result in results
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(ADVANCE, {"rows": json.dumps(rows), "now": timezone.now(), "open": list(OPEN_STATES)})
+        types: dict[UUID, str] = dict(cursor.fetchall())
+    _dispatch(
+        (types[result.command_id], Outcome(result.command_id, terminal_id, result.state, result))
+        for terminal_id, result in results
+        if result.command_id in types
+    )
+
+
+@transaction.atomic
+def expire_commands() -> int:
+    """Close up to 1000 open commands whose time is over; return how many. Their features hear of it."""
+    return _close("expires_at <= %(now)s", "expired", {})
+
+
+@transaction.atomic
+def cancel_commands(terminal_id: int) -> int:
+    """Close all open commands of a terminal that leaves service."""
+    return _close("terminal_id = %(terminal_id)s", "cancelled", {"terminal_id": terminal_id})
+
+
+def _close(condition: str, state: str, parameters: dict[str, Any]) -> int:
+    parameters |= {"state": state, "now": timezone.now(), "open": list(OPEN_STATES)}
+    with connection.cursor() as cursor:
+        cursor.execute(CLOSE.format(condition=condition), parameters)
+        closed = cursor.fetchall()
+    _dispatch((kind, Outcome(command_id, terminal_id, state, None)) for command_id, terminal_id, kind in closed)
+    return len(closed)
+
+
+def _dispatch(outcomes: Iterable[tuple[str, Outcome]]) -> None:
+    by_type: dict[str, list[Outcome]] = defaultdict(list)
+    for kind, outcome in outcomes:
+        by_type[kind].append(outcome)
+    for kind, batch in by_type.items():
+        if kind in routes.outcomes:
+            routes.outcomes[kind](batch)

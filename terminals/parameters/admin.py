@@ -1,0 +1,37 @@
+"""Parameter versions in the admin: write the next one; send it from a terminal's page or the API."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+
+from terminals.admin_base import RecordAdmin, ServiceCreatedAdmin
+from terminals.parameters import rules, services
+from terminals.parameters.models import ParameterVersion, TerminalParameters
+
+
+class ParameterForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_parameters(self) -> dict[str, Any]:
+        try:
+            return rules.checked(self.cleaned_data["parameters"])
+        except rules.BadParameters as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+@admin.register(ParameterVersion)
+class ParameterVersionAdmin(ServiceCreatedAdmin):
+    form = ParameterForm
+    fields = ["name", "parameters"]
+    list_display = ["name", "version", "created_at", "created_by"]
+    search_fields = ["name"]
+
+    def create(self, request: HttpRequest, form: Any) -> ParameterVersion:
+        return services.publish_parameters(actor=request.user.get_username(), **form.cleaned_data)
+
+
+@admin.register(TerminalParameters)
+class TerminalParametersAdmin(RecordAdmin):
+    list_display = ["terminal", "wanted", "applied", "state", "changed_at"]
+    list_filter = ["state"]
+    list_select_related = ["terminal", "wanted", "applied"]

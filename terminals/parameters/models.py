@@ -1,0 +1,43 @@
+"""Parameter documents, versioned and never edited; and which version each terminal shall have and has."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from terminals.link.models import Command
+from terminals.models import Terminal
+
+
+class ParameterVersion(models.Model):
+    """One version of a named document. A change is a new version."""
+
+    name = models.CharField(max_length=60)
+    version = models.PositiveIntegerField(editable=False)
+    parameters = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_by = models.CharField(max_length=150, editable=False)
+
+    class Meta:
+        ordering = ["name", "-version"]
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="parameter_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class TerminalParameters(models.Model):
+    """What one terminal was told to use, and how far that went."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        APPLIED = "applied"
+        FAILED = "failed"
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="parameters")
+    wanted = models.ForeignKey(ParameterVersion, on_delete=models.PROTECT, related_name="+")
+    applied = models.ForeignKey(ParameterVersion, on_delete=models.PROTECT, related_name="+", null=True)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="configured")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.wanted} ({self.state})"

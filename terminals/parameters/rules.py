@@ -1,0 +1,32 @@
+"""What may stand in a terminal's parameters: a closed list, so that a typing error is found here and not in a shop."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+
+class BadParameters(Exception):
+    """The document does not fit; the message names the member."""
+
+
+class Parameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The parameter document. Members that are left out keep the terminal's own default."""
+
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None = None
+    language: Annotated[str, Meta(pattern="^[a-z]{2}(-[A-Z]{2})?$")] | None = None
+    health_interval_seconds: Annotated[int, Meta(ge=5, le=3600)] | None = None
+    contactless_limit_minor: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    receipt_header: Annotated[str, Meta(max_length=120)] | None = None
+    tip_enabled: bool | None = None
+    qr_enabled: bool | None = None
+
+
+def checked(document: Any) -> dict[str, Any]:
+    """Return the document with only what it sets; raise BadParameters where it does not fit."""
+    try:
+        parameters = msgspec.convert(document, Parameters)
+    except msgspec.ValidationError as error:
+        raise BadParameters(f"{error}; known members: {', '.join(Parameters.__struct_fields__)}") from None
+    result: dict[str, Any] = msgspec.to_builtins(parameters)
+    return result

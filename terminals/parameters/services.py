@@ -1,0 +1,57 @@
+"""Writing parameter versions and sending them to terminals."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from terminals import audit
+from terminals.link.messages import Configure
+from terminals.link.services import Order, create_commands, target_of
+from terminals.models import Terminal
+from terminals.parameters import rules
+from terminals.parameters.models import ParameterVersion, TerminalParameters
+from terminals.rules import RuleBroken
+from terminals.services import subject_of
+
+VALID_FOR = timedelta(days=7)
+
+
+@transaction.atomic
+def publish_parameters(*, name: str, parameters: dict[str, Any], actor: str) -> ParameterVersion:
+    """Write the next version of a named document; raise RuleBroken where it does not fit."""
+    try:
+        parameters = rules.checked(parameters)
+    except rules.BadParameters as error:
+        raise RuleBroken(str(error)) from None
+    with connection.cursor() as cursor:  # two writers of the same name take turns
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"parameters:{name}"])
+    latest = ParameterVersion.objects.filter(name=name).aggregate(latest=Max("version"))["latest"] or 0
+    version = ParameterVersion.objects.create(name=name, version=latest + 1, parameters=parameters, created_by=actor)
+    audit.record(actor=actor, action="parameters.publish", subject=subject_of(version), detail={"name": str(version)})
+    return version
+
+
+@transaction.atomic
+def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVersion, actor: str) -> int:
+    """Send a version to terminals; return how many. A terminal with an older one on its way gets the newer after it."""
+    chosen = list(terminals)
+    body = Configure(name=version.name, version=version.version, parameters=version.parameters)
+    orders = [Order(target_of(terminal), "configure", body, VALID_FOR) for terminal in chosen]
+    commands = create_commands(orders, requested_by=actor)
+    now = timezone.now()
+    TerminalParameters.objects.bulk_create(
+        [
+            TerminalParameters(terminal=terminal, wanted=version, state="pending", command=command, changed_at=now)
+            for terminal, command in zip(chosen, commands, strict=True)
+        ],
+        update_conflicts=True,
+        unique_fields=["terminal"],
+        update_fields=["wanted", "state", "command", "changed_at"],
+    )
+    for terminal in chosen:
+        audit.record(actor=actor, action="parameters.send", subject=subject_of(terminal), detail={"name": str(version)})
+    return len(chosen)

@@ -1,0 +1,71 @@
+"""Plans, schedules and runs in the admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import TabularInline
+
+from terminals.admin_base import AuditedAdmin, RecordAdmin
+from terminals.money import format_minor
+from terminals.settlement import services
+from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
+
+
+@admin.register(SettlementPlan)
+class SettlementPlanAdmin(AuditedAdmin):
+    list_display = ["name", "cycle", "time_zone", "threshold_minor", "jitter_seconds", "is_default", "enabled"]
+
+    def save_model(self, request: HttpRequest, obj: SettlementPlan, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change:
+            services.reschedule_plan(obj)
+
+
+@admin.register(SettlementSchedule)
+class SettlementScheduleAdmin(AuditedAdmin):
+    list_display = ["terminal", "plan", "cycle", "time_zone", "threshold_minor", "next_due_at"]
+    list_filter = ["plan"]
+    list_select_related = ["terminal", "plan"]
+    search_fields = ["terminal__serial"]
+    autocomplete_fields = ["terminal"]
+
+    def save_model(self, request: HttpRequest, obj: SettlementSchedule, form: Any, change: bool) -> None:
+        obj.next_due_at = obj.next_due_after(timezone.now())
+        super().save_model(request, obj, form, change)
+
+
+class RunTotalInline(TabularInline):  # type: ignore[misc]
+    model = RunTotal
+    extra = 0
+    can_delete = False
+
+
+@admin.register(SettlementRun)
+class SettlementRunAdmin(RecordAdmin):
+    list_display = ["requested_at", "terminal", "trigger", "state", "batch_number", "reported", "difference", "reason"]
+    list_filter = ["state", "trigger"]
+    list_select_related = ["terminal"]
+    search_fields = ["terminal__serial"]
+    inlines = [RunTotalInline]
+
+    @admin.display(description="Settled")
+    def reported(self, run: SettlementRun) -> str:
+        return "" if run.reported_minor is None else format_minor(run.reported_minor, run.currency)
+
+    @admin.display(description="Difference")
+    def difference(self, run: SettlementRun) -> str:
+        return format_minor(run.difference_minor, run.currency, signed=True) if run.difference_minor else ""
+
+
+@admin.register(Transaction)
+class TransactionAdmin(RecordAdmin):
+    list_display = ["occurred_at", "terminal", "kind", "method", "amount", "batch_number"]
+    list_filter = ["kind", "method"]
+    list_select_related = ["terminal"]
+    search_fields = ["terminal__serial"]
+
+    @admin.display(description="Amount")
+    def amount(self, transaction: Transaction) -> str:
+        return format_minor(transaction.amount_minor, transaction.currency)

@@ -1,0 +1,118 @@
+"""Plans, schedules, runs and transactions in the API."""
+
+from typing import Any
+
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from terminals.api_base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.models import Terminal
+from terminals.settlement import services
+from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
+
+
+class PlanSerializer(serializers.ModelSerializer[SettlementPlan]):
+    class Meta:
+        model = SettlementPlan
+        fields = ["id", "name", "cycle", "time_zone", "threshold_minor", "jitter_seconds", "is_default", "enabled"]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        present = (
+            {}
+            if self.instance is None
+            else {f.attname: getattr(self.instance, f.attname) for f in SettlementPlan._meta.concrete_fields}
+        )
+        SettlementPlan(**(present | attrs)).clean()
+        return attrs
+
+
+class ScheduleSerializer(serializers.ModelSerializer[SettlementSchedule]):
+    """A terminal's plan with its overrides; saving replaces what the terminal had."""
+
+    class Meta:
+        model = SettlementSchedule
+        fields = ["terminal", "plan", "cycle", "time_zone", "threshold_minor", "next_due_at", "due_reason"]
+        read_only_fields = ["next_due_at", "due_reason"]
+        extra_kwargs = {"terminal": {"validators": []}}
+
+
+class RunTotalSerializer(serializers.ModelSerializer[RunTotal]):
+    class Meta:
+        model = RunTotal
+        exclude = ["id", "run"]
+
+
+class RunSerializer(serializers.ModelSerializer[SettlementRun]):
+    totals = RunTotalSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = SettlementRun
+        fields = [
+            "id",
+            "terminal",
+            "trigger",
+            "state",
+            "command",
+            "requested_at",
+            "finished_at",
+            "batch_number",
+            "currency",
+            "host_response",
+            "reported_minor",
+            "difference_minor",
+            "reason",
+            "totals",
+        ]
+        read_only_fields = [name for name in fields if name != "terminal"]
+
+
+class TransactionSerializer(serializers.ModelSerializer[Transaction]):
+    class Meta:
+        model = Transaction
+        exclude = ["received_at"]
+
+
+class PlanViewSet(EditViewSet):
+    queryset = SettlementPlan.objects.all()
+    serializer_class = PlanSerializer
+    filterset_fields = ["name", "is_default", "enabled"]
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        with transaction.atomic():
+            super().perform_update(serializer)
+            services.reschedule_plan(serializer.instance)
+
+
+class ScheduleViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
+    queryset = SettlementSchedule.objects.all()
+    serializer_class = ScheduleSerializer
+    filterset_fields = ["terminal", "plan"]
+    ordering = "pk"
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        serializer.instance = services.set_schedule(actor=actor_of(self.request), **serializer.validated_data)
+
+
+class RunViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
+    """POST asks a terminal to settle now."""
+
+    queryset = SettlementRun.objects.prefetch_related("totals")
+    serializer_class = RunSerializer
+    filterset_fields = ["terminal", "state", "trigger", "batch_number"]
+
+    @extend_schema(request=RunSerializer, responses={201: RunSerializer})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        wanted = self.get_serializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        terminal: Terminal = wanted.validated_data["terminal"]
+        run = services.request_settlement(terminal=terminal, actor=actor_of(request))
+        return Response(self.get_serializer(run).data, status=status.HTTP_201_CREATED)
+
+
+class TransactionViewSet(ReadViewSet):
+    queryset = Transaction.objects.all()
+    serializer_class = TransactionSerializer
+    filterset_fields = ["terminal", "batch_number", "kind", "method"]

@@ -1,0 +1,233 @@
+"""Transactions and settlements as terminals report them, a batch of messages at a time."""
+
+from collections import defaultdict
+from typing import cast
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+
+from terminals.link.messages import Settlement, Transactions
+from terminals.link.routes import Outcome, Received
+from terminals.money import format_minor
+from terminals.services import add_timeline
+from terminals.settlement import rules, services
+from terminals.settlement.models import Batch, RunTotal, SettlementRun
+
+# New transactions only: one that came twice adds nothing to its batch.
+RECORD = """
+WITH fresh AS (
+    INSERT INTO settlement_transaction (terminal_id, transaction_id, batch_number, kind, method, amount_minor, currency,
+                                        approval_code, card_last4, occurred_at, received_at)
+    SELECT terminal_id, transaction_id, batch_number, kind, method, amount_minor, currency, approval_code, card_last4,
+           occurred_at, received_at
+      FROM json_to_recordset(%s) AS r(terminal_id bigint, transaction_id uuid, batch_number integer, kind text, method text,
+               amount_minor bigint, currency text, approval_code text, card_last4 text, occurred_at timestamptz,
+               received_at timestamptz)
+    ON CONFLICT DO NOTHING
+    RETURNING terminal_id, batch_number, currency, CASE kind WHEN 'sale' THEN amount_minor ELSE -amount_minor END AS net
+)
+INSERT INTO settlement_batch AS b (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
+SELECT terminal_id, batch_number, min(currency), sum(net), count(*), false FROM fresh
+ GROUP BY terminal_id, batch_number ORDER BY terminal_id, batch_number
+ON CONFLICT (terminal_id, batch_number) DO UPDATE
+   SET net_minor = b.net_minor + excluded.net_minor, transaction_count = b.transaction_count + excluded.transaction_count
+RETURNING terminal_id, batch_number, closed
+"""
+RECORDED = """
+SELECT t.terminal_id, t.batch_number, t.method,
+       count(*) FILTER (WHERE kind = 'sale'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'sale'), 0)::bigint,
+       count(*) FILTER (WHERE kind = 'refund'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0)::bigint
+  FROM settlement_transaction t
+  JOIN unnest(%s::bigint[], %s::integer[]) AS w(terminal_id, batch_number) USING (terminal_id, batch_number)
+ GROUP BY 1, 2, 3
+"""
+BatchKey = tuple[int, int]
+
+
+def on_transactions(batch: list[Received]) -> None:
+    """Record transactions, add them to their batches, and make terminals due whose batch reached its threshold.
+
+    One that arrives after its batch was settled makes that settlement be compared again.
+    """
+    rows = [
+        {
+            "terminal_id": received.terminal_id,
+            "transaction_id": record.id,
+            "batch_number": body.batch_number,
+            "kind": record.kind,
+            "method": record.method,
+            "amount_minor": record.amount_minor,
+            "currency": record.currency,
+            "approval_code": record.approval_code,
+            "card_last4": record.card_last4,
+            "occurred_at": record.occurred_at,
+            "received_at": received.received_at,
+        }
+        for received in batch
+        for body in [cast(Transactions, received.body)]
+        for record in body.records
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(RECORD, [msgspec.json.encode(rows).decode()])
+        touched: list[tuple[int, int, bool]] = cursor.fetchall()
+    late = [(terminal_id, number) for terminal_id, number, closed in touched if closed]
+    if late:
+        _compare(late)
+    services.mark_over_threshold({terminal_id for terminal_id, _, _ in touched}, batch[-1].received_at)
+
+
+def on_settlement(batch: list[Received]) -> None:
+    """Close batches by what terminals report and compare it with what they recorded.
+
+    A report belongs to the run whose command it names, else to a run of its own: the terminal settled unasked. A
+    batch that was settled before is not settled again.
+    """
+    reports = {(r.terminal_id, cast(Settlement, r.body).batch_number): (r, cast(Settlement, r.body)) for r in batch}
+    known = set(
+        SettlementRun.objects.filter(terminal__in=[key[0] for key in reports], batch_number__isnull=False)
+        .filter(batch_number__in=[key[1] for key in reports])
+        .values_list("terminal_id", "batch_number")
+    )
+    reports = {key: report for key, report in reports.items() if key not in known}
+    runs = _runs_for(reports)
+    _store_totals(runs, reports)
+    _close_batches(reports)
+    _compare(list(reports))
+    add_timeline((run.terminal_id, "settlement", _words(run)) for run in _settled(list(reports)))
+
+
+def _runs_for(reports: dict[BatchKey, tuple[Received, Settlement]]) -> dict[BatchKey, SettlementRun]:
+    """Return a saved run for each report: the one that asked for it, or a new one."""
+    asked: dict[UUID, SettlementRun] = {
+        cast(UUID, run.command_id): run
+        for run in SettlementRun.objects.filter(
+            command__in=[body.command_id for _, body in reports.values() if body.command_id], batch_number=None
+        ).select_for_update()
+    }
+    runs: dict[BatchKey, SettlementRun] = {}
+    for key, (received, body) in reports.items():
+        run = asked.pop(body.command_id, None) if body.command_id else None
+        if run is None or run.terminal_id != key[0]:
+            run = SettlementRun(terminal_id=key[0], trigger="terminal", requested_at=received.received_at)
+        run.batch_number, run.currency, run.host_response = body.batch_number, body.currency, body.host_response
+        run.state, run.finished_at = "unbalanced", received.received_at  # until the comparison says better
+        runs[key] = run
+    fields = ["batch_number", "currency", "host_response", "state", "finished_at"]
+    SettlementRun.objects.bulk_update([run for run in runs.values() if run.pk], fields)
+    SettlementRun.objects.bulk_create([run for run in runs.values() if not run.pk])
+    return runs
+
+
+def _store_totals(runs: dict[BatchKey, SettlementRun], reports: dict[BatchKey, tuple[Received, Settlement]]) -> None:
+    RunTotal.objects.bulk_create(
+        RunTotal(
+            run=runs[key],
+            method=total.method,
+            reported_sale_count=total.sale_count,
+            reported_sale_minor=total.sale_minor,
+            reported_refund_count=total.refund_count,
+            reported_refund_minor=total.refund_minor,
+        )
+        for key, (_, body) in reports.items()
+        for total in {total.method: total for total in body.totals}.values()
+    )
+
+
+def _close_batches(reports: dict[BatchKey, tuple[Received, Settlement]]) -> None:
+    """Mark batches closed; one without any transaction gets its row now, so that late ones find it closed."""
+    Batch.objects.bulk_create(
+        [
+            Batch(
+                terminal_id=terminal_id,
+                batch_number=number,
+                currency=body.currency,
+                net_minor=0,
+                transaction_count=0,
+                closed=True,
+            )
+            for (terminal_id, number), (_, body) in sorted(reports.items(), key=lambda item: item[0])
+        ],
+        update_conflicts=True,
+        unique_fields=["terminal", "batch_number"],
+        update_fields=["closed"],
+    )
+
+
+def _settled(keys: list[BatchKey]) -> list[SettlementRun]:
+    """Return the runs of these batches with their totals loaded: two queries."""
+    wanted = set(keys)
+    runs = SettlementRun.objects.filter(
+        terminal__in=[key[0] for key in keys], batch_number__in=[key[1] for key in keys]
+    ).prefetch_related("totals")
+    return [run for run in runs if (run.terminal_id, run.batch_number) in wanted]
+
+
+def _compare(keys: list[BatchKey]) -> None:
+    """Hold each settled batch's reported totals against its recorded transactions and set its run's state."""
+    recorded = _recorded_totals(keys)
+    runs, totals = _settled(keys), []
+    for run in runs:
+        mine = recorded[run.terminal_id, cast(int, run.batch_number)]
+        rows = {total.method: total for total in run.totals.all()}
+        reported = {method: _reported(total) for method, total in rows.items()}
+        comparison = rules.compare(reported, mine)
+        host_agrees = run.host_response == "00"
+        run.state = "balanced" if comparison.balanced and host_agrees else "unbalanced"
+        run.difference_minor = comparison.difference_minor
+        run.reported_minor = sum(total.net_minor for total in reported.values())
+        run.reason = "" if host_agrees else f"the host answered {run.host_response}"
+        for method, recorded_total in mine.items():
+            row = rows.get(method) or RunTotal(run=run, method=method)
+            for name, value in recorded_total._asdict().items():
+                setattr(row, f"recorded_{name}", value)
+            totals.append(row)
+    SettlementRun.objects.bulk_update(runs, ["state", "difference_minor", "reported_minor", "reason"])
+    columns = [f"recorded_{name}" for name in rules.Totals._fields]
+    RunTotal.objects.bulk_create(totals, update_conflicts=True, unique_fields=["run", "method"], update_fields=columns)
+
+
+def _recorded_totals(keys: list[BatchKey]) -> dict[BatchKey, dict[str, rules.Totals]]:
+    found: dict[BatchKey, dict[str, rules.Totals]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(RECORDED, [[key[0] for key in keys], [key[1] for key in keys]])
+        for terminal_id, batch_number, method, *numbers in cursor.fetchall():
+            found[terminal_id, batch_number][method] = rules.Totals(*numbers)
+    return found
+
+
+def _reported(total: RunTotal) -> rules.Totals:
+    return rules.Totals(
+        total.reported_sale_count, total.reported_sale_minor, total.reported_refund_count, total.reported_refund_minor
+    )
+
+
+def _words(run: SettlementRun) -> str:
+    amount = format_minor(run.reported_minor or 0, run.currency)
+    if run.state == "balanced":
+        return f"batch {run.batch_number:06d} settled, {amount}, balanced"
+    difference = format_minor(run.difference_minor or 0, run.currency, signed=True)
+    return f"batch {run.batch_number:06d} settled, {amount}, UNBALANCED by {difference} {run.reason}".strip()
+
+
+def on_settle_outcomes(batch: list[Outcome]) -> None:
+    """Move runs with their commands. The money is settled by the `settlement` event alone, never by a result."""
+    started = [outcome.command_id for outcome in batch if not outcome.is_final]
+    SettlementRun.objects.filter(command__in=started, state="requested").update(state="settling")
+    by_reason: dict[str, list[UUID]] = defaultdict(list)
+    for outcome in batch:
+        if outcome.is_final and outcome.state != "succeeded":
+            by_reason[_reason(outcome)].append(outcome.command_id)
+    for reason, command_ids in by_reason.items():
+        services.fail_runs(SettlementRun.objects.filter(command__in=command_ids), reason)
+
+
+def _reason(outcome: Outcome) -> str:
+    result = outcome.result
+    parts = (outcome.state, result.code if result else None, result.detail if result else None)
+    return ": ".join(part for part in parts if part)
+
+
+def on_hello(batch: list[Received]) -> None:
+    """Put newly active terminals under the default plan."""
+    services.ensure_schedules({received.terminal_id for received in batch}, batch[-1].received_at)

@@ -1,0 +1,210 @@
+"""Plans, each terminal's schedule, transactions, batches and settlement runs. All money is integer minor units."""
+
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from terminals.link.models import Command
+from terminals.models import Terminal
+from terminals.settlement import rules
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+METHODS = [("card", "card"), ("qr", "QR")]
+
+
+class Cycle(models.Model):
+    """When to settle by itself: on a crontab in an IANA zone, and/or once enough money is in the batch."""
+
+    cycle = models.CharField(max_length=100, blank=True, help_text='Crontab, e.g. "30 22 * * *"; empty for no cycle')
+    time_zone = models.CharField(max_length=64, blank=True, help_text="IANA name, e.g. Europe/Berlin")
+    threshold_minor = models.BigIntegerField(
+        null=True, blank=True, help_text="Settle at this unsettled amount, in minor units; empty for no threshold"
+    )
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        """Refuse a schedule that the tick could not compute."""
+        try:
+            rules.check_cycle(self.cycle, self.time_zone or "UTC")
+        except rules.BadCycle as error:
+            raise ValidationError({"cycle": str(error)}) from None
+        if self.threshold_minor is not None and self.threshold_minor <= 0:
+            raise ValidationError({"threshold_minor": "the threshold must be above zero"})
+
+
+class SettlementPlan(Cycle):
+    """A named policy. The default one is given to every terminal that becomes active without a plan."""
+
+    name = models.CharField(max_length=80, unique=True)
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, e.g. Europe/Berlin")
+    jitter_seconds = models.PositiveIntegerField(
+        default=0, help_text="Spread the terminals of a cycle over this many seconds"
+    )
+    is_default = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="one_default_settlement_plan"
+            ),
+            models.CheckConstraint(
+                condition=Q(threshold_minor=None) | Q(threshold_minor__gt=0), name="plan_threshold_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SettlementSchedule(Cycle):
+    """One terminal under a plan: its overrides, when it is due next, and why. The tick reads only `next_due_at`."""
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="schedule")
+    plan = models.ForeignKey(SettlementPlan, on_delete=models.PROTECT, related_name="schedules")
+    next_due_at = models.DateTimeField(null=True, editable=False)
+    due_reason = models.CharField(max_length=10, default="cycle", editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["next_due_at"], condition=Q(next_due_at__isnull=False), name="schedule_due")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(threshold_minor=None) | Q(threshold_minor__gt=0), name="schedule_threshold_positive"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.terminal_id} on {self.plan_id}"
+
+    def effective(self) -> rules.Effective:
+        """Return the cycle that applies to this terminal, overrides over plan (needs `plan` loaded)."""
+        plan = self.plan
+        return rules.Effective(
+            cycle=(self.cycle or plan.cycle) if plan.enabled else "",
+            time_zone=self.time_zone or plan.time_zone,
+            jitter_seconds=plan.jitter_seconds,
+        )
+
+    def next_due_after(self, instant: "datetime") -> "datetime | None":
+        return rules.next_due(self.effective(), after=instant, terminal_id=self.terminal_id)
+
+
+class Batch(models.Model):
+    """A terminal's batch as its uploaded transactions add up: the server's own view of what is not yet settled."""
+
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="batches")
+    batch_number = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3)
+    net_minor = models.BigIntegerField(help_text="Sales less refunds")
+    transaction_count = models.PositiveIntegerField()
+    closed = models.BooleanField(default=False)
+    opened_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "batches"
+        constraints = [models.UniqueConstraint(fields=["terminal", "batch_number"], name="batch_number_once")]
+
+    def __str__(self) -> str:
+        return f"{self.terminal_id}/{self.batch_number:06d}"
+
+
+class Transaction(models.Model):
+    """An approved transaction as the terminal uploaded it."""
+
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="transactions")
+    transaction_id = models.UUIDField()
+    batch_number = models.PositiveIntegerField()
+    kind = models.CharField(max_length=6, choices=[("sale", "sale"), ("refund", "refund")])
+    method = models.CharField(max_length=4, choices=METHODS)
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    approval_code = models.CharField(max_length=12, blank=True)
+    card_last4 = models.CharField(max_length=4, blank=True)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["terminal", "batch_number"])]
+        constraints = [
+            models.UniqueConstraint(fields=["terminal", "transaction_id"], name="transaction_once"),
+            models.CheckConstraint(condition=Q(amount_minor__gt=0), name="transaction_amount_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount_minor} {self.currency}"
+
+
+class SettlementRun(models.Model):
+    """One settlement of one terminal, from its trigger to the comparison of totals."""
+
+    class State(models.TextChoices):
+        REQUESTED = "requested"
+        SETTLING = "settling"
+        BALANCED = "balanced"
+        UNBALANCED = "unbalanced"
+        FAILED = "failed"
+
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="settlement_runs")
+    trigger = models.CharField(
+        max_length=10,
+        choices=[(t, t) for t in ("cycle", "threshold", "operator", "terminal")],
+        help_text="`terminal`: the terminal settled without being asked",
+    )
+    state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
+    command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="settlement_run")
+    requested_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    batch_number = models.PositiveIntegerField(null=True)
+    currency = models.CharField(max_length=3, blank=True)
+    host_response = models.CharField(max_length=2, blank=True, help_text="ISO 8583 DE39 of the host's answer")
+    reported_minor = models.BigIntegerField(null=True, help_text="Net total that the terminal settled")
+    difference_minor = models.BigIntegerField(null=True, help_text="Reported less recorded, net, over all methods")
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["terminal", "-id"], name="run_of_terminal"),
+            models.Index(fields=["-finished_at"], name="run_by_finish"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["terminal"], condition=Q(state__in=["requested", "settling"]), name="one_open_run_per_terminal"
+            ),
+            models.UniqueConstraint(
+                fields=["terminal", "batch_number"], condition=Q(batch_number__isnull=False), name="batch_settled_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} ({self.state})"
+
+
+class RunTotal(models.Model):
+    """A run's totals for one payment method: what the terminal reported beside what its transactions add up to."""
+
+    run = models.ForeignKey(SettlementRun, on_delete=models.CASCADE, related_name="totals")
+    method = models.CharField(max_length=4, choices=METHODS)
+    reported_sale_count = models.IntegerField(default=0)
+    reported_sale_minor = models.BigIntegerField(default=0)
+    reported_refund_count = models.IntegerField(default=0)
+    reported_refund_minor = models.BigIntegerField(default=0)
+    recorded_sale_count = models.IntegerField(default=0)
+    recorded_sale_minor = models.BigIntegerField(default=0)
+    recorded_refund_count = models.IntegerField(default=0)
+    recorded_refund_minor = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "method"], name="total_once_per_method")]
+
+    def __str__(self) -> str:
+        return f"{self.method} of run {self.run_id}"

@@ -1,0 +1,90 @@
+"""When a terminal settles, and whether a settlement balances. Pure: no clock, no database."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+
+class BadCycle(Exception):
+    """The crontab or the zone cannot be used; the message says what to write."""
+
+
+class Effective(NamedTuple):
+    """The cycle that applies to a terminal; an empty `cycle` is none."""
+
+    cycle: str
+    time_zone: str
+    jitter_seconds: int
+
+
+class Totals(NamedTuple):
+    """A batch's totals for one method, amounts in minor units."""
+
+    sale_count: int = 0
+    sale_minor: int = 0
+    refund_count: int = 0
+    refund_minor: int = 0
+
+    @property
+    def net_minor(self) -> int:
+        return self.sale_minor - self.refund_minor
+
+
+class Comparison(NamedTuple):
+    """`difference_minor`: reported less recorded, net. Zero does not mean balanced: counts must agree too."""
+
+    balanced: bool
+    difference_minor: int
+
+
+def check_cycle(cycle: str, time_zone: str) -> None:
+    """Raise BadCycle unless the zone is known and the crontab (five fields, or empty) ever comes due."""
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise BadCycle(f"{time_zone!r} is no IANA time zone; write for example Europe/Berlin") from None
+    if cycle:
+        try:
+            next(CronSim(cycle, datetime(2026, 1, 1, tzinfo=zone)))
+        except (CronSimError, StopIteration):
+            raise BadCycle(f"{cycle!r} is no crontab that comes due; write for example 30 22 * * *") from None
+
+
+def next_due(effective: Effective, *, after: datetime, terminal_id: int) -> datetime | None:
+    """Return the first instant (UTC) later than `after` at which the terminal is due, or None without a cycle.
+
+    The crontab is read in its own zone: on the day the clock skips 02:30 a cycle of 02:30 comes due at 03:00, and on
+    the day it repeats it comes due once. Jitter moves a terminal by a part of `jitter_seconds` that is always its own.
+    """
+    if not effective.cycle:
+        return None
+    shift = timedelta(seconds=_share(terminal_id) * effective.jitter_seconds)
+    base = after - shift
+    return _next_minute(effective.cycle, effective.time_zone, base.replace(microsecond=0)) + shift
+
+
+@lru_cache(maxsize=4096)
+def _next_minute(cycle: str, time_zone: str, after: datetime) -> datetime:
+    found: datetime = next(CronSim(cycle, after.astimezone(ZoneInfo(time_zone))))
+    return found.astimezone(UTC)
+
+
+def _share(terminal_id: int) -> float:
+    """Return a number in [0, 1) that is the same for a terminal every time and evenly spread over terminals."""
+    digest = hashlib.blake2b(terminal_id.to_bytes(8, "big"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") / 2**32
+
+
+def compare(reported: Mapping[str, Totals], recorded: Mapping[str, Totals]) -> Comparison:
+    """Hold what the terminal settled against what its transactions add up to, method by method."""
+    methods = reported.keys() | recorded.keys()
+    none = Totals()
+    balanced = all(reported.get(method, none) == recorded.get(method, none) for method in methods)
+    net_reported = sum(totals.net_minor for totals in reported.values())
+    net_recorded = sum(totals.net_minor for totals in recorded.values())
+    return Comparison(balanced, net_reported - net_recorded)

@@ -1,0 +1,165 @@
+"""Settlement: who is due, what is asked of them, and what came of it.
+
+A run is opened at most once at a time for a terminal; the partial unique index holds it, not this code.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from terminals import audit
+from terminals.link.messages import Settle
+from terminals.link.services import Order, Target, create_commands, target_of
+from terminals.models import Terminal
+from terminals.rules import COMMANDED_STATES, RuleBroken
+from terminals.services import add_timeline, subject_of
+from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
+
+# An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
+VALID_FOR = timedelta(hours=4)
+REPORT_WITHIN = timedelta(hours=24)
+CHUNK = 500
+OPEN = ("requested", "settling")
+
+
+def run_due_settlements(now: datetime) -> int:
+    """Ask every terminal that is due to settle; return how many were asked. Cost grows with them, not with the fleet."""
+    asked = 0
+    while True:
+        claimed, opened = _run_chunk(now)
+        asked += opened
+        if claimed < CHUNK:
+            return asked
+
+
+@transaction.atomic
+def _run_chunk(now: datetime) -> tuple[int, int]:
+    """Claim up to CHUNK due schedules, open their runs and move them on, in one transaction."""
+    due = list(
+        SettlementSchedule.objects.filter(next_due_at__lte=now)
+        .select_related("plan")
+        .order_by("next_due_at")
+        .select_for_update(skip_locked=True, of=("self",))[:CHUNK]
+    )
+    reasons = {schedule.terminal_id: schedule.due_reason for schedule in due}
+    terminals = Terminal.objects.filter(pk__in=reasons, state__in=COMMANDED_STATES).only("pk", "device_id")
+    runs = _open_runs([(Target(t.pk, t.device_id), reasons[t.pk]) for t in terminals], now, "settlement plan")
+    for schedule in due:
+        schedule.next_due_at = schedule.next_due_after(now)
+        schedule.due_reason = "cycle"
+    SettlementSchedule.objects.bulk_update(due, ["next_due_at", "due_reason"])
+    return len(due), len(runs)
+
+
+def _open_runs(wanted: Sequence[tuple[Target, str]], now: datetime, requested_by: str) -> list[SettlementRun]:
+    """Open a run and queue its command for each terminal that has none open; the others are left alone."""
+    busy = set(
+        SettlementRun.objects.filter(
+            terminal__in=[target.terminal_id for target, _ in wanted], state__in=OPEN
+        ).values_list("terminal_id", flat=True)
+    )
+    free = [(target, reason) for target, reason in wanted if target.terminal_id not in busy]
+    orders = [Order(target, "settle", Settle(reason=reason), VALID_FOR) for target, reason in free]  # type: ignore[arg-type]
+    commands = create_commands(orders, requested_by=requested_by)
+    return SettlementRun.objects.bulk_create(
+        SettlementRun(terminal_id=target.terminal_id, trigger=reason, command=command, requested_at=now)
+        for (target, reason), command in zip(free, commands, strict=True)
+    )
+
+
+@transaction.atomic
+def request_settlement(*, terminal: Terminal, actor: str) -> SettlementRun:
+    """Ask one terminal to settle now; raise RuleBroken where it is being settled already."""
+    runs = _open_runs([(target_of(terminal), "operator")], timezone.now(), actor)
+    if not runs:
+        raise RuleBroken(f"terminal {terminal.serial} is being settled already; wait for its run to end")
+    audit.record(actor=actor, action="settlement.request", subject=subject_of(terminal), detail={"run": runs[0].pk})
+    return runs[0]
+
+
+@transaction.atomic
+def set_schedule(
+    *,
+    terminal: Terminal,
+    plan: SettlementPlan,
+    actor: str,
+    cycle: str = "",
+    time_zone: str = "",
+    threshold_minor: int | None = None,
+) -> SettlementSchedule:
+    """Put a terminal under a plan, with what differs for it; raises ValidationError for an unusable schedule."""
+    schedule = SettlementSchedule(
+        terminal=terminal, plan=plan, cycle=cycle, time_zone=time_zone, threshold_minor=threshold_minor
+    )
+    schedule.clean()
+    schedule.next_due_at = schedule.next_due_after(timezone.now())
+    SettlementSchedule.objects.filter(terminal=terminal).delete()
+    schedule.save(force_insert=True)
+    detail = {"plan": plan.name, "cycle": cycle, "time_zone": time_zone, "threshold_minor": threshold_minor}
+    audit.record(actor=actor, action="settlement.schedule", subject=subject_of(terminal), detail=detail)
+    return schedule
+
+
+def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
+    """Put terminals without a schedule under the default plan, where there is one."""
+    plan = SettlementPlan.objects.filter(is_default=True).first()
+    scheduled = SettlementSchedule.objects.filter(terminal__in=terminal_ids).values_list("terminal_id", flat=True)
+    missing = set(terminal_ids) - set(scheduled)
+    if plan is None or not missing:
+        return
+    schedules = [SettlementSchedule(terminal_id=terminal_id, plan=plan) for terminal_id in sorted(missing)]
+    for schedule in schedules:
+        schedule.next_due_at = schedule.next_due_after(now)
+    SettlementSchedule.objects.bulk_create(schedules, ignore_conflicts=True)
+
+
+def reschedule_plan(plan: SettlementPlan) -> None:
+    """Recompute when the terminals of an edited plan are due; set-based, a chunk at a time."""
+    now = timezone.now()
+    last = 0
+    while True:
+        chunk = list(
+            plan.schedules.select_related("plan").filter(terminal_id__gt=last).order_by("terminal_id")[: CHUNK * 4]
+        )
+        if not chunk:
+            return
+        for schedule in chunk:
+            schedule.next_due_at = schedule.next_due_after(now)
+        SettlementSchedule.objects.bulk_update(chunk, ["next_due_at"])
+        last = chunk[-1].terminal_id
+
+
+def fail_runs(runs: QuerySet[SettlementRun], reason: str) -> int:
+    """End open runs without a settlement; say why on their terminals' timelines. Return how many ended."""
+    open_runs = dict(runs.filter(state__in=OPEN).values_list("pk", "terminal_id"))
+    SettlementRun.objects.filter(pk__in=open_runs, state__in=OPEN).update(
+        state="failed", finished_at=timezone.now(), reason=reason[:300]
+    )
+    add_timeline((terminal_id, "settlement", f"settlement NOT done: {reason}") for terminal_id in open_runs.values())
+    return len(open_runs)
+
+
+@transaction.atomic
+def fail_silent_runs(now: datetime) -> int:
+    """End runs whose terminal said that it settled but whose totals never came; the next cycle may try again."""
+    late = SettlementRun.objects.filter(requested_at__lt=now - REPORT_WITHIN, command__finished_at__isnull=False)
+    return fail_runs(late, "the terminal's totals did not arrive")
+
+
+MARK_THRESHOLD = """
+UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = 'threshold'
+  FROM settlement_settlementplan p, settlement_batch b
+ WHERE s.plan_id = p.id AND p.enabled AND b.terminal_id = s.terminal_id AND NOT b.closed
+   AND s.terminal_id = ANY(%(ids)s) AND b.net_minor >= coalesce(s.threshold_minor, p.threshold_minor)
+   AND NOT EXISTS (SELECT 1 FROM settlement_settlementrun r
+                    WHERE r.terminal_id = s.terminal_id AND r.state IN ('requested', 'settling'))
+"""
+
+
+def mark_over_threshold(terminal_ids: Iterable[int], now: datetime) -> None:
+    """Make those of the given terminals due whose open batch has reached its threshold and that are not settling."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARK_THRESHOLD, {"ids": list(terminal_ids), "now": now})

@@ -1,0 +1,376 @@
+"""A virtual terminal without its wires: messages in, messages out, a memory. No I/O and no clock of its own.
+
+It judges commands as a real terminal must: the server's signature, its own device id, the time window, once only.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+import jwt
+import msgspec
+import rfc8785
+import uuid_utils.compat
+from cryptography.hazmat.primitives import serialization
+
+from terminals.keys import rules as key_rules
+from terminals.link import messages, signing, topics
+from terminals.link.messages import MethodTotal, Result, Settlement, TransactionRecord, Transactions
+from terminals.simulator.faults import Faults
+from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
+
+MAX_RECORDS = 150
+FINAL = ("succeeded", "failed", "rejected")
+
+
+class Outgoing(NamedTuple):
+    """A message to publish."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+class InstallOrder(NamedTuple):
+    """What the wires must fetch before the device can install."""
+
+    command_id: str
+    body: messages.Install
+
+
+class Device:
+    """One virtual terminal. Methods return what is to be sent; `changed` says that the memory wants saving."""
+
+    def __init__(self, memory: Memory, *, faults: Faults, dice: random.Random, now: Callable[[], datetime]) -> None:
+        self.memory = memory
+        self.faults = faults
+        self.dice = dice
+        self.now = now
+        self.boot_id = _new_id()
+        self.changed = False
+        self.install_order: InstallOrder | None = None
+        self.reboot_wanted = False
+        self.refused_commands = 0
+        self._seq = 0
+        self._ignored: set[str] = set()
+        self._rssi_dbm = dice.randint(-85, -50)
+        self._battery = dice.randint(40, 100)
+        self._charging = False
+        self._screen, self._keypad, self._card_reader = "ok", "ok", "ok"
+
+    # --- what it says of itself --------------------------------------------------------------------------------------
+    def boot(self) -> None:
+        """Start anew: another boot id, sequence numbers from zero; the memory stays."""
+        self.boot_id = _new_id()
+        self._seq = 0
+        self.reboot_wanted = False
+
+    def hello(self) -> Outgoing:
+        memory = self.memory
+        body = messages.Hello(
+            serial=memory.serial,
+            software=memory.software,
+            parameters_version=memory.parameters_version,
+            keys=[
+                messages.HeldKey(key_id=msgspec.convert(k.key_id, UUID), usage=k.usage, kcv=k.kcv) for k in memory.keys
+            ],
+            batch_number=memory.batch_number,
+        )
+        return self._outgoing("hello", body)
+
+    def presence(self, state: str) -> Outgoing:
+        return self._outgoing("presence", messages.Presence(state=state))._replace(retain=True)  # type: ignore[arg-type]
+
+    def health(self) -> Outgoing:
+        """Let time pass on the hardware and report it."""
+        self._wear()
+        memory, net = self.memory, _net_minor(self.memory.batch)
+        body = messages.Health(
+            network=messages.Network("cellular", self._rssi_dbm, self.dice.randint(25, 220)),
+            printer="out_of_paper" if memory.paper <= 0 else "paper_low" if memory.paper < 10 else "ok",
+            screen=self._screen,  # type: ignore[arg-type]
+            keypad=self._keypad,  # type: ignore[arg-type]
+            card_reader=self._card_reader,  # type: ignore[arg-type]
+            storage_free_mb=1800 + self.dice.randint(0, 100),
+            tamper=False,
+            software=memory.software,
+            unsettled=messages.Money(memory.currency, net, len(memory.batch)),
+            battery=messages.Battery(percent=self._battery, charging=self._charging),
+        )
+        return self._outgoing("health", body)
+
+    def pending_events(self) -> list[Outgoing]:
+        """Return the events that the server has not acknowledged, in the order in which they happened."""
+        topic = topics.up(self.memory.device_id, "event")
+        return [Outgoing(topic, event.payload.encode()) for event in self.memory.pending]
+
+    def _wear(self) -> None:
+        """The hardware wanders: signal, battery, paper, now and then a fault that passes."""
+        dice = self.dice
+        self._rssi_dbm = max(-110, min(-45, self._rssi_dbm + dice.randint(-3, 3)))
+        self._battery += 4 if self._charging else -1
+        if self._battery <= 15 or self._battery >= 100:
+            self._charging = self._battery <= 15
+        self._battery = max(1, min(100, self._battery))
+        if self.memory.paper <= 0 and dice.random() < 0.25:
+            self.memory.paper, self.changed = 80, True
+        self._screen = _flip(dice, self._screen, fault=0.004, heal=0.15)
+        self._keypad = _flip(dice, self._keypad, fault=0.001, heal=0.15)
+        self._card_reader = _flip(dice, self._card_reader, fault=0.002, heal=0.15)
+
+    # --- selling -----------------------------------------------------------------------------------------------------
+    def sell(self) -> bool:
+        """Take one payment, sometimes give one back; return whether the terminal could."""
+        memory = self.memory
+        if memory.locked or memory.paper <= 0:
+            return False
+        refund = bool(memory.batch) and self.dice.random() < 0.04
+        by_card = self.dice.random() < 0.7
+        record = TransactionRecord(
+            id=uuid_utils.compat.uuid7(),
+            kind="refund" if refund else "sale",
+            method="card" if by_card else "qr",
+            amount_minor=self.dice.randint(150, 2_000) if refund else self.dice.randint(250, 12_000),
+            currency=memory.currency,
+            occurred_at=self.now(),
+            approval_code=f"{self.dice.randrange(10**6):06d}",
+            card_last4=f"{self.dice.randrange(10**4):04d}" if by_card else "",
+        )
+        memory.batch.append(record)
+        memory.unsent.append(record)
+        memory.paper -= 1
+        self.changed = True
+        return True
+
+    def upload_transactions(self) -> list[Outgoing]:
+        """Turn what was sold since the last upload into critical events."""
+        memory, sent = self.memory, []
+        while memory.unsent:
+            records, memory.unsent = memory.unsent[:MAX_RECORDS], memory.unsent[MAX_RECORDS:]
+            body = Transactions(batch_number=memory.batch_number, records=records)
+            sent.append(self._critical("transactions", body))
+        return sent
+
+    # --- being told --------------------------------------------------------------------------------------------------
+    def receive(self, topic: str, payload: bytes) -> list[Outgoing]:
+        """Take a message from the server; what is not provably from it is dropped and counted."""
+        try:
+            signing.verify_envelope(payload, signing.public_key(self.memory.command_key_pem))
+            envelope = msgspec.json.decode(payload, type=messages.CommandEnvelope)
+        except (signing.BadSignature, msgspec.DecodeError):
+            self.refused_commands += 1
+            return []
+        if envelope.device_id != self.memory.device_id:
+            self.refused_commands += 1
+            return []
+        if envelope.type == "ack":
+            self._forget(msgspec.json.decode(envelope.body, type=messages.Ack))
+            return []
+        return self._command(envelope)
+
+    def _forget(self, ack: messages.Ack) -> None:
+        done = {str(message_id) for message_id in ack.ids}
+        self.memory.pending = [event for event in self.memory.pending if event.message_id not in done]
+        self.changed = True
+
+    def _command(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        command_id = str(envelope.id)
+        if command_id in self.memory.outcomes:
+            return [self._result(msgspec.convert(self.memory.outcomes[command_id], Result))]
+        if self.install_order is not None and self.install_order.command_id == command_id:
+            return [self._result(Result(command_id=envelope.id, state="running"))]
+        if self.faults.silence and command_id not in self._ignored:
+            self._ignored.add(command_id)
+            return []
+        if isinstance(envelope.expires_at, datetime) and envelope.expires_at <= self.now():
+            return [self._finish(Result(command_id=envelope.id, state="rejected", code="expired"))]
+        do = self._verbs.get(envelope.type)
+        if do is None:
+            return [self._finish(Result(command_id=envelope.id, state="rejected", code="unknown_command"))]
+        return [self._result(Result(command_id=envelope.id, state="accepted")), *do(self, envelope)]
+
+    def _settle(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        """Upload the rest, close the batch with the (imagined) host, report it, and only then say that it is done."""
+        memory, sent = self.memory, self.upload_transactions()
+        totals = batch_totals(memory.batch)
+        if self.faults.wrong_totals:
+            totals = [_inflated(totals[0]), *totals[1:]] if totals else [MethodTotal("card", 1, 1_00, 0, 0)]
+        body = Settlement(
+            batch_number=memory.batch_number,
+            closed_at=self.now(),
+            currency=memory.currency,
+            totals=totals,
+            command_id=envelope.id,
+        )
+        sent.append(self._critical("settlement", body))
+        closed = memory.batch_number
+        memory.batch, memory.batch_number = [], closed % 999_999 + 1
+        return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=closed))]
+
+    def _deliver_key(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        order = msgspec.json.decode(envelope.body, type=messages.DeliverKey)
+        try:
+            working_key = key_rules.unwrap(
+                kbpk=bytes.fromhex(self.memory.kbpk_hex), key_block=order.key_block, usage=order.usage
+            )
+        except key_rules.KeyRefused as refusal:
+            return [self._finish(Result(envelope.id, "rejected", code="bad_key_block", detail=str(refusal)))]
+        kcv = key_rules.aes_kcv(working_key)
+        held = [key for key in self.memory.keys if key.usage != order.usage]
+        self.memory.keys = [*held, HeldWorkingKey(str(order.key_id), order.usage, kcv, working_key.hex())]
+        answered = "000000" if self.faults.wrong_kcv else kcv
+        return [self._finish(Result(command_id=envelope.id, state="succeeded", kcv=answered))]
+
+    def _configure(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        document = msgspec.json.decode(envelope.body, type=messages.Configure)
+        memory = self.memory
+        memory.parameters, memory.parameters_version = document.parameters, document.version
+        if not memory.batch:
+            memory.currency = document.parameters.get("currency", memory.currency)
+        return [self._finish(Result(command_id=envelope.id, state="succeeded", version=str(document.version)))]
+
+    def _install(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        order = msgspec.json.decode(envelope.body, type=messages.Install)
+        if self.faults.rejected_install:
+            return [self._finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
+        refusal = check_manifest(order, self.memory.release_key_pem)
+        if refusal:
+            return [self._finish(Result(envelope.id, "rejected", code="bad_manifest", detail=refusal))]
+        self.install_order = InstallOrder(str(envelope.id), order)
+        return []
+
+    def installing(self, percent: int) -> Outgoing:
+        """Report progress of the download under way."""
+        order = cast(InstallOrder, self.install_order)
+        return self._result(Result(msgspec.convert(order.command_id, UUID), "running", percent=percent))
+
+    def finish_install(self, failure: str = "") -> Outgoing:
+        """End the installation: the new version runs after the reboot that follows."""
+        order, self.install_order = cast(InstallOrder, self.install_order), None
+        command_id = msgspec.convert(order.command_id, UUID)
+        if failure:
+            return self._finish(Result(command_id, "failed", code="download", detail=failure, retryable=True))
+        self.memory.software = {**self.memory.software, "payment": order.body.version}
+        self.reboot_wanted = True
+        return self._finish(Result(command_id, "succeeded", version=order.body.version))
+
+    def _reboot(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        self.reboot_wanted = True
+        return self._done(envelope)
+
+    def _lock(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        self.memory.locked = envelope.type == "lock"
+        return self._done(envelope)
+
+    def _done(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+        return [self._finish(Result(command_id=envelope.id, state="succeeded"))]
+
+    _verbs: dict[str, Callable[["Device", messages.CommandEnvelope], list[Outgoing]]] = {
+        "settle": _settle,
+        "deliver_key": _deliver_key,
+        "configure": _configure,
+        "install": _install,
+        "reboot": _reboot,
+        "lock": _lock,
+        "unlock": _lock,
+        "ping": _done,
+    }
+
+    # --- envelopes ---------------------------------------------------------------------------------------------------
+    def _finish(self, result: Result) -> Outgoing:
+        """Say the last word on a command and remember it."""
+        self.memory.remember_outcome(str(result.command_id), msgspec.to_builtins(result))
+        self.changed = True
+        return self._result(result)
+
+    def _result(self, result: Result) -> Outgoing:
+        return self._outgoing("result", result)
+
+    def _critical(self, kind: str, body: msgspec.Struct) -> Outgoing:
+        """Make an event that is kept and repeated until the server acknowledges it."""
+        outgoing = self._outgoing(kind, body)
+        message_id = msgspec.json.decode(outgoing.payload)["id"]
+        self.memory.pending.append(PendingEvent(message_id, outgoing.payload.decode()))
+        self.changed = True
+        return outgoing
+
+    def _outgoing(self, kind: str, body: msgspec.Struct) -> Outgoing:
+        channel, _, must_sign = messages.INBOUND[kind]
+        self._seq += 1
+        envelope = {
+            "id": _new_id(),
+            "type": kind,
+            "sent_at": self.now().isoformat(timespec="milliseconds"),
+            "boot_id": self.boot_id,
+            "seq": self._seq,
+            "body": _without_nulls(msgspec.to_builtins(body)),
+        }
+        if must_sign:
+            envelope = signing.sign_envelope(envelope, _private_key(self.memory.private_key_pem))
+        device_id = self.memory.device_id
+        topic = topics.presence(device_id) if channel == "presence" else topics.up(device_id, channel)
+        return Outgoing(topic, messages.encode(envelope))
+
+
+def batch_totals(batch: list[TransactionRecord]) -> list[MethodTotal]:
+    """Return a batch's totals by payment method."""
+    numbers: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for record in batch:
+        at = 0 if record.kind == "sale" else 2
+        numbers[record.method][at] += 1
+        numbers[record.method][at + 1] += record.amount_minor
+    return [MethodTotal(method, *totals) for method, totals in sorted(numbers.items())]  # type: ignore[arg-type]
+
+
+def check_manifest(order: messages.Install, release_key_pem: str) -> str:
+    """Return why a release must not be installed, or nothing: signed by the release key, and about this very file."""
+    key = signing.public_key(release_key_pem)
+    try:
+        signed = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"]).decode(
+            order.manifest, key, algorithms=[signing.algorithm_for(key)]
+        )
+    except jwt.InvalidTokenError as error:
+        return f"the manifest's signature does not hold: {error}"
+    manifest = msgspec.json.decode(signed)
+    expected = {
+        "package": order.package,
+        "version": order.version,
+        "size_bytes": order.size_bytes,
+        "sha256": order.sha256,
+    }
+    if any(manifest.get(name) != value for name, value in expected.items()) or signed != rfc8785.dumps(manifest):
+        return "the manifest speaks of another release"
+    return ""
+
+
+def _inflated(total: MethodTotal) -> MethodTotal:
+    return msgspec.structs.replace(total, sale_count=total.sale_count + 1, sale_minor=total.sale_minor + 12_34)
+
+
+def _net_minor(batch: list[TransactionRecord]) -> int:
+    return sum(record.amount_minor if record.kind == "sale" else -record.amount_minor for record in batch)
+
+
+def _flip(dice: random.Random, state: str, *, fault: float, heal: float) -> str:
+    if state == "ok":
+        return "fault" if dice.random() < fault else "ok"
+    return "ok" if dice.random() < heal else state
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    return [_without_nulls(member) for member in value] if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=20_000)
+def _private_key(pem: str) -> signing.PrivateKey:
+    return cast(signing.PrivateKey, serialization.load_pem_private_key(pem.encode(), None))
+
+
+def _new_id() -> str:
+    return str(uuid_utils.compat.uuid7())

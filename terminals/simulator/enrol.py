@@ -1,0 +1,90 @@
+"""How a virtual terminal gets its identity: a key of its own, a request, and the server's answer, checked."""
+
+from typing import Any
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from terminals.keys.rules import accept_offer
+from terminals.simulator.memory import Memory
+
+
+class EnrolmentFailed(Exception):
+    """The server refused; the message is its reason."""
+
+
+async def enrol(http: httpx.AsyncClient, memory: Memory, code: str) -> None:
+    """Exchange the code for a certificate and fill the memory; raise EnrolmentFailed where the server refuses."""
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, memory.serial)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(private_key, hashes.SHA256())
+    csr_pem = request.public_bytes(serialization.Encoding.PEM).decode()
+    response = await http.post("/enrol", json={"code": code, "serial": memory.serial, "csr": csr_pem})
+    answer = response.json()
+    if response.status_code != 201:
+        raise EnrolmentFailed(f"{answer.get('reason')}: {answer.get('detail')}")
+    _check_certificate(answer, private_key)
+    kbpk = accept_offer(private_key, answer["key_protection"], device_id=answer["device_id"])
+    memory.device_id = answer["device_id"]
+    memory.broker_url = answer["broker"]["url"]
+    memory.certificate_pem = answer["certificate"]
+    memory.command_key_pem = answer["trust_anchors"]["command_signing_key"]
+    memory.release_key_pem = answer["trust_anchors"]["release_signing_key"]
+    memory.kbpk_hex = kbpk.hex()
+    memory.private_key_pem = private_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def _check_certificate(answer: dict[str, Any], private_key: ec.EllipticCurvePrivateKey) -> None:
+    certificate = x509.load_pem_x509_certificate(answer["certificate"].encode())
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(answer["trust_anchors"]["device_ca"].encode()))
+    if certificate.public_key() != private_key.public_key():
+        raise EnrolmentFailed("the certificate is for another key")
+
+
+class Registrar:
+    """Puts simulated terminals on the books through the operator's API, spread over the stores and models there are."""
+
+    def __init__(self, http: httpx.AsyncClient, token: str) -> None:
+        self._http = http
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._stores: list[int] = []
+        self._models: list[int] = []
+        self._known: dict[str, int] = {}
+
+    async def look_around(self) -> None:
+        """Learn the stores, the models, and which simulated terminals are on the books already."""
+        self._stores = [row["id"] for row in await _all(self._http, "/api/v1/stores/", self._headers)]
+        self._models = [row["id"] for row in await _all(self._http, "/api/v1/terminal-models/", self._headers)]
+        if not self._stores or not self._models:
+            raise EnrolmentFailed("the server has no store or no terminal model yet; make one of each in the admin")
+        known = await _all(self._http, "/api/v1/terminals/?serial_contains=SIM-", self._headers)
+        self._known = {row["serial"]: row["id"] for row in known}
+
+    async def activation_code(self, serial: str, number: int) -> str:
+        """Register a terminal and return its code; one that is on the books (its memory was lost) gets a fresh code."""
+        if serial in self._known:
+            url, body = f"/api/v1/terminals/{self._known[serial]}/activation-code/", {}
+        else:
+            store, model = self._stores[number % len(self._stores)], self._models[number % len(self._models)]
+            url = "/api/v1/terminals/"
+            body = {"serial": serial, "store": store, "model": model, "tid": f"{number:08d}", "tags": ["simulated"]}
+        response = await self._http.post(url, json=body, headers=self._headers)
+        if response.status_code != 201:
+            raise EnrolmentFailed(f"registering {serial}: {response.text}")
+        return str(response.json()["activation_code"])
+
+
+async def _all(http: httpx.AsyncClient, url: str | None, headers: dict[str, str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    url = f"{url}{'&' if '?' in (url or '') else '?'}page_size=1000"
+    while url:
+        response = await http.get(url, headers=headers)
+        response.raise_for_status()
+        page = response.json()
+        rows, url = rows + page["results"], page["next"]
+    return rows

@@ -1,0 +1,35 @@
+"""Which terminals of a simulated fleet misbehave, and how: chosen by seed and serial, so that a run can be repeated."""
+
+import random
+from typing import NamedTuple
+
+KINDS = ("wrong_totals", "rejected_install", "wrong_kcv", "silence")
+DEFAULT_SHARES = {"wrong_totals": 0.06, "silence": 0.06}
+
+
+class Faults(NamedTuple):
+    """wrong_totals: settles more than it recorded; rejected_install: refuses releases; wrong_kcv: answers a false check
+    value; silence: does not answer a command the first time it comes."""
+
+    wrong_totals: bool = False
+    rejected_install: bool = False
+    wrong_kcv: bool = False
+    silence: bool = False
+
+
+def faults_of(serial: str, seed: int, shares: dict[str, float]) -> Faults:
+    """Return the faults planted in one terminal, each with its share's probability."""
+    dice = random.Random(f"{seed}/{serial}")
+    rolled = {kind: dice.random() for kind in KINDS}
+    return Faults(**{kind: rolled[kind] < shares.get(kind, 0.0) for kind in KINDS})
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Read `wrong_totals=0.1,silence=0.05`; raise ValueError with what to write instead."""
+    shares: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        kind, _, share = part.partition("=")
+        if kind not in KINDS or not 0 <= float(share or "nan") <= 1:
+            raise ValueError(f"{part!r}: write kind=share with a share from 0 to 1 and a kind of {', '.join(KINDS)}")
+        shares[kind] = float(share)
+    return shares

@@ -1,0 +1,210 @@
+"""The wires: many virtual terminals in one asyncio loop, each with an MQTT connection of its own."""
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiomqtt
+import httpx
+
+from terminals.link import topics
+from terminals.simulator import enrol, memory
+from terminals.simulator.device import Device, InstallOrder, Outgoing
+from terminals.simulator.faults import Faults
+
+logger = logging.getLogger(__name__)
+HEALTH_SECONDS = 15.0
+UPLOAD_SECONDS = 4.0
+REPEAT_EVENTS_SECONDS = 20.0
+# One sale in eight seconds for a terminal of a small fleet; a large one together sells about forty a second.
+SALE_SECONDS, FLEET_SALES_PER_SECOND = 8.0, 40.0
+LINK_DROP_MEAN_SECONDS = 600.0
+DOWNLOAD_CHUNK = 64 * 1024
+
+
+class _LinkDropped(Exception):
+    """The simulated network went away."""
+
+
+class VirtualTerminal:
+    """One terminal's life: enrol, connect, sell, report, obey; over and over."""
+
+    def __init__(
+        self, serial: str, folder: Path, http: httpx.AsyncClient, faults: Faults, seed: int, fleet_size: int
+    ) -> None:
+        self.serial = serial
+        self._folder = folder
+        self._http = http
+        self._dice = random.Random(f"{seed}:{serial}")
+        self._sale_seconds = max(SALE_SECONDS, fleet_size / FLEET_SALES_PER_SECOND)
+        self._memory = memory.load(folder, serial)
+        self.device = Device(self._memory, faults=faults, dice=self._dice, now=lambda: datetime.now(UTC))
+        self._outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
+
+    @property
+    def enrolled(self) -> bool:
+        return self._memory.enrolled
+
+    async def enrol(self, code: str) -> None:
+        await enrol.enrol(self._http, self._memory, code)
+        memory.save(self._folder, self._memory)
+
+    async def live(self, connecting: asyncio.Semaphore) -> None:
+        """Stay connected for ever; come back with full jitter, so that a fleet does not return in step."""
+        failures = 0
+        while True:
+            try:
+                await self._session(connecting)
+                failures = 0
+            except* (aiomqtt.MqttError, OSError, _LinkDropped) as group:
+                if any(isinstance(error, _LinkDropped) for error in group.exceptions):
+                    failures = 0
+                failures += 1
+            await asyncio.sleep(self._dice.uniform(0.2, min(2.0**failures, 8.0)))
+
+    async def _session(self, connecting: asyncio.Semaphore) -> None:
+        broker = urlsplit(self._memory.broker_url)
+        will = self.device.presence("offline")
+        client = aiomqtt.Client(
+            broker.hostname or "127.0.0.1",
+            broker.port or 1883,
+            identifier=self._memory.device_id,
+            keepalive=30,
+            timeout=15,
+            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
+            max_inflight_messages=50,
+        )
+        await connecting.acquire()
+        try:
+            await client.__aenter__()
+        finally:
+            connecting.release()
+        try:
+            await client.subscribe(topics.down(self._memory.device_id), qos=1)
+            for outgoing in (self.device.presence("online"), self.device.hello(), *self.device.pending_events()):
+                await _publish(client, outgoing)
+            async with asyncio.TaskGroup() as tasks:
+                for job in (
+                    self._listen(client),
+                    self._send(client),
+                    self._sell(),
+                    self._report(),
+                    self._repeat(),
+                    self._drop(),
+                ):
+                    tasks.create_task(job)
+        finally:
+            try:
+                await client.__aexit__(None, None, None)
+            except aiomqtt.MqttError:
+                logger.debug("%s: the connection was gone already", self.serial)
+
+    def _queue(self, outgoing: Iterable[Outgoing]) -> None:
+        """Remember first, then send: what was said must be known after a restart."""
+        batch = list(outgoing)
+        if self.device.changed:
+            memory.save(self._folder, self._memory)
+            self.device.changed = False
+        for message in batch:
+            self._outbox.put_nowait(message)
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            if isinstance(message.payload, bytes):
+                self._queue(self.device.receive(str(message.topic), message.payload))
+            if self.device.install_order is not None:
+                await self._install(self.device.install_order)
+            if self.device.reboot_wanted:
+                await self._flush_and_reboot()
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        while True:
+            await _publish(client, await self._outbox.get())
+
+    async def _sell(self) -> None:
+        next_upload = 0.0
+        while True:
+            await asyncio.sleep(self._dice.expovariate(1 / self._sale_seconds))
+            self.device.sell()
+            if time.monotonic() >= next_upload:
+                next_upload = time.monotonic() + UPLOAD_SECONDS
+                self._queue(self.device.upload_transactions())
+
+    async def _report(self) -> None:
+        await asyncio.sleep(self._dice.uniform(0, 2))
+        while True:
+            self._queue([self.device.health()])
+            interval = self._memory.parameters.get("health_interval_seconds") or HEALTH_SECONDS
+            await asyncio.sleep(interval * self._dice.uniform(0.9, 1.1))
+
+    async def _repeat(self) -> None:
+        """Send unacknowledged events again: PUBACK was the broker's word, not the server's."""
+        while True:
+            known = {event.message_id for event in self._memory.pending}
+            await asyncio.sleep(REPEAT_EVENTS_SECONDS * self._dice.uniform(0.9, 1.1))
+            if any(event.message_id in known for event in self._memory.pending):
+                self._queue(self.device.pending_events())
+
+    async def _drop(self) -> None:
+        await asyncio.sleep(self._dice.expovariate(1 / LINK_DROP_MEAN_SECONDS))
+        raise _LinkDropped
+
+    async def _install(self, order: InstallOrder) -> None:
+        """Fetch the release by ranges, check its digest as it comes, and install it."""
+        digest, offset = hashlib.sha256(), 0
+        try:
+            while offset < order.body.size_bytes:
+                last = min(offset + DOWNLOAD_CHUNK, order.body.size_bytes) - 1
+                response = await self._http.get(order.body.url, headers={"Range": f"bytes={offset}-{last}"})
+                response.raise_for_status()
+                digest.update(response.content)
+                offset += len(response.content)
+                self._queue([self.device.installing(min(99, offset * 100 // order.body.size_bytes))])
+        except httpx.HTTPError as error:
+            self._queue([self.device.finish_install(f"download failed: {type(error).__name__} {error}"[:300])])
+            return
+        good = offset == order.body.size_bytes and digest.hexdigest() == order.body.sha256
+        self._queue([self.device.finish_install("" if good else "the digest of the download is not the release's")])
+
+    async def _flush_and_reboot(self) -> None:
+        """Let the last words out, then restart with a new boot id."""
+        while not self._outbox.empty():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        self.device.boot()
+        raise _LinkDropped
+
+
+async def _publish(client: aiomqtt.Client, outgoing: Outgoing) -> None:
+    await client.publish(outgoing.topic, outgoing.payload, qos=1, retain=outgoing.retain)
+
+
+async def enrol_fleet(terminals: list[VirtualTerminal], http: httpx.AsyncClient, token: str) -> None:
+    """Register and enrol those that have no identity yet, several at a time."""
+    blank = [(number, terminal) for number, terminal in enumerate(terminals, start=1) if not terminal.enrolled]
+    if not blank:
+        return
+    lanes = asyncio.Semaphore(8)
+    registrar = enrol.Registrar(http, token)
+    await registrar.look_around()
+
+    async def one(number: int, terminal: VirtualTerminal) -> None:
+        async with lanes:
+            await terminal.enrol(await registrar.activation_code(terminal.serial, number))
+
+    await asyncio.gather(*(one(number, terminal) for number, terminal in blank))
+    logger.info("%d terminals enrolled", len(blank))
+
+
+async def live(terminals: list[VirtualTerminal]) -> None:
+    """Let them all work until the process ends."""
+    connecting = asyncio.Semaphore(40)
+    async with asyncio.TaskGroup() as tasks:
+        for terminal in terminals:
+            tasks.create_task(terminal.live(connecting))

@@ -1,0 +1,80 @@
+"""What a virtual terminal remembers over a restart: its identity, its keys, its batch, and events not yet acknowledged.
+
+One JSON file a terminal, mode 0600, replaced as a whole: it stands for the secure storage of a real one.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from terminals.link.messages import TransactionRecord
+
+KEPT_OUTCOMES = 50
+
+
+class HeldWorkingKey(Struct):
+    key_id: str
+    usage: str
+    kcv: str
+    key_hex: str
+
+
+class PendingEvent(Struct):
+    """A critical event that the server has not acknowledged: sent again, byte for byte, until it has."""
+
+    message_id: str
+    payload: str
+
+
+class Memory(Struct):
+    """Everything that must survive."""
+
+    serial: str
+    device_id: str = ""
+    private_key_pem: str = ""
+    certificate_pem: str = ""
+    broker_url: str = ""
+    command_key_pem: str = ""
+    release_key_pem: str = ""
+    kbpk_hex: str = ""
+    keys: list[HeldWorkingKey] = field(default_factory=list)
+    software: dict[str, str] = field(default_factory=lambda: {"payment": "1.0.0", "os": "12.4"})
+    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters_version: int = 0
+    currency: str = "EUR"
+    batch_number: int = 1
+    batch: list[TransactionRecord] = field(default_factory=list)
+    unsent: list[TransactionRecord] = field(default_factory=list)
+    pending: list[PendingEvent] = field(default_factory=list)
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    locked: bool = False
+    paper: int = 60
+
+    @property
+    def enrolled(self) -> bool:
+        return bool(self.certificate_pem)
+
+    def remember_outcome(self, command_id: str, result: dict[str, Any]) -> None:
+        """Keep the last word on a command, so that a repeated command gets the same answer and is not done twice."""
+        self.outcomes[command_id] = result
+        for stale in list(self.outcomes)[:-KEPT_OUTCOMES]:
+            del self.outcomes[stale]
+
+
+def load(folder: Path, serial: str) -> Memory:
+    """Return what the terminal remembers, or a blank memory."""
+    path = folder / f"{serial}.json"
+    if not path.exists():
+        return Memory(serial=serial)
+    return msgspec.json.decode(path.read_bytes(), type=Memory)
+
+
+def save(folder: Path, memory: Memory) -> None:
+    """Write the memory; a kill at any instant leaves the old or the new file, never a half one."""
+    partial = folder / f".{memory.serial}.part"
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(memory))
+    partial.replace(folder / f"{memory.serial}.json")
