@@ -13,7 +13,10 @@ INSERT INTO dashboard_tally (measure, label, amount)
 SELECT measure, label, sum(amount) FROM folded GROUP BY measure, label HAVING sum(amount) <> 0
 """
 # Yesterday's settlements are reports' business; a week of them is kept for the time zones' sake and for a look back.
-FORGET = "DELETE FROM dashboard_tally WHERE measure LIKE 'settled%%' AND left(label, 10) < to_char(now() - interval '7 days', 'YYYY-MM-DD')"
+FORGET = """
+DELETE FROM dashboard_tally
+ WHERE measure LIKE 'settled%' AND left(label, 10) < to_char(now() - interval '7 days', 'YYYY-MM-DD')
+"""
 
 
 @shared_task
