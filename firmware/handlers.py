@@ -1,7 +1,7 @@
 """What terminals run, how installations go, and the baseline for those who say hello with something else."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from django.db import connection
@@ -47,7 +47,7 @@ def on_hello(batch: list[Received]) -> None:
     A release that a terminal rejected or failed is not sent again by itself; an operator assigns it anew.
     """
     _report(batch)
-    parameters = {"ids": [received.terminal_id for received in batch], "states": list(COMMANDED_STATES)}
+    parameters: dict[str, Any] = {"ids": [received.terminal_id for received in batch], "states": list(COMMANDED_STATES)}
     with connection.cursor() as cursor:
         cursor.execute(LACKING, parameters)
         lacking = {terminal_id: (device_id, release_id) for terminal_id, device_id, release_id in cursor.fetchall()}

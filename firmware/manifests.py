@@ -5,7 +5,7 @@ so neither the broker nor the download server can slip software in.
 """
 
 import hashlib
-from typing import IO
+from typing import IO, Any
 
 import jwt
 import rfc8785
@@ -30,7 +30,7 @@ def digest_file(file: IO[bytes]) -> tuple[int, str]:
 
 def sign(*, package: str, version: str, platform: str, size_bytes: int, sha256: str) -> str:
     """Return the compact JWS that identifies a release."""
-    body = {
+    body: dict[str, Any] = {
         "package": package,
         "version": version,
         "platform": platform,

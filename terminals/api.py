@@ -87,7 +87,7 @@ class TerminalModelViewSet(EditViewSet):
     filterset_fields = ["vendor", "name", "platform"]
 
 
-class TerminalFilter(django_filters.FilterSet):
+class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
     serial_contains = django_filters.CharFilter(field_name="serial", lookup_expr="icontains")
     tag = django_filters.CharFilter(field_name="tags", lookup_expr="contains", method="with_tag")
     merchant = django_filters.NumberFilter(field_name="store__merchant")
@@ -117,7 +117,7 @@ class TerminalViewSet(EditGuard, IdempotentPosts, mixins.CreateModelMixin, mixin
 
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         instance = serializer.save()
-        detail = dict(serializer.initial_data)  # type: ignore[attr-defined]
+        detail = dict(serializer.initial_data)
         services.record_change(actor=actor_of(self.request), action="terminal.update", instance=instance, detail=detail)
 
     @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)

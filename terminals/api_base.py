@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -71,11 +70,11 @@ class CappedCountCursorPagination(CursorPagination):
     page_size_query_param = "page_size"
     ordering = "-id"
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any] | None:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         self.count = queryset.order_by().values("pk")[: COUNT_LIMIT + 1].count()
         return super().paginate_queryset(queryset, request, view)
 
-    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> Sequence[str]:
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names; ties break by key."""
         allowed = getattr(view, "ordering_fields", ())
         wanted = request.query_params.get("ordering", "")

@@ -143,11 +143,11 @@ def terminal_page(terminal: Terminal) -> TerminalPage:
 
 def timeline(terminal: Terminal, limit: int = 40) -> list[dict[str, Any]]:
     """Return commands and events of a terminal, the latest first: `at`, `kind`, `text`, `state`."""
-    events = [
+    events: list[dict[str, Any]] = [
         {"at": entry.at, "kind": entry.kind, "text": entry.text, "state": ""}
         for entry in TimelineEntry.objects.filter(terminal=terminal).order_by("-at")[:limit]
     ]
-    commands = [
+    commands: list[dict[str, Any]] = [
         {
             "at": command.finished_at or command.answered_at or command.created_at,
             "kind": "command",

@@ -20,4 +20,4 @@ def prune_health_history() -> int:
     """Delete the oldest samples, at most 50,000 a run: ids grow with time, so only the table's beginning is read."""
     with connection.cursor() as cursor:
         cursor.execute(PRUNE, [timezone.now() - timedelta(days=HISTORY_DAYS)])
-        return cursor.rowcount
+        return int(cursor.rowcount)

@@ -72,7 +72,7 @@ def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[Te
     """Return the row (sealed) and the message (wrapped) of a new AES-128 key."""
     key_id = new_id()
     working_key = vault.random_key(16)
-    kbpk = vault.unseal(protection.sealed_key, bound_to=_kbpk_name(target.terminal_id))
+    kbpk = vault.unseal(bytes(protection.sealed_key), bound_to=_kbpk_name(target.terminal_id))
     try:
         key_block = rules.wrap(kbpk=kbpk, working_key=working_key, usage=usage)
     except rules.KeyRefused as refusal:

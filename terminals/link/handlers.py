@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -65,7 +65,12 @@ def on_hello(batch: list[Received]) -> None:
     )
     now = batch[-1].received_at
     with connection.cursor() as cursor:
-        parameters = {"ids": list(latest), "boots": boots, "now": now, "offline_at": now + settings.ONLINE_WITHIN}
+        parameters: dict[str, Any] = {
+            "ids": list(latest),
+            "boots": boots,
+            "now": now,
+            "offline_at": now + settings.ONLINE_WITHIN,
+        }
         cursor.execute(CONNECT, parameters)
     add_timeline(
         (
@@ -114,4 +119,4 @@ def sweep_silent_sessions(now: datetime) -> int:
     """Mark terminals offline that were not heard within ONLINE_WITHIN; cost grows with how many fell silent."""
     with connection.cursor() as cursor:
         cursor.execute(SWEEP, {"now": now})
-        return cursor.rowcount
+        return int(cursor.rowcount)

@@ -6,7 +6,7 @@ older server; unknown types are refused. docs/protocol is generated from this fi
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 import msgspec
@@ -273,6 +273,6 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Body]:
     if envelope.id.version != 7:
         raise Refused("malformed", "envelope: id must be a UUIDv7")
     try:
-        return envelope, _body_decoders[envelope.type](envelope.body)
+        return envelope, cast(Body, _body_decoders[envelope.type](envelope.body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused("malformed", f"body: {error}") from None

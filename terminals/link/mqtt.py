@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from django.conf import settings
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -41,7 +42,7 @@ def new_client(client_id: str, *, client_class: type[paho.Client] = paho.Client,
     """Return a paho client set up from MQTT_URL and the MQTT_*_FILE settings, with manual acknowledgement."""
     url = urlsplit(settings.MQTT_URL)
     client = client_class(
-        paho.CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean_session, manual_ack=True
+        CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean_session, manual_ack=True
     )
     if url.username:
         client.username_pw_set(unquote(url.username), unquote(url.password or ""))
@@ -129,7 +130,7 @@ class BrokerConnection:
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         topic = message._topic.decode("utf-8", "replace")  # `.topic` raises on bytes that are not UTF-8
-        self.incoming.put(Incoming(self.generation, message.mid, topic, message.payload, datetime.now(UTC)))
+        self.incoming.put(Incoming(self.generation, message.mid, topic, bytes(message.payload), datetime.now(UTC)))
 
     def _on_publish(
         self, client: paho.Client, userdata: Any, packet_id: int, code: ReasonCode, properties: Properties | None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from queue import Empty
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -54,7 +54,7 @@ class Claimed(NamedTuple):
 @transaction.atomic
 def claim(limit: int, now: datetime) -> list[Claimed]:
     """Lease up to `limit` due commands, the longest due first."""
-    parameters = {
+    parameters: dict[str, Any] = {
         "now": now,
         "limit": limit,
         "open": list(OPEN_STATES),

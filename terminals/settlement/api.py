@@ -1,6 +1,6 @@
 """Plans, schedules, runs and transactions in the API."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.db import transaction
 from drf_spectacular.utils import extend_schema
@@ -36,7 +36,7 @@ class ScheduleSerializer(serializers.ModelSerializer[SettlementSchedule]):
         model = SettlementSchedule
         fields = ["terminal", "plan", "cycle", "time_zone", "threshold_minor", "next_due_at", "due_reason"]
         read_only_fields = ["next_due_at", "due_reason"]
-        extra_kwargs = {"terminal": {"validators": []}}
+        extra_kwargs: dict[str, Any] = {"terminal": {"validators": []}}
 
 
 class RunTotalSerializer(serializers.ModelSerializer[RunTotal]):
@@ -83,7 +83,7 @@ class PlanViewSet(EditViewSet):
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         with transaction.atomic():
             super().perform_update(serializer)
-            services.reschedule_plan(serializer.instance)
+            services.reschedule_plan(cast(SettlementPlan, serializer.instance))
 
 
 class ScheduleViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
