@@ -82,7 +82,8 @@ class VirtualTerminal:
         )
         await connecting.acquire()
         try:
-            await client.__aenter__()
+            async with asyncio.timeout(20):
+                await client.__aenter__()
         finally:
             connecting.release()
         try:
@@ -101,8 +102,9 @@ class VirtualTerminal:
                     tasks.create_task(job)
         finally:
             try:
-                await client.__aexit__(None, None, None)
-            except aiomqtt.MqttError:
+                async with asyncio.timeout(5):  # a broker that is gone confirms no goodbye
+                    await client.__aexit__(None, None, None)
+            except (aiomqtt.MqttError, TimeoutError):
                 logger.debug("%s: the connection was gone already", self.serial)
 
     def _queue(self, outgoing: Iterable[Outgoing]) -> None:
