@@ -1,6 +1,6 @@
 """Where settings come from: the process's environment, then the file that `manage.py up` wrote under STATE_DIR.
 
-A secret has no default. Whoever runs Tillwarden in production sets every name in docs/operations.md; `make run` makes
+A secret has no default. Whoever runs Tillwarden in production sets every name that settings.py requires; `make run` makes
 its own and keeps them in STATE_DIR/environment (mode 0600), so that a second command finds the same installation.
 """
 

@@ -1,4 +1,4 @@
-"""Django settings. Every value of a deployment comes from the environment (see env.py and docs/operations.md)."""
+"""Django settings. Every value of a deployment comes from the environment (see env.py)."""
 
 from datetime import timedelta
 from pathlib import Path

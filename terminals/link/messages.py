@@ -2,7 +2,7 @@
 
 Every message is an envelope of UTF-8 JSON, at most 64 KiB. Amounts are integers in the currency's minor unit, instants
 are RFC 3339 with an offset, ids are UUIDv7. Unknown members are ignored, so that a newer terminal can speak to an
-older server; unknown types are refused. docs/protocol is generated from this file.
+older server; unknown types are refused.
 """
 
 from datetime import datetime
