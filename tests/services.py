@@ -1,8 +1,9 @@
-"""A pytest plugin that starts the real PostgreSQL and the real broker, once for a run, before Django reads settings."""
+"""The real PostgreSQL and the real broker on free ports and in a folder of their own, for tests and benchmarks."""
 
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -30,7 +31,7 @@ def _free_port_pair() -> int:
             return port
 
 
-def _run(child: embedded.Child) -> "subprocess.Popen[bytes]":
+def _run(child: embedded.Child, stop_signal: signal.Signals) -> "subprocess.Popen[bytes]":
     log = (STATE_DIR / "services.log").open("ab")
     process = subprocess.Popen(
         child.argv,
@@ -43,19 +44,26 @@ def _run(child: embedded.Child) -> "subprocess.Popen[bytes]":
         env={**os.environ, **child.environment},
     )
     atexit.register(process.wait, 10)
-    atexit.register(process.terminate)
+    atexit.register(process.send_signal, stop_signal)
     return process
 
 
-def _start() -> None:
+def server_address() -> str:
+    """Return the address of the server's own database, from which others are made."""
+    return f"postgresql://postgres@/postgres?host={local.socket_dir(STATE_DIR)}"
+
+
+def start(*, durable: bool) -> None:
+    """Start both until this process ends, and point the settings' environment at them; call it before Django reads it."""
     for name in ("DATABASE_URL", "MQTT_URL", "CELERY_BROKER_URL", "PUBLIC_URL"):
         os.environ.pop(name, None)
     os.environ |= {"PORT": str(_free_port_pair()), "MQTT_PORT": str(_free_port_pair())}
     atexit.register(shutil.rmtree, STATE_DIR, ignore_errors=True)
     local.prepare(STATE_DIR)
-    _run(embedded.broker(STATE_DIR / "broker.toml", int(os.environ["MQTT_PORT"])))
-    _run(embedded.postgres(STATE_DIR / "database", local.socket_dir(STATE_DIR), durable=False))
-    address = f"postgresql://postgres@/postgres?host={local.socket_dir(STATE_DIR)}"
+    _run(embedded.broker(STATE_DIR / "broker.toml", int(os.environ["MQTT_PORT"])), signal.SIGTERM)
+    database = embedded.postgres(STATE_DIR / "database", local.socket_dir(STATE_DIR), durable=durable)
+    _run(database, signal.SIGINT)  # PostgreSQL then ends at once, whoever is still connected
+    address = server_address()
     for _ in range(150):
         try:
             psycopg.connect(address, connect_timeout=2).close()
@@ -64,5 +72,3 @@ def _start() -> None:
             time.sleep(0.2)
     raise RuntimeError((STATE_DIR / "services.log").read_text())
 
-
-_start()

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 LOOK_UP = "SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(%s)"
 REMEMBER = """
 INSERT INTO link_seenmessage (message_id, terminal_id)
-SELECT * FROM unnest(%s::uuid[], %s::bigint[]) ON CONFLICT DO NOTHING
+SELECT * FROM json_to_recordset(%s) AS r(message_id uuid, terminal_id bigint) ON CONFLICT DO NOTHING
 RETURNING message_id, terminal_id
 """
 BURY = """
@@ -122,9 +122,10 @@ def _not_seen(accepted: Sequence[tuple[str, Received]]) -> list[Received]:
     by_id = {(received.envelope.id, received.terminal_id): received for _, received in reversed(accepted)}
     # The same order in every link process, or two of them could wait for each other's rows.
     keys = sorted(by_id)
+    rows = [{"message_id": message_id, "terminal_id": terminal_id} for message_id, terminal_id in keys]
     with connection.cursor() as cursor:
-        cursor.execute(REMEMBER, [[key[0] for key in keys], [key[1] for key in keys]])
-        new = set(cursor.fetchall())
+        cursor.execute(REMEMBER, [messages.encode(rows).decode()])
+        new = by_id.keys() if cursor.rowcount == len(keys) else set(cursor.fetchall())
     return [received for key, received in reversed(by_id.items()) if key in new]
 
 

@@ -1,14 +1,16 @@
-"""One connection to the broker for a link process: callbacks that only enqueue, acknowledgements only on request.
+"""One connection to the broker for a link process: it only enqueues, and acknowledges only on request.
 
-A message is named by (generation, packet id), because a broker reuses packet ids after a reconnect: an ack that was
-held over one must not acknowledge a stranger. The session is persistent, so what was not acknowledged comes again.
+paho owns the connection: it connects, subscribes, keeps alive and comes back. The traffic itself goes past its queues
+in bulk (`frames`), both ways. A message is named by (generation, packet id), because packet ids are used again after a
+reconnect: an ack that was held over one must not acknowledge a stranger. The session is persistent, so what was not
+acknowledged comes again; what was published without a PUBACK is forgotten here and comes due again in the outbox.
 """
 
 import logging
 import ssl
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -16,12 +18,15 @@ from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from django.conf import settings
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from terminals.link import frames
+
 logger = logging.getLogger(__name__)
-IN_FLIGHT = 500  # messages sent or received without PUBACK; STANDARDS' measurements favour hundreds over thousands
+READ_BYTES = 128 * 1024
+KEEPALIVE_SECONDS = 30
 
 
 class Incoming(NamedTuple):
@@ -34,16 +39,102 @@ class Incoming(NamedTuple):
     received_at: datetime
 
 
+class Sent(NamedTuple):
+    """What went out or was acknowledged: packet ids, and the connection in which alone they mean something."""
+
+    generation: int
+    packet_ids: list[int]
+
+
 class NotConnected(Exception):
     """There is no broker right now; the caller keeps what it wanted to send."""
 
 
-def new_client(client_id: str, *, client_class: type[paho.Client] = paho.Client, clean_session: bool) -> paho.Client:
-    """Return a paho client set up from MQTT_URL and the MQTT_*_FILE settings, with manual acknowledgement."""
+class BulkClient(paho.Client):
+    """paho's client with another way to read: one large `recv`, whole packets out of it, PUBLISH and PUBACK in lists."""
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        on_publishes: Callable[[int, list[frames.Publish]], None],
+        on_acknowledged: Callable[[int, list[int]], None],
+    ) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True)
+        self.generation = 0
+        self._on_publishes = on_publishes
+        self._on_acknowledged = on_acknowledged
+        self._rest = b""
+        self._send_lock = threading.Lock()
+
+    def reconnect(self) -> MQTTErrorCode:
+        """Begin a new generation: from here on nothing of the old connection is acknowledged, read or sent."""
+        with self._send_lock:
+            self.generation += 1
+            self._rest = b""
+        return super().reconnect()
+
+    def send(self, generation: int, packets: bytes) -> bool:
+        """Send ready packets in the given connection; return False where that connection is no more."""
+        with self._send_lock:
+            if generation != self.generation:
+                return False
+            self._packet_queue(
+                frames.PUBACK, packets, 0, 1
+            )  # to paho the joined packets are one that needs nothing more
+            return True
+
+    def take_packet_ids(self, count: int) -> list[int]:
+        """Return fresh packet ids, from the same count as paho's own SUBSCRIBE."""
+        return [self._mid_generate() for _ in range(count)]
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Read what there is and hand it on; paho calls this when the socket has bytes."""
+        if self._sock is None:
+            return MQTTErrorCode.MQTT_ERR_NO_CONN
+        try:
+            chunk = self._sock_recv(READ_BYTES)
+        except BlockingIOError:
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        except OSError:
+            chunk = b""
+        if not chunk:
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        with self._msgtime_mutex:
+            self._last_bytes_received = time.monotonic()
+        try:
+            packets = frames.cut(self._rest + chunk)
+        except frames.Malformed as error:
+            logger.error("the broker does not speak MQTT 3.1.1: %s", error)
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
+        self._rest = packets.rest
+        for command, content in packets.others:
+            if (code := self._handle_other(command, content)) > 0:
+                return self._loop_rc_handle(code)
+        if packets.publishes:
+            self._on_publishes(self.generation, packets.publishes)
+        if packets.acknowledged:
+            self._on_acknowledged(self.generation, packets.acknowledged)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _handle_other(self, command: int, content: bytes) -> MQTTErrorCode:
+        """Let paho handle a packet as if it had read it."""
+        self._in_packet = {
+            "command": command,
+            "have_remaining": 1,
+            "remaining_count": [],
+            "remaining_mult": 1,
+            "remaining_length": len(content),
+            "packet": bytearray(content),
+            "to_process": 0,
+            "pos": 0,
+        }
+        return self._packet_handle()
+
+
+def configure(client: paho.Client) -> None:
+    """Give a client the credentials and TLS of MQTT_URL and the MQTT_*_FILE settings."""
     url = urlsplit(settings.MQTT_URL)
-    client = client_class(
-        CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean_session, manual_ack=True
-    )
     if url.username:
         client.username_pw_set(unquote(url.username), unquote(url.password or ""))
     if url.scheme == "mqtts":
@@ -51,9 +142,6 @@ def new_client(client_id: str, *, client_class: type[paho.Client] = paho.Client,
         if settings.MQTT_CERTIFICATE_FILE:
             context.load_cert_chain(settings.MQTT_CERTIFICATE_FILE, settings.MQTT_KEY_FILE or None)
         client.tls_set_context(context)
-    client.max_inflight_messages_set(IN_FLIGHT)
-    client.reconnect_delay_set(1, 8)
-    return client
 
 
 def broker_address() -> tuple[str, int]:
@@ -66,39 +154,65 @@ class BrokerConnection:
     """paho's network thread on one side, the inbox and the relay on the other, two queues between them."""
 
     def __init__(self, client_id: str, filters: Iterable[str]) -> None:
-        self.incoming: SimpleQueue[Incoming] = SimpleQueue()
-        self.published: SimpleQueue[int] = SimpleQueue()
+        self.incoming: SimpleQueue[list[Incoming]] = SimpleQueue()
+        self.published: SimpleQueue[Sent] = SimpleQueue()
         self.connected = threading.Event()
-        self.generation = 0
         self._filters = [(name, 1) for name in filters]
-        self._client = new_client(client_id, clean_session=False)
+        self._client = BulkClient(client_id, on_publishes=self._on_publishes, on_acknowledged=self._on_acknowledged)
+        configure(self._client)
+        self._client.reconnect_delay_set(1, 8)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
-        self._client.on_publish = self._on_publish
+
+    @property
+    def generation(self) -> int:
+        """The number of the present connection."""
+        return self._client.generation
 
     def start(self) -> None:
         """Begin to connect in the background, and go on trying for ever."""
-        self._client.connect_async(*broker_address(), keepalive=30)
+        self._client.connect_async(*broker_address(), keepalive=KEEPALIVE_SECONDS)
         self._client.loop_start()
 
     def stop(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def publish(self, topic: str, payload: bytes) -> int:
-        """Send at QoS 1 and return the packet id that `published` will name; raise NotConnected without a broker."""
-        if not self.connected.is_set():
-            raise NotConnected
-        return self._client.publish(topic, payload, qos=1).mid
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> Sent:
+        """Send (topic, payload) pairs at QoS 1 in one go; `published` names their packet ids when the broker has them.
 
-    def acknowledge(self, messages: Iterable[Incoming]) -> None:
+        Raise NotConnected, with nothing sent, where there is no broker.
+        """
+        generation = self.generation
+        packet_ids = self._client.take_packet_ids(len(messages))
+        packets = frames.publish_frames(
+            frames.Publish(packet_id, topic.encode(), payload)
+            for packet_id, (topic, payload) in zip(packet_ids, messages, strict=True)
+        )
+        if not self.connected.is_set() or not self._client.send(generation, packets):
+            raise NotConnected
+        return Sent(generation, packet_ids)
+
+    def acknowledge(self, messages: Sequence[Incoming]) -> None:
         """Acknowledge in order of arrival; those of an earlier connection are left out, the broker sends them again."""
-        for message in messages:
-            if message.generation == self.generation:
-                self._client.ack(message.packet_id, 1)
+        generation = self.generation
+        ids = [message.packet_id for message in messages if message.generation == generation and message.packet_id]
+        if ids:
+            self._client.send(generation, frames.puback_frames(ids))
 
     # paho's thread runs these: an exception here would kill it silently, so they only note and enqueue.
+    def _on_publishes(self, generation: int, publishes: list[frames.Publish]) -> None:
+        now = datetime.now(UTC)
+        self.incoming.put(
+            [
+                Incoming(generation, packet_id, topic.decode("utf-8", "replace"), payload, now)
+                for packet_id, topic, payload in publishes
+            ]
+        )
+
+    def _on_acknowledged(self, generation: int, packet_ids: list[int]) -> None:
+        self.published.put(Sent(generation, packet_ids))
+
     def _on_connect(
         self,
         client: paho.Client,
@@ -110,7 +224,6 @@ class BrokerConnection:
         if code.is_failure:
             logger.warning("the broker refuses the link: %s", code)
             return
-        self.generation += 1
         if self._filters:
             client.subscribe(self._filters)
         self.connected.set()
@@ -128,20 +241,12 @@ class BrokerConnection:
             logger.warning("lost the broker: %s", code)
         self.connected.clear()
 
-    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        topic = message._topic.decode("utf-8", "replace")  # `.topic` raises on bytes that are not UTF-8
-        self.incoming.put(Incoming(self.generation, message.mid, topic, bytes(message.payload), datetime.now(UTC)))
-
-    def _on_publish(
-        self, client: paho.Client, userdata: Any, packet_id: int, code: ReasonCode, properties: Properties | None
-    ) -> None:
-        self.published.put(packet_id)
-
 
 def broker_answers(timeout_seconds: float = 2.0) -> bool:
     """Whether the broker takes an MQTT connection: a broker whose router has died still accepts TCP."""
     answered = threading.Event()
-    client = new_client("", clean_session=True)
+    client = paho.Client(CallbackAPIVersion.VERSION2, clean_session=True)
+    configure(client)
     client.on_connect = lambda _client, _userdata, _flags, code, _properties: (
         None if code.is_failure else answered.set()
     )

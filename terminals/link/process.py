@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty
 from types import FrameType
@@ -18,7 +19,6 @@ from terminals.link.relay import Relay
 
 logger = logging.getLogger(__name__)
 BATCH = 500
-LINGER_SECONDS = 0.02
 HEARTBEAT_SECONDS = 2.0
 
 
@@ -59,17 +59,18 @@ class LinkProcess:
             os._exit(1)
 
     def _collect(self) -> list[Incoming]:
-        """Wait for a message, then gather what comes within LINGER_SECONDS, at most BATCH."""
+        """Wait for messages, then take along what has come meanwhile, until there are BATCH or a few more.
+
+        It does not linger for more: a broker that allows few messages in flight would only wait for us. Under load the
+        batches grow by themselves, because the next one gathers while this one commits.
+        """
+        batch: list[Incoming] = []
         try:
-            batch = [self.broker.incoming.get(timeout=0.5)]
+            batch += self.broker.incoming.get(timeout=0.5)
+            while len(batch) < BATCH:
+                batch += self.broker.incoming.get_nowait()
         except Empty:
-            return []
-        deadline = time.monotonic() + LINGER_SECONDS
-        while len(batch) < BATCH:
-            try:
-                batch.append(self.broker.incoming.get(timeout=max(0.0, deadline - time.monotonic())))
-            except Empty:
-                break
+            pass
         return batch
 
     def _take(self, batch: list[Incoming]) -> None:
@@ -88,11 +89,12 @@ class LinkProcess:
         self.taken += taken.fresh
         if taken.dead:
             logger.warning("%d of %d messages became dead letters", taken.dead, len(batch))
-        for device_id, message_ids in taken.events.items():
-            try:
-                self.broker.publish(topics.ack(device_id), services.signed_ack(device_id, message_ids))
-            except NotConnected:
-                return  # the terminals send these events again and get their acks then
+        if taken.events:
+            acks = [
+                (topics.ack(device_id), services.signed_ack(device_id, ids)) for device_id, ids in taken.events.items()
+            ]
+            with suppress(NotConnected):  # the terminals send these events again and get their acks then
+                self.broker.publish(acks)
 
     def _beat(self) -> None:
         if time.monotonic() < self._next_beat:

@@ -18,11 +18,12 @@ from django.utils import timezone
 
 from terminals.link import topics
 from terminals.link.models import OPEN_STATES
-from terminals.link.mqtt import IN_FLIGHT, BrokerConnection, NotConnected
+from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.rules import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
 from terminals.link.services import NOTIFY_CHANNEL
 
 logger = logging.getLogger(__name__)
+IN_FLIGHT = 500  # commands published without PUBACK
 IDLE_SECONDS = 1.0  # how long a lost NOTIFY can hold a command back
 CLAIM = """
 WITH due AS (
@@ -78,6 +79,7 @@ class Relay:
     def __init__(self, broker: BrokerConnection) -> None:
         self._broker = broker
         self._pending: dict[int, UUID] = {}
+        self._generation = 0
         self._listener: psycopg.Connection | None = None
         self.sent = 0
 
@@ -100,18 +102,25 @@ class Relay:
         acknowledged = self._collect_acknowledged()
         room = IN_FLIGHT - len(self._pending)
         claimed = claim(room, timezone.now()) if room > IN_FLIGHT // 4 and self._broker.connected.is_set() else []
-        for command in claimed:
-            packet_id = self._broker.publish(topics.command(command.device_id), bytes(command.payload))
-            self._pending[packet_id] = command.command_id
+        if claimed:
+            sent = self._broker.publish([(topics.command(c.device_id), bytes(c.payload)) for c in claimed])
+            self._enter(sent.generation)
+            self._pending.update(zip(sent.packet_ids, (c.command_id for c in claimed), strict=True))
         return bool(claimed or acknowledged)
+
+    def _enter(self, generation: int) -> None:
+        """After a reconnect no PUBACK comes for what was in flight; leases, not memory, bring it back."""
+        if generation != self._generation:
+            self._generation = generation
+            self._pending.clear()
 
     def _collect_acknowledged(self) -> int:
         """Take the PUBACKs that have come; others' (acks to terminals) are not ours to note."""
         done: list[UUID] = []
         while not self._broker.published.empty():
-            command_id = self._pending.pop(self._broker.published.get(), None)
-            if command_id is not None:
-                done.append(command_id)
+            generation, packet_ids = self._broker.published.get()
+            if generation == self._generation:
+                done += [self._pending.pop(packet_id) for packet_id in packet_ids if packet_id in self._pending]
         if done:
             mark_sent(done, timezone.now())
             self.sent += len(done)
@@ -121,22 +130,17 @@ class Relay:
         """Sleep until a NOTIFY, a PUBACK for a pending command, or IDLE_SECONDS have passed."""
         if self._pending:
             try:
-                packet_id = self._broker.published.get(timeout=0.05)
+                acknowledged = self._broker.published.get(timeout=0.05)
             except Empty:
-                self._forget_lost()
+                self._enter(self._broker.generation)
             else:
-                self._broker.published.put(packet_id)
+                self._broker.published.put(acknowledged)
             return
         if self._listener is None:
             self._listener = psycopg.connect(**connection.get_connection_params(), autocommit=True)
             self._listener.execute(f"LISTEN {NOTIFY_CHANNEL}")
         for _ in self._listener.notifies(timeout=IDLE_SECONDS, stop_after=1):
             pass
-
-    def _forget_lost(self) -> None:
-        """After a lost connection no PUBACK comes for what was in flight; leases, not memory, bring it back."""
-        if not self._broker.connected.is_set():
-            self._pending.clear()
 
     def _drop_connections(self) -> None:
         connection.close()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -26,6 +27,7 @@ REPEAT_EVENTS_SECONDS = 20.0
 SALE_SECONDS, FLEET_SALES_PER_SECOND = 8.0, 40.0
 LINK_DROP_MEAN_SECONDS = 600.0
 DOWNLOAD_CHUNK = 64 * 1024
+DOWNLOAD_ATTEMPTS = 5
 
 
 class _LinkDropped(Exception):
@@ -163,16 +165,28 @@ class VirtualTerminal:
         try:
             while offset < order.body.size_bytes:
                 last = min(offset + DOWNLOAD_CHUNK, order.body.size_bytes) - 1
-                response = await self._http.get(order.body.url, headers={"Range": f"bytes={offset}-{last}"})
-                response.raise_for_status()
-                digest.update(response.content)
-                offset += len(response.content)
+                content = await self._fetch(order.body.url, offset, last)
+                digest.update(content)
+                offset += len(content)
                 self._queue([self.device.installing(min(99, offset * 100 // order.body.size_bytes))])
         except httpx.HTTPError as error:
             self._queue([self.device.finish_install(f"download failed: {type(error).__name__} {error}"[:300])])
             return
         good = offset == order.body.size_bytes and digest.hexdigest() == order.body.sha256
         self._queue([self.device.finish_install("" if good else "the digest of the download is not the release's")])
+
+    async def _fetch(self, url: str, first: int, last: int) -> bytes:
+        """Return one range of a file; a connection that breaks costs this range, not the download."""
+        for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
+            try:
+                response = await self._http.get(url, headers={"Range": f"bytes={first}-{last}"})
+                response.raise_for_status()
+                return response.content
+            except httpx.HTTPError:
+                if attempt == DOWNLOAD_ATTEMPTS:
+                    raise
+                await asyncio.sleep(self._dice.uniform(0.2, 2.0**attempt))
+        raise AssertionError("unreachable")
 
     async def _flush_and_reboot(self) -> None:
         """Let the last words out, then restart with a new boot id."""
@@ -185,6 +199,11 @@ class VirtualTerminal:
 
 async def _publish(client: aiomqtt.Client, outgoing: Outgoing) -> None:
     await client.publish(outgoing.topic, outgoing.payload, qos=1, retain=outgoing.retain)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        # Before Python 3.12 asyncio.wait_for, which aiomqtt stands on, swallows a cancellation that meets the PUBACK
+        # (python/cpython#86296); without this the task would wait for ever, and its session with it.
+        raise asyncio.CancelledError
 
 
 async def enrol_fleet(terminals: list[VirtualTerminal], http: httpx.AsyncClient, token: str) -> None:
@@ -206,7 +225,14 @@ async def enrol_fleet(terminals: list[VirtualTerminal], http: httpx.AsyncClient,
 
 async def live(terminals: list[VirtualTerminal]) -> None:
     """Let them all work until the process ends."""
+    asyncio.get_running_loop().set_exception_handler(_on_stray_exception)
     connecting = asyncio.Semaphore(40)
     async with asyncio.TaskGroup() as tasks:
         for terminal in terminals:
             tasks.create_task(terminal.live(connecting))
+
+
+def _on_stray_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """aiomqtt leaves the future of a refused connection behind; `live` has already dealt with that refusal."""
+    if not isinstance(context.get("exception"), aiomqtt.MqttError):
+        loop.default_exception_handler(context)

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import connection
 
 from terminals.link.process import LinkProcess
 
@@ -21,6 +22,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # A link repeats a handful of statements for ever, so PostgreSQL shall plan each of them once.
+        connection.settings_dict["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
         link = LinkProcess(options["name"])
         signal.signal(signal.SIGTERM, link.stop)
         signal.signal(signal.SIGINT, link.stop)

@@ -1,0 +1,100 @@
+"""The relay, from queued rows to PUBACK and `sent`, beside paho publishing the same payloads to the same topics."""
+
+import os
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import paho.mqtt.client as paho
+import uuid_utils.compat
+from django.utils import timezone
+from paho.mqtt.enums import CallbackAPIVersion
+
+from bench import stage
+from bench.stage import Measure
+from terminals.link import services, topics
+from terminals.link.messages import Empty
+
+COMMANDS = 20_000
+ROUNDS = 5
+IN_FLIGHT = 200  # what suits paho best
+
+
+def measure() -> list[Measure]:
+    """Return `relay_vs_bare_paho`."""
+    relay, bare = [], []
+    for _ in range(ROUNDS):
+        bare.append(_bare())
+        relay.append(_relay())
+    return [stage.compare("relay_vs_bare_paho", relay, bare)]
+
+
+def _payload() -> bytes:
+    """Return one signed command: making and signing them is the business of whoever queues them."""
+    from terminals.link.models import Command
+    from terminals.models import Terminal
+
+    terminal = Terminal.objects.earliest("pk")
+    order = services.Order(services.target_of(terminal), "ping", Empty(), timedelta(hours=1))
+    [command] = services.create_commands([order], requested_by="bench")
+    Command.objects.all().delete()
+    return bytes(command.payload)
+
+
+def _bare() -> float:
+    payload, acknowledged, done = _payload(), 0, threading.Event()
+
+    def on_publish(*_: Any) -> None:
+        nonlocal acknowledged
+        acknowledged += 1
+        if acknowledged == COMMANDS:
+            done.set()
+
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.max_inflight_messages_set(IN_FLIGHT)
+    client.on_publish = on_publish
+    client.connect("127.0.0.1", int(os.environ["MQTT_PORT"]))
+    client.loop_start()
+    start = time.perf_counter()
+    for n in range(COMMANDS):
+        client.publish(topics.command(stage.device_id(n % stage.FLEET)), payload, qos=1)
+    done.wait(120)
+    elapsed = time.perf_counter() - start
+    client.disconnect()
+    client.loop_stop()
+    return COMMANDS / elapsed
+
+
+def _relay() -> float:
+    from terminals.link.models import Command
+    from terminals.models import Terminal
+
+    payload, now = _payload(), timezone.now()
+    terminals = list(Terminal.objects.values_list("pk", flat=True))
+    Command.objects.bulk_create(
+        (
+            Command(
+                id=uuid_utils.compat.uuid7(),
+                terminal_id=terminals[n % len(terminals)],
+                type="ping",
+                payload=payload,
+                requested_by="bench",
+                created_at=now,
+                expires_at=now + timedelta(hours=1),
+                next_attempt_at=now + timedelta(minutes=30),
+            )
+            for n in range(COMMANDS)
+        ),
+        batch_size=2000,
+    )
+    with stage.link_process():
+        Command.objects.update(next_attempt_at=now)
+        stage.run_sql("ANALYZE link_command")
+        start = time.perf_counter()
+        services.wake_relay()
+        stage.wait_until(lambda: stage.scalar("SELECT count(*) FROM link_command WHERE state = 'queued'") == 0)
+        elapsed = time.perf_counter() - start
+    assert stage.scalar("SELECT max(attempts) FROM link_command") == 1, "a command was published twice"
+    Command.objects.all().delete()
+    return COMMANDS / elapsed

@@ -1,0 +1,150 @@
+"""What the benchmarks share: a fleet on the books, processes to measure, messages to send, and how to compare."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import paho.mqtt.client as paho
+import uuid_utils.compat
+from django.db import connection
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests import services
+
+FLEET = 1000
+
+
+class Measure(NamedTuple):
+    """Two rates of one thing (median over the rounds, per second) and the median of their ratio within a round."""
+
+    name: str
+    ours: float
+    theirs: float
+    ratio: float
+
+
+def compare(name: str, ours: list[float], theirs: list[float]) -> Measure:
+    """Compare the rates of rounds that were run in pairs."""
+    ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+    return Measure(name, statistics.median(ours), statistics.median(theirs), ratio)
+
+
+def device_id(number: int) -> str:
+    return f"BENCH-{number:05d}"
+
+
+def plant_fleet() -> None:
+    """Put FLEET active terminals on the books."""
+    from terminals.models import Merchant, Store, Terminal, TerminalModel
+
+    store = Store.objects.create(merchant=Merchant.objects.create(name="Bench", mid="1"), name="Bench")
+    model = TerminalModel.objects.create(vendor="Acme", name="Bench", platform="linux-arm64")
+    Terminal.objects.bulk_create(
+        Terminal(serial=device_id(n), device_id=device_id(n), store=store, model=model, state="active", public_key_pem="")
+        for n in range(FLEET)
+    )
+    run_sql("ANALYZE")
+
+
+def health_messages(count: int) -> list[tuple[str, bytes]]:
+    """Return (topic, payload) of health reports, about 450 bytes each, spread evenly over the fleet."""
+    boot_id, sent_at = str(uuid.uuid4()), datetime.now(UTC).isoformat(timespec="milliseconds")
+    return [
+        (
+            f"tw/v1/{device_id(n % FLEET)}/up/health",
+            json.dumps(
+                {
+                    "id": str(uuid_utils.compat.uuid7()),
+                    "type": "health",
+                    "sent_at": sent_at,
+                    "boot_id": boot_id,
+                    "seq": n,
+                    "body": {
+                        "network": {"kind": "cellular", "rssi_dbm": -71, "latency_ms": 48},
+                        "printer": "ok",
+                        "screen": "ok",
+                        "keypad": "ok",
+                        "card_reader": "ok",
+                        "storage_free_mb": 1811,
+                        "tamper": False,
+                        "software": {"payment": "2.1.0", "os": "12.4"},
+                        "unsettled": {"currency": "EUR", "amount_minor": 12345, "count": 17},
+                    },
+                },
+                separators=(",", ":"),
+            ).encode(),
+        )
+        for n in range(count)
+    ]
+
+
+@contextmanager
+def link_process() -> Iterator[None]:
+    """Run `run_device_link` for the length of a block, connected at its start; its session is forgotten at its end."""
+    run_sql("TRUNCATE link_heartbeat")
+    try:
+        with process("manage.py", "run_device_link", "--name", "bench"):
+            wait_until(lambda: scalar("SELECT count(*) FROM link_heartbeat WHERE healthy") == 1)
+            yield
+    finally:
+        # Otherwise the broker would keep for it what the other rounds publish.
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id="tillwarden-link-bench", clean_session=True)
+        forgotten = threading.Event()
+        client.on_connect = lambda *_: forgotten.set()
+        client.connect("127.0.0.1", int(os.environ["MQTT_PORT"]))
+        client.loop_start()
+        forgotten.wait(5)
+        client.disconnect()
+        client.loop_stop()
+
+
+@contextmanager
+def process(*argv: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a Python process of this checkout for the length of a block."""
+    root = Path(__file__).parent.parent
+    log = (services.STATE_DIR / "bench.log").open("ab")
+    with subprocess.Popen([sys.executable, *argv], cwd=root, stdout=subprocess.PIPE, stderr=log, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.terminate()
+
+
+def wait_for_line(child: "subprocess.Popen[str]", word: str) -> None:
+    """Read a child's output up to the line that is `word`."""
+    assert child.stdout
+    for line in child.stdout:
+        if line.strip() == word:
+            return
+    raise RuntimeError(f"the process ended; see {services.STATE_DIR / 'bench.log'}")
+
+
+def wait_until(done: Callable[[], bool], *, timeout_seconds: float = 120, every_seconds: float = 0.02) -> None:
+    """Poll until something is true; raise TimeoutError where it never is."""
+    deadline = time.monotonic() + timeout_seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the thing to be measured does not come to its end")
+        time.sleep(every_seconds)
+
+
+def scalar(sql: str) -> int:
+    """Return the single number of a query."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
+
+
+def run_sql(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
