@@ -65,6 +65,7 @@ def naive(count: int) -> None:
     from terminals.health.models import HealthSample, HealthState
     from terminals.models import Terminal
 
+    terminals = dict(Terminal.objects.values_list("device_id", "pk"))
     seen = 0
     done = threading.Event()
 
@@ -72,7 +73,7 @@ def naive(count: int) -> None:
         nonlocal seen
         told = json.loads(message.payload)
         body = told["body"]
-        terminal = Terminal.objects.get(device_id=message.topic.split("/")[2])
+        terminal_id = terminals[message.topic.split("/")[2]]
         reading = {
             "message_id": told["id"],
             "boot_id": told["boot_id"],
@@ -92,8 +93,8 @@ def naive(count: int) -> None:
             "unsettled_currency": body["unsettled"]["currency"],
             "unsettled_count": body["unsettled"]["count"],
         }
-        HealthSample.objects.create(terminal_id=terminal.pk, **reading)
-        HealthState.objects.filter(terminal=terminal).update(**reading, software=body["software"])
+        HealthSample.objects.create(terminal_id=terminal_id, **reading)
+        HealthState.objects.filter(pk=terminal_id).update(**reading, software=body["software"])
         client.ack(message.mid, message.qos)
         seen += 1
         if seen == count:

@@ -50,7 +50,9 @@ def plant_fleet() -> None:
     store = Store.objects.create(merchant=Merchant.objects.create(name="Bench", mid="1"), name="Bench")
     model = TerminalModel.objects.create(vendor="Acme", name="Bench", platform="linux-arm64")
     Terminal.objects.bulk_create(
-        Terminal(serial=device_id(n), device_id=device_id(n), store=store, model=model, state="active", public_key_pem="")
+        Terminal(
+            serial=device_id(n), device_id=device_id(n), store=store, model=model, state="active", public_key_pem=""
+        )
         for n in range(FLEET)
     )
     run_sql("ANALYZE")

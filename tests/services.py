@@ -71,4 +71,3 @@ def start(*, durable: bool) -> None:
         except psycopg.OperationalError:
             time.sleep(0.2)
     raise RuntimeError((STATE_DIR / "services.log").read_text())
-

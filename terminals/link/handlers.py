@@ -20,7 +20,7 @@ WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is bac
 # Written only when it tells something new: a busy terminal's row is touched once in five seconds.
 TOUCH = """
 INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at)
-SELECT id, '', %(now)s, true, %(offline_at)s FROM unnest(%(ids)s::bigint[]) AS id ORDER BY id
+SELECT id, '', %(now)s, true, %(offline_at)s FROM unnest(string_to_array(%(ids)s, ',')::bigint[]) AS id ORDER BY id
 ON CONFLICT (terminal_id) DO UPDATE
    SET last_seen_at = excluded.last_seen_at, online = true, offline_at = excluded.offline_at
  WHERE NOT s.online OR s.offline_at < excluded.offline_at - interval '5 seconds'
@@ -49,7 +49,9 @@ UPDATE link_devicesession s SET online = false FROM silent WHERE s.terminal_id =
 def touch_sessions(terminal_ids: set[int], now: datetime) -> None:
     """Note that these terminals were heard."""
     with connection.cursor() as cursor:
-        cursor.execute(TOUCH, {"ids": list(terminal_ids), "now": now, "offline_at": now + settings.ONLINE_WITHIN})
+        cursor.execute(
+            TOUCH, {"ids": ",".join(map(str, terminal_ids)), "now": now, "offline_at": now + settings.ONLINE_WITHIN}
+        )
 
 
 def on_hello(batch: list[Received]) -> None:

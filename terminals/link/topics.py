@@ -1,6 +1,7 @@
 """Topics of the device protocol v1: `tw/v1/{device_id}/...`."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 PREFIX = "tw/v1"
@@ -15,6 +16,7 @@ class Inbound(NamedTuple):
     channel: str
 
 
+@lru_cache(maxsize=100_000)
 def parse_inbound(topic: str) -> Inbound | None:
     """Return device and channel, or None where the topic is none on which a terminal may speak."""
     match = _INBOUND.fullmatch(topic)
