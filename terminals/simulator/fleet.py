@@ -62,7 +62,9 @@ class VirtualTerminal:
         failures = 0
         while True:
             try:
-                await self._session(connecting)
+                # A task of its own for each session: before Python 3.13 a task group that ends by a failure leaves its
+                # parent marked as cancelled (python/cpython#116720), and the next time limit in it would then kill it.
+                await asyncio.create_task(self._session(connecting))
                 failures = 0
             except* (aiomqtt.MqttError, OSError, _LinkDropped) as group:
                 if any(isinstance(error, _LinkDropped) for error in group.exceptions):
@@ -128,7 +130,10 @@ class VirtualTerminal:
                 await self._flush_and_reboot()
 
     async def _send(self, client: aiomqtt.Client) -> None:
-        while True:
+        task = asyncio.current_task()
+        # Before Python 3.12 asyncio.wait_for, on which aiomqtt stands, swallows a cancellation that meets the PUBACK
+        # (python/cpython#86296); this task would then wait for ever, and its session with it.
+        while task is not None and not task.cancelling():
             await _publish(client, await self._outbox.get())
 
     async def _sell(self) -> None:
@@ -199,11 +204,6 @@ class VirtualTerminal:
 
 async def _publish(client: aiomqtt.Client, outgoing: Outgoing) -> None:
     await client.publish(outgoing.topic, outgoing.payload, qos=1, retain=outgoing.retain)
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        # Before Python 3.12 asyncio.wait_for, which aiomqtt stands on, swallows a cancellation that meets the PUBACK
-        # (python/cpython#86296); without this the task would wait for ever, and its session with it.
-        raise asyncio.CancelledError
 
 
 async def enrol_fleet(terminals: list[VirtualTerminal], http: httpx.AsyncClient, token: str) -> None:
