@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 def main() -> None:
     services.start(durable=True)
-    with psycopg.connect(services.server_address(), autocommit=True) as server:
+    with psycopg.connect(services.address("postgres"), autocommit=True) as server:
         server.execute("CREATE DATABASE tillwarden")
     os.environ["DJANGO_SETTINGS_MODULE"] = "fleet.settings"
     django.setup()

@@ -52,10 +52,10 @@ def plant() -> None:
         _audit_created(KeyRequirement.objects.create(model=model, usage="P0"))
     # Far too often for a shop, and just right for somebody who wants to see it happen.
     plan = SettlementPlan(
-        name="Demonstration: every minute, or at 400.00",
+        name="Demonstration: every minute, or at 150.00",
         cycle="* * * * *",
         time_zone="Europe/Berlin",
-        threshold_minor=40_000,
+        threshold_minor=15_000,
         jitter_seconds=5,
         is_default=True,
     )

@@ -1,24 +1,32 @@
 """Builders that the tests share."""
 
+import os
 import random
-from collections.abc import Callable
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.db import connection
 
 from terminals.enrolment.services import enrol, issue_activation_code
 from terminals.keys.rules import accept_offer
 from terminals.link import inbox
-from terminals.link.models import Command
+from terminals.link.models import Command, Heartbeat
 from terminals.link.mqtt import Incoming
 from terminals.models import Merchant, Store, Terminal, TerminalModel
 from terminals.services import register_terminal
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
+from tests import services
 
 
 @pytest.fixture
@@ -69,3 +77,49 @@ def obey(device: Device, kind: str) -> Command:
     deliver(*device.receive("", bytes(command.payload)))
     command.refresh_from_db()
     return command
+
+
+def wait_until(done: Callable[[], bool], what: str, timeout_seconds: float = 30) -> None:
+    """Poll until something is true, and fail saying what did not come."""
+    deadline = time.monotonic() + timeout_seconds
+    while not done():
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+        time.sleep(0.05)
+
+
+class Links:
+    """Link processes as they run in production, on the test's database and the real broker."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._test = secrets.token_hex(4)  # the broker keeps a session for each name: no test shall inherit another's
+
+    def start(self, name: str) -> None:
+        """Start a link and wait until it is connected."""
+        since, full_name = datetime.now(UTC), f"{name}-{self._test}"
+        self._running[name] = subprocess.Popen(
+            [sys.executable, "manage.py", "run_device_link", "--name", full_name],
+            cwd=Path(__file__).parent.parent,
+            env={**os.environ, "DATABASE_URL": services.address(connection.settings_dict["NAME"])},
+        )
+        beats = Heartbeat.objects.filter(name=f"link:{full_name}", healthy=True, at__gt=since)
+        wait_until(beats.exists, f"link {name} at work")
+
+    def kill(self, name: str) -> None:
+        """End a link as a power failure would."""
+        self._running[name].kill()
+        self._running.pop(name).wait()
+
+    def stop_all(self) -> None:
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            process.wait(10)
+
+
+@pytest.fixture
+def links(transactional_db: None) -> Iterator[Links]:
+    """Link processes that end with the test."""
+    running = Links()
+    yield running
+    running.stop_all()

@@ -48,9 +48,9 @@ def _run(child: embedded.Child, stop_signal: signal.Signals) -> "subprocess.Pope
     return process
 
 
-def server_address() -> str:
-    """Return the address of the server's own database, from which others are made."""
-    return f"postgresql://postgres@/postgres?host={local.socket_dir(STATE_DIR)}"
+def address(database: str) -> str:
+    """Return the address of a database; `postgres` is the server's own, from which others are made."""
+    return f"postgresql://postgres@/{database}?host={local.socket_dir(STATE_DIR)}"
 
 
 def start(*, durable: bool) -> None:
@@ -63,10 +63,9 @@ def start(*, durable: bool) -> None:
     _run(embedded.broker(STATE_DIR / "broker.toml", int(os.environ["MQTT_PORT"])), signal.SIGTERM)
     database = embedded.postgres(STATE_DIR / "database", local.socket_dir(STATE_DIR), durable=durable)
     _run(database, signal.SIGINT)  # PostgreSQL then ends at once, whoever is still connected
-    address = server_address()
     for _ in range(150):
         try:
-            psycopg.connect(address, connect_timeout=2).close()
+            psycopg.connect(address("postgres"), connect_timeout=2).close()
             return
         except psycopg.OperationalError:
             time.sleep(0.2)

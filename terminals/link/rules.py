@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 RANK = {"queued": 0, "sent": 1, "accepted": 2, "running": 3, "succeeded": 4, "failed": 4, "rejected": 4}
+# The first pause before a command is offered again; it doubles with each attempt (relay.CLAIM).
 FIRST_RETRY_SECONDS = 15
 LONGEST_RETRY_SECONDS = 3600
 T = TypeVar("T")
@@ -16,8 +17,3 @@ def last_word(states: Iterable[tuple[T, str]]) -> T | None:
         if best is None or RANK[state] > RANK[best[1]] or RANK[state] == RANK[best[1]] < 4:
             best = (item, state)
     return best[0] if best else None
-
-
-def retry_seconds(attempts: int) -> int:
-    """Return how long to wait for an answer after the given number of earlier attempts: 15 s, doubling, at most 1 h."""
-    return int(min(FIRST_RETRY_SECONDS * 2 ** min(attempts, 10), LONGEST_RETRY_SECONDS))

@@ -130,7 +130,7 @@ def test_enrolling_again_revokes_the_earlier_certificate(register: Register) -> 
     ("reason", "make"),
     [
         ("weak_key", lambda: csr_of(ec.generate_private_key(ec.SECP192R1()), [])),
-        ("weak_key", lambda: csr_of(rsa.generate_private_key(65537, 1024), [])),
+        ("weak_key", lambda: csr_of(rsa.generate_private_key(65537, 1024), [])),  # noqa: S505
         ("bad_subject", lambda: csr_of(ec.generate_private_key(P256), [name(x509.NameOID.COMMON_NAME, "SN-2")])),
         (
             "bad_subject",
