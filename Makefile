@@ -7,7 +7,7 @@ CHECK_ENV := SECRET_KEY=only-for-static-checks DATABASE_URL=postgresql://check@l
 	MQTT_URL=mqtt://127.0.0.1:1883 CELERY_BROKER_URL=memory:// VAULT_MASTER_KEY_FILE=/dev/null DEVICE_CA_KEY_FILE=/dev/null \
 	DEVICE_CA_CERTIFICATE_FILE=/dev/null COMMAND_SIGNING_KEY_FILE=/dev/null RELEASE_SIGNING_KEY_FILE=/dev/null
 
-.PHONY: run test check bench clean lock format
+.PHONY: run test check bench docs clean lock format
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run-ready
@@ -23,9 +23,13 @@ check: $(VENV)/.dev-ready
 	@$(CHECK_ENV) $(BIN)/lint-imports --no-cache
 	@$(CHECK_ENV) $(BIN)/python manage.py check --fail-level WARNING
 	@$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks 2>/dev/null
+	@$(CHECK_ENV) $(BIN)/python manage.py protocol_docs --check
 
 bench: $(VENV)/.dev-ready
 	@$(BIN)/python -m bench
+
+docs: $(VENV)/.dev-ready
+	@$(CHECK_ENV) $(BIN)/python manage.py protocol_docs
 
 format: $(VENV)/.dev-ready
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .

@@ -3,6 +3,7 @@
 from typing import Any
 
 import django_filters
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -85,6 +86,7 @@ class FleetTerminalFilter(estate.TerminalFilter):
 class FleetTerminalViewSet(estate.TerminalViewSet):
     serializer_class = FleetTerminalSerializer
     filterset_class = FleetTerminalFilter
+    secret_fields = ("activation_code",)
 
     def get_queryset(self) -> QuerySet[Terminal]:
         return selectors.with_fleet_columns(super().get_queryset())
@@ -94,8 +96,9 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         """Register a terminal; the answer holds the one-time activation code."""
         wanted = self.get_serializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        terminal = wanted.save()
-        code = issue_activation_code(terminal=terminal, actor=actor_of(request))
+        with transaction.atomic():
+            terminal = wanted.save()
+            code = issue_activation_code(terminal=terminal, actor=actor_of(request))
         shown = self.get_serializer(self.get_queryset().get(pk=terminal.pk)).data | {"activation_code": code}
         return Response(shown, status=status.HTTP_201_CREATED)
 

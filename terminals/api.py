@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from terminals import services
-from terminals.api_base import EditGuard, EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.api_base import EditGuard, EditViewSet, IdempotentPosts, ReadViewSet, actor_of, told_to
 from terminals.models import AuditEntry, Merchant, Store, Terminal, TerminalModel, TimelineEntry
 from terminals.rules import RuleBroken, check_time_zone
 
@@ -117,7 +117,7 @@ class TerminalViewSet(EditGuard, IdempotentPosts, mixins.CreateModelMixin, mixin
 
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         instance = serializer.save()
-        detail = dict(serializer.initial_data)
+        detail = told_to(serializer)
         services.record_change(actor=actor_of(self.request), action="terminal.update", instance=instance, detail=detail)
 
     @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)

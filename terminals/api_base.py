@@ -111,13 +111,24 @@ def actor_of(request: Request) -> str:
     return str(request.user.get_username())
 
 
+def told_to(serializer: Any) -> dict[str, Any]:
+    """Return what the caller said of the fields that exist, as it came: the audit's detail of a change."""
+    told = getattr(serializer, "initial_data", {})
+    return {name: told[name] for name in getattr(serializer, "fields", ()) if name in told}
+
+
 def etag_of(data: Any) -> str:
     """Return a strong ETag of what the API shows of an object."""
     return '"' + hashlib.sha256(repr(data).encode()).hexdigest()[:32] + '"'
 
 
 class IdempotentPosts:
-    """A POST with an `Idempotency-Key` is done once: its repeat gets the first answer, another body a 409."""
+    """A POST with an `Idempotency-Key` is done once: its repeat gets the first answer, another body a 409.
+
+    `secret_fields` are shown once and never stored: a repeat gets the first answer without them.
+    """
+
+    secret_fields: ClassVar[tuple[str, ...]] = ()
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         key = request.headers.get("Idempotency-Key", "")
@@ -159,8 +170,11 @@ class IdempotentPosts:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
         claim = getattr(self, "_claim", None)
         if claim is not None and response.status_code < 400:
-            rendered = response.render()
-            claim.status, claim.body = response.status_code, json.loads(rendered.content or b"null")
+            body = json.loads(response.render().content or b"null")
+            for name in self.secret_fields:
+                if isinstance(body, dict):
+                    body.pop(name, None)
+            claim.status, claim.body = response.status_code, body
             claim.save(update_fields=["status", "body"])
         return response
 
@@ -183,12 +197,6 @@ class EditGuard:
             self._refuse_stale(request)
             response: Response = super().update(request, *args, **kwargs)  # type: ignore[misc]
         response["ETag"] = etag_of(response.data)
-        return response
-
-    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        with transaction.atomic():
-            self._refuse_stale(request)
-            response: Response = super().destroy(request, *args, **kwargs)  # type: ignore[misc]
         return response
 
     def _refuse_stale(self, request: Request) -> None:
@@ -228,12 +236,11 @@ class ModelAuditMixin:
             instance.delete()
 
     def _record(self, verb: str, instance: models.Model, serializer: serializers.BaseSerializer[Any] | None) -> None:
-        initial = getattr(serializer, "initial_data", {}) if serializer else {}
         record_change(
             actor=actor_of(self.request),  # type: ignore[attr-defined]
             action=f"{instance._meta.model_name}.{verb}",
             instance=instance,
-            detail=dict(initial),
+            detail=told_to(serializer),
         )
 
 
@@ -249,3 +256,8 @@ class EditViewSet(
     """Lists, shows, creates, changes and deletes, with everything that the API promises for edits."""
 
     http_method_names = ["get", "post", "patch", "put", "delete", "head", "options"]
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with transaction.atomic():
+            self._refuse_stale(request)
+            return super().destroy(request, *args, **kwargs)

@@ -18,7 +18,7 @@ STATE_DIR = Path(tempfile.mkdtemp(prefix="tillwarden-test-"))
 STATE_DIR.chmod(0o755)  # PostgreSQL's own user must get to its folder when the tests run as root
 
 
-def _free_port_pair() -> int:
+def free_port_pair() -> int:
     """Return a port that is free together with the next one."""
     while True:
         with socket.socket() as first, socket.socket() as second:
@@ -57,7 +57,7 @@ def start(*, durable: bool) -> None:
     """Start both until this process ends, and point the settings' environment at them; call it before Django reads it."""
     for name in ("DATABASE_URL", "MQTT_URL", "CELERY_BROKER_URL", "PUBLIC_URL"):
         os.environ.pop(name, None)
-    os.environ |= {"PORT": str(_free_port_pair()), "MQTT_PORT": str(_free_port_pair())}
+    os.environ |= {"PORT": str(free_port_pair()), "MQTT_PORT": str(free_port_pair())}
     atexit.register(shutil.rmtree, STATE_DIR, ignore_errors=True)
     local.prepare(STATE_DIR)
     _run(embedded.broker(STATE_DIR / "broker.toml", int(os.environ["MQTT_PORT"])), signal.SIGTERM)

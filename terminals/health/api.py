@@ -8,7 +8,7 @@ from terminals.health.models import HealthSample, HealthState
 class HealthSampleSerializer(serializers.ModelSerializer[HealthSample]):
     class Meta:
         model = HealthSample
-        exclude = ["id", "message_id", "terminal_id"]
+        exclude = ["pk", "message_id", "terminal_id"]
 
 
 class HealthStateSerializer(serializers.ModelSerializer[HealthState]):

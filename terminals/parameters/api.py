@@ -19,6 +19,7 @@ class ParameterVersionSerializer(serializers.ModelSerializer[ParameterVersion]):
         model = ParameterVersion
         fields = ["id", "name", "version", "parameters", "created_at", "created_by"]
         read_only_fields = ["version", "created_at", "created_by"]
+        extra_kwargs = {"parameters": {"required": True}}  # the model has a default, an operator's wish has none
         validators: list[Any] = []
 
 

@@ -1,4 +1,4 @@
-"""Money in templates."""
+"""Money and the protocol's words in templates."""
 
 from django import template
 
@@ -15,3 +15,9 @@ def money(amount_minor: int, currency: str) -> str:
 @register.filter
 def money_signed(amount_minor: int, currency: str) -> str:
     return format_minor(amount_minor, currency, signed=True)
+
+
+@register.filter
+def words(value: str) -> str:
+    """Return a protocol's word as people read it: `out_of_paper` -> `out of paper`."""
+    return value.replace("_", " ")

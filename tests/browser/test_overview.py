@@ -1,0 +1,95 @@
+"""A person at a browser: logs in, sees the overview change by itself, opens a terminal."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.contrib.auth import get_user_model
+from playwright.sync_api import Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from terminals.models import Terminal
+from tests.conftest import deliver, enrolled_device
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Debian's chromium is not installed")
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright keeps an event loop; the ORM is not called from it
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        browser.close()
+
+
+@pytest.fixture
+def overview(page: Page, live_server: LiveServer) -> Page:
+    """The overview as a staff member sees it after logging in."""
+    get_user_model().objects.create_superuser("ops", password="a-long-password-here")
+    page.goto(live_server.url)
+    page.get_by_label("Username").fill("ops")
+    page.get_by_label("Password").fill("a-long-password-here")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Fleet overview")).to_be_visible()
+    return page
+
+
+def test_the_overview_changes_by_itself_and_leads_to_a_terminal(
+    transactional_db: None, register: Callable[[str], Terminal], overview: Page
+) -> None:
+    link = overview.locator("section", has=overview.get_by_role("heading", name="Link", exact=True))
+    expect(link).to_contain_text("0 online")
+    overview.evaluate("window.stays = true")
+
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    device.memory.paper = 0
+    deliver(device.hello(), device.health())
+    expect(link).to_contain_text("1 online", timeout=15_000)
+    printers = overview.locator("section", has=overview.get_by_role("heading", name="Printers"))
+    expect(printers).to_contain_text("1 without paper")
+    assert overview.evaluate("window.stays") is True, "the page was loaded again"
+
+    link.get_by_role("link", name="1", exact=True).click()
+    overview.get_by_role("link", name="SN-1").first.click()
+    expect(overview.locator("#content").get_by_role("heading", name="SN-1")).to_be_visible()
+    expect(overview.locator("body")).to_contain_text("booted and connected")
+    expect(overview.locator("body")).to_contain_text("out of paper")
+
+
+def test_a_phone_shows_the_overview_without_scrolling_sideways(transactional_db: None, overview: Page) -> None:
+    overview.set_viewport_size({"width": 390, "height": 844})
+    overview.reload()
+    expect(overview.get_by_role("heading", name="Fleet overview")).to_be_visible()
+    assert overview.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_nothing_is_missing_and_nothing_fails_on_the_pages(
+    transactional_db: None, overview: Page, live_server: LiveServer
+) -> None:
+    bad: list[str] = []
+    overview.on(
+        "response", lambda answer: bad.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+    )
+    overview.on("pageerror", lambda error: bad.append(str(error)))
+    for path in (
+        "/admin/",
+        "/admin/terminals/terminal/",
+        "/admin/settlement/settlementrun/",
+        "/admin/terminals/terminal/add/",
+    ):
+        overview.goto(live_server.url + path)
+        overview.wait_for_load_state("networkidle")
+    assert overview.request.get(live_server.url + "/favicon.ico").status == 200
+    assert bad == []

@@ -1,0 +1,92 @@
+"""Artifact downloads: whole, by range, resumed, and only for the terminal that the link was made for."""
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core.files import File
+from django.test import Client
+from django.utils import timezone
+
+from firmware.models import Package, Release
+from firmware.services import VALID_FOR, assign_release, publish_release
+from terminals.link.messages import Install
+from terminals.models import Terminal
+from tests.conftest import deliver, enrolled_device
+
+CONTENT = bytes(range(256)) * 1000
+
+
+@pytest.fixture
+def link(register: Callable[[str], Terminal]) -> str:
+    """The path at which SN-1 fetches a release of 256,000 bytes."""
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    release = publish_release(
+        package=Package.objects.create(name="pay"),
+        version="1.0",
+        platform="linux-arm64",
+        artifact=File(io.BytesIO(CONTENT)),
+        actor="ops",
+    )
+    terminal.refresh_from_db()
+    assign_release(release=release, terminals=[terminal], actor="ops")
+    device.receive("", bytes(terminal.commands.get(type="install").payload))
+    assert device.install_order is not None
+    order: Install = device.install_order.body
+    assert (order.size_bytes, order.sha256) == (len(CONTENT), release.sha256)
+    return "/" + order.url.split("/", 3)[3]
+
+
+def fetch(client: Client, link: str, wanted: str | None = None, **headers: str) -> tuple[int, bytes, str]:
+    answer = client.get(link, headers={"Range": wanted, **headers} if wanted else headers)
+    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return answer.status_code, body, answer.get("Content-Range", "")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "first", "last"),
+    [
+        (None, 200, 0, 255_999),
+        ("bytes=0-99", 206, 0, 99),
+        ("bytes=100000-199999", 206, 100_000, 199_999),
+        ("bytes=255999-", 206, 255_999, 255_999),
+        ("bytes=-10", 206, 255_990, 255_999),
+        ("bytes=255000-999999", 206, 255_000, 255_999),
+        ("bytes=-999999", 206, 0, 255_999),
+        ("bytes=0-1,5-6", 200, 0, 255_999),  # RFC 9110 lets a server ignore several ranges
+        ("bytes=-", 200, 0, 255_999),
+        ("lines=1-2", 200, 0, 255_999),
+        ("bytes=٣-٤", 200, 0, 255_999),
+    ],
+)
+def test_a_range_brings_exactly_its_bytes(
+    client: Client, link: str, wanted: str | None, status: int, first: int, last: int
+) -> None:
+    code, body, content_range = fetch(client, link, wanted)
+    assert (code, body) == (status, CONTENT[first : last + 1])
+    assert content_range == (f"bytes {first}-{last}/256000" if status == 206 else "")
+
+
+@pytest.mark.parametrize("wanted", ["bytes=256000-", "bytes=9-3", "bytes=-0"])
+def test_a_range_outside_of_the_file_is_refused(client: Client, link: str, wanted: str) -> None:
+    assert fetch(client, link, wanted) == (416, b"", "bytes */256000")
+
+
+def test_a_resumed_download_of_another_file_begins_anew(client: Client, link: str) -> None:
+    etag = client.get(link)["ETag"]
+    assert fetch(client, link, "bytes=10-19", **{"If-Range": etag})[0] == 206
+    assert fetch(client, link, "bytes=10-19", **{"If-Range": '"other"'})[0] == 200
+    assert fetch(client, link, **{"If-None-Match": etag})[0] == 304
+
+
+def test_a_forged_or_old_link_or_a_retired_terminal_gets_nothing(client: Client, link: str) -> None:
+    assert fetch(client, link[:-1] + ("a" if link[-1] != "a" else "b"))[0] == 403
+    with time_machine.travel(timezone.now() + VALID_FOR + timedelta(minutes=1)):
+        assert fetch(client, link)[0] == 403
+    Terminal.objects.update(state="retired")
+    assert fetch(client, link)[0] == 403
+    assert Release.objects.count() == 1

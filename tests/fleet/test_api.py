@@ -1,0 +1,203 @@
+"""The operator's API: who may, what is refused and how, and that a repeat or a stale edit does no harm."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from terminals.link.models import Command
+from terminals.models import AuditEntry, IdempotentResponse, Merchant, Terminal
+from tests.conftest import deliver, enrolled_device, obey
+
+Shop = dict[str, int]
+TERMINALS = "/api/v1/terminals/"
+
+
+@pytest.mark.parametrize("path", ["terminals/", "commands/", "audit/", "keys/", "settlement/runs/", "merchants/"])
+@pytest.mark.django_db
+def test_nobody_gets_in_without_a_token(path: str) -> None:
+    answer = APIClient().get(f"/api/v1/{path}")
+    assert (answer.status_code, answer["Content-Type"]) == (401, "application/problem+json")
+    assert answer.json()["status"] == 401
+
+
+def test_registering_gives_a_code_once_and_an_audit_entry(api: APIClient, shop: Shop) -> None:
+    answer = api.post(TERMINALS, {"serial": "SN-1", "tid": "7", "tags": ["pilot"], **shop}, format="json")
+    assert answer.status_code == 201
+    assert len(answer.json()["activation_code"]) == 31
+    shown = api.get(f"{TERMINALS}{answer.json()['id']}/").json()
+    assert (shown["serial"], shown["state"], shown["online"]) == ("SN-1", "registered", False)
+    assert (shown["software_version"], shown["confirmed_keys"], shown["last_settlement"]) == (None, 0, None)
+    assert "activation_code" not in shown
+    assert [entry.action for entry in AuditEntry.objects.order_by("id")] == [
+        "terminal.register",
+        "terminal.activation_code",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "told"),
+    [
+        ({"serial": ""}, 400, "serial"),
+        ({"serial": "a/b/c"}, 409, "cannot be a device id"),
+        ({"serial": "SN-1\0"}, 400, "U+0000"),
+        ({"store": 999_999}, 400, "store"),
+        ({"store": "x"}, 400, "store"),
+        ({"tags": "pilot"}, 400, "tags"),
+        ({"tags": [{"a": 1}]}, 400, "tags"),
+        ({"state": "active", "store": None}, 400, "store"),
+    ],
+)
+def test_a_registration_that_does_not_fit_is_a_problem(
+    api: APIClient, shop: Shop, change: dict[str, Any], status: int, told: str
+) -> None:
+    answer = api.post(TERMINALS, {"serial": "SN-1", **shop, **change}, format="json")
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json")
+    assert told in answer.content.decode()
+    assert Terminal.objects.count() == AuditEntry.objects.count() == 0
+
+
+def test_a_serial_is_registered_once(api: APIClient, shop: Shop) -> None:
+    assert api.post(TERMINALS, {"serial": "SN-1", **shop}, format="json").status_code == 201
+    again = api.post(TERMINALS, {"serial": "SN-1", **shop}, format="json")
+    assert again.status_code in (400, 409)
+    assert Terminal.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"[" * 5_000,
+        b'"text"',
+        b"[1, 2]",
+        b"null",
+        b'{"serial": 1e400}',
+        b'{"a": 9007199254740993}',
+        b'{"a": NaN}',
+    ],
+)
+def test_broken_json_is_a_problem(api: APIClient, body: bytes) -> None:
+    answer = api.post(TERMINALS, body, content_type="application/json")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_a_repeat_with_the_same_idempotency_key_does_nothing_and_tells_no_secret(api: APIClient, shop: Shop) -> None:
+    body = {"serial": "SN-1", **shop}
+    first = api.post(TERMINALS, body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    second = api.post(TERMINALS, body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second["Idempotency-Replayed"] == "true"
+    expected = first.json()
+    code = expected.pop("activation_code")
+    assert second.json() == expected
+    assert Terminal.objects.count() == 1
+    assert code not in str(IdempotentResponse.objects.values())
+
+
+def test_a_key_with_another_body_is_refused(api: APIClient, shop: Shop) -> None:
+    api.post(TERMINALS, {"serial": "SN-1", **shop}, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    answer = api.post(TERMINALS, {"serial": "SN-2", **shop}, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    assert answer.status_code == 409
+    assert "use a new one" in answer.json()["detail"]
+    assert Terminal.objects.count() == 1
+
+
+def test_a_refused_request_leaves_its_key_free(api: APIClient, shop: Shop) -> None:
+    assert api.post(TERMINALS, {"serial": "", **shop}, format="json", HTTP_IDEMPOTENCY_KEY="k1").status_code == 400
+    assert api.post(TERMINALS, {"serial": "SN-1", **shop}, format="json", HTTP_IDEMPOTENCY_KEY="k1").status_code == 201
+
+
+def test_an_edit_of_what_somebody_else_changed_is_refused(api: APIClient) -> None:
+    made = api.post("/api/v1/merchants/", {"name": "Bakery", "mid": "1"}, format="json").json()
+    url = f"/api/v1/merchants/{made['id']}/"
+    etag = api.get(url)["ETag"]
+    assert api.patch(url, {"name": "Bakery & Sons"}, format="json", HTTP_IF_MATCH=etag).status_code == 200
+    stale = api.patch(url, {"name": "Mine"}, format="json", HTTP_IF_MATCH=etag)
+    assert (stale.status_code, stale["Content-Type"]) == (412, "application/problem+json")
+    assert api.delete(url, HTTP_IF_MATCH=etag).status_code == 412
+    assert Merchant.objects.get().name == "Bakery & Sons"
+    assert AuditEntry.objects.count() == 2
+
+
+def test_a_terminal_is_never_deleted(api: APIClient, register: Callable[[str], Terminal]) -> None:
+    assert api.delete(f"{TERMINALS}{register('SN-1').pk}/").status_code == 405
+    assert Terminal.objects.count() == 1
+
+
+def test_what_is_in_use_is_not_deleted(api: APIClient, shop: Shop) -> None:
+    merchant = Merchant.objects.get()
+    answer = api.delete(f"/api/v1/merchants/{merchant.pk}/")
+    assert answer.status_code == 409
+    assert "still in use" in answer.json()["detail"]
+    assert Merchant.objects.exists()
+    assert AuditEntry.objects.count() == 0
+
+
+def test_an_impossible_transition_changes_nothing(api: APIClient, register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    before = AuditEntry.objects.count()
+    answer = api.post(f"{TERMINALS}{terminal.pk}/resume/", {}, format="json")
+    assert answer.status_code == 409
+    assert "is registered; only suspended ones can resume" in answer.json()["detail"]
+    assert AuditEntry.objects.count() == before
+
+
+def test_a_command_needs_a_terminal_in_service(api: APIClient, register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    answer = api.post(f"{TERMINALS}{terminal.pk}/commands/", {"type": "ping"}, format="json")
+    assert answer.status_code == 409
+    assert Command.objects.count() == 0
+
+
+def test_retiring_cancels_what_is_open(api: APIClient, register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    assert api.post(f"{TERMINALS}{terminal.pk}/commands/", {"type": "ping"}, format="json").status_code == 201
+    assert api.post(f"{TERMINALS}{terminal.pk}/retire/", {"reason": "sold"}, format="json").status_code == 200
+    assert Command.objects.get().state == "cancelled"
+
+
+def test_the_list_is_filtered_paged_and_costs_the_same_for_any_fleet(
+    api: APIClient, register: Callable[[str], Terminal]
+) -> None:
+    for n in range(3):
+        register(f"SN-{n}")
+    with CaptureQueriesContext(connection) as few:
+        assert api.get(TERMINALS).json()["count"] == 3
+    for n in range(3, 30):
+        register(f"SN-{n}")
+    deliver(enrolled_device(Terminal.objects.get(serial="SN-7")).hello())
+    with CaptureQueriesContext(connection) as many:
+        page = api.get(TERMINALS, {"page_size": 10, "ordering": "serial"}).json()
+    assert len(many) == len(few)
+    assert (page["count"], page["count_is_exact"], len(page["results"])) == (30, True, 10)
+    rest = api.get(page["next"]).json()["results"]
+    assert not {row["serial"] for row in rest} & {row["serial"] for row in page["results"]}
+    assert [row["serial"] for row in api.get(TERMINALS, {"online": "true"}).json()["results"]] == ["SN-7"]
+    assert api.get(TERMINALS, {"serial_contains": "sn-1"}).json()["count"] == 11
+    assert api.get(TERMINALS, {"ordering": "secret"}).status_code == 400
+
+
+def test_a_terminals_commands_health_and_timeline_are_told(api: APIClient, register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello(), device.health())
+    api.post(f"{TERMINALS}{terminal.pk}/commands/", {"type": "ping"}, format="json")
+    obey(device, "ping")
+    assert [row["state"] for row in api.get(f"{TERMINALS}{terminal.pk}/commands/").json()] == ["succeeded"]
+    health = api.get(f"{TERMINALS}{terminal.pk}/health/").json()
+    assert health["current"]["printer"] == "ok"
+    assert len(health["history"]) == 1
+    assert api.get(f"{TERMINALS}{terminal.pk}/timeline/").json()[0]["text"] == "ping by ops"
+
+
+def test_the_schema_describes_the_api(api: APIClient) -> None:
+    assert APIClient().get("/api/v1/schema/").status_code == 401
+    schema = api.get("/api/v1/schema/?format=json").json()
+    assert schema["openapi"].startswith("3.")
+    assert "/api/v1/terminals/{id}/commands/" in schema["paths"]

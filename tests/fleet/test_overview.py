@@ -1,0 +1,106 @@
+"""The overview: its numbers are right after every change, its cost is that of a page, and only staff sees it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from fleet.dashboard import selectors
+from fleet.dashboard.models import Tally
+from fleet.dashboard.tasks import fold_tallies
+from terminals.health.models import HealthState
+from terminals.models import Terminal
+from terminals.services import transition
+from terminals.settlement.services import request_settlement
+from terminals.simulator.faults import Faults
+from tests.conftest import deliver, enrolled_device, obey
+
+Register = Callable[[str], Terminal]
+
+
+def overview() -> selectors.Overview:
+    return selectors.overview(datetime.now(UTC))
+
+
+def test_the_numbers_follow_every_change(register: Register) -> None:
+    terminal = register("SN-1")
+    assert overview().states == {"registered": 1}
+    device = enrolled_device(terminal, Faults(wrong_totals=True))
+    deliver(device.hello(), device.health())
+    register("SN-2")
+    assert overview().states == {"active": 1, "registered": 1}
+    assert (overview().online, overview().offline) == (1, 0)
+    device.sell()
+    device.memory.paper = 0
+    sold = device.memory.batch[0].amount_minor
+    deliver(device.health())
+    assert overview().printers == {"out_of_paper": 1}
+    assert overview().unsettled == [f"{sold // 100}.{sold % 100:02d} EUR"]
+    terminal.refresh_from_db()
+    request_settlement(terminal=terminal, actor="ops")
+    obey(device, "settle")
+    deliver(device.health())
+    assert overview().settlements == {"unbalanced": 1}
+    assert overview().unsettled == []
+    transition(terminal=terminal, name="retire", actor="ops")
+    assert overview().states == {"registered": 1, "retired": 1}
+
+
+def test_folding_the_tallies_changes_no_number(register: Register) -> None:
+    for n in range(5):
+        deliver(enrolled_device(register(f"SN-{n}")).hello())
+    before, rows = overview(), Tally.objects.count()
+    fold_tallies()
+    assert overview() == before
+    assert Tally.objects.count() < rows
+
+
+def test_the_overview_counts_nothing_over_the_fleet(register: Register) -> None:
+    def queries() -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            overview()
+            selectors.trouble()
+        return [query["sql"] for query in captured]
+
+    few = queries()
+    for n in range(20):
+        register(f"SN-{n}")
+    assert len(queries()) == len(few) == 2
+    assert not any("terminals_terminal" in sql and "COUNT" in sql.upper() for sql in queries())
+
+
+def test_only_staff_sees_it(client: Client, operator: Any, register: Register) -> None:
+    terminal = register("SN-1")
+    pages = [
+        "/admin/",
+        "/admin/overview/panel/",
+        f"/admin/terminals/{terminal.pk}/",
+        f"/admin/terminals/{terminal.pk}/panel/",
+    ]
+    for page in pages:
+        assert client.get(page).status_code == 302
+    client.force_login(operator)
+    for page in pages:
+        assert client.get(page).status_code == 200
+
+
+def test_a_terminals_page_takes_a_fixed_number_of_queries(client: Client, operator: Any, register: Register) -> None:
+    client.force_login(operator)
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(f"/admin/terminals/{terminal.pk}/panel/").status_code == 200
+        return len(captured)
+
+    deliver(device.hello(), device.health())
+    first = cost()
+    for _ in range(5):
+        device.sell()
+        deliver(*device.upload_transactions(), device.health())
+    assert cost() == first
+    assert HealthState.objects.count() == 1

@@ -1,0 +1,163 @@
+"""`manage.py up` as a person starts it: ready, alive, mended when a part dies, and gone without a trace."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.conftest import wait_until
+
+ROOT = Path(__file__).parent.parent.parent
+PARTS = {"database", "broker", "web", "link", "worker", "simulator"}
+
+
+def start(state_dir: Path, **environment: str) -> "subprocess.Popen[str]":
+    """Start `manage.py up` with nothing of this test run in its environment."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "up"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "STATE_DIR": str(state_dir), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"  # a zombie lives no more
+
+
+class Up:
+    """A running installation."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.port = services.free_port_pair()
+        ports = {"PORT": str(self.port), "MQTT_PORT": str(services.free_port_pair())}
+        self.process = start(state_dir, TERMINALS="3", **ports)
+
+    def ready(self) -> bool:
+        try:
+            return bool(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status == 200)
+        except OSError:
+            return False
+
+    def processes(self) -> dict[str, int]:
+        return dict(json.loads((self.state_dir / "processes.json").read_text()))
+
+    def terminals(self) -> list[dict[str, Any]]:
+        operator = json.loads((self.state_dir / "operator.json").read_text())
+        request = urllib.request.Request(
+            f"{operator['url']}/api/v1/terminals/?online=true", headers={"Authorization": f"Bearer {operator['token']}"}
+        )
+        return list(json.load(urllib.request.urlopen(request, timeout=10))["results"])
+
+
+@pytest.fixture
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    # Not below pytest's own folder, which PostgreSQL's user may not enter.
+    state_dir = services.STATE_DIR / "up"
+    running = Up(state_dir)
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
+    wait_until(up.ready, "readyz is 200", 60)
+    assert set(up.processes()) >= PARTS
+    for private in ("operator.json", "secrets/vault_master_key", "secrets/command_signing.key.pem", "environment"):
+        assert (up.state_dir / private).stat().st_mode & 0o077 == 0, private
+    wait_until(lambda: len(up.terminals()) == 3, "three terminals online")
+    wait_until(
+        lambda: all(t["software_version"] == "2.1.0" and t["confirmed_keys"] == 1 for t in up.terminals()),
+        "software and keys",
+        60,
+    )
+
+    before = up.processes()
+    for part in ("link", "worker", "web"):
+        os.kill(before[part], signal.SIGKILL)
+    wait_until(
+        lambda: all(up.processes().get(p) not in (None, before[p]) for p in ("link", "worker", "web")), "new ones"
+    )
+    wait_until(up.ready, "readyz is 200 again", 60)
+
+    everybody = list(up.processes().values())
+    up.process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    output, _ = up.process.communicate(timeout=10)
+    assert time.monotonic() - started < 10
+    assert "link was killed by signal 9; starting it again" in output
+    assert output.rstrip().endswith("stopped")
+    assert [pid for pid in everybody if alive(pid)] == []
+    assert not (up.state_dir / "processes.json").exists()
+
+
+def refusal(state_dir: Path, **environment: str) -> str:
+    """Return what it says when it cannot start; it must be one line, and a failure."""
+    process = start(state_dir, **environment)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output.count("\n") == 1, output
+    return output
+
+
+def test_a_busy_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"port {port} is not free" in refusal(tmp_path / "run", PORT=str(port))
+
+
+@pytest.mark.parametrize("folder", ["/proc/tillwarden", "/dev/null/run"])
+def test_an_unwritable_folder_is_named(folder: str) -> None:
+    assert f"cannot write to {folder}" in refusal(Path(folder))
+
+
+def test_a_wrong_number_is_named(tmp_path: Path) -> None:
+    assert "PORT" in refusal(tmp_path / "run", PORT="eighty")
+
+
+def test_an_old_python_is_told_so(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text(
+        "#!/bin/sh\nexec python3 -c \"import sys; sys.version_info = (3, 9); sys.argv = ['-c']; exec('''$2''')\"\n"
+    )
+    old.chmod(0o755)
+    run = subprocess.run(
+        ["make", "run", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "Tillwarden needs Python 3.11 or newer" in run.stderr + run.stdout
+
+
+@pytest.mark.parametrize("missing", ["SECRET_KEY", "VAULT_MASTER_KEY_FILE", "DATABASE_URL", "MQTT_URL"])
+def test_without_a_secret_or_an_address_nothing_starts(tmp_path: Path, missing: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != missing} | {"STATE_DIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert missing in run.stderr
+    assert run.stderr.count("\n") == 1

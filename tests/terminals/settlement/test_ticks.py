@@ -1,0 +1,137 @@
+"""The settlement tick: who is due is asked, once, at a cost that grows with them and not with the fleet."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from terminals.link.models import Command
+from terminals.models import Terminal
+from terminals.rules import RuleBroken
+from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.services import request_settlement, run_due_settlements, set_schedule
+from terminals.simulator.device import Device
+from tests.conftest import deliver, enrolled_device, obey
+
+Register = Callable[[str], Terminal]
+
+
+@pytest.fixture
+def plan(db: None) -> SettlementPlan:
+    return SettlementPlan.objects.create(
+        name="nightly", cycle="30 22 * * *", time_zone="Europe/Berlin", is_default=True
+    )
+
+
+def at_work(register: Register, count: int) -> list[Device]:
+    devices = [enrolled_device(register(f"SN-{n:03d}")) for n in range(count)]
+    deliver(*(device.hello() for device in devices))
+    return devices
+
+
+def make_due(count: int) -> None:
+    ids = SettlementSchedule.objects.values_list("pk", flat=True).order_by("pk")[:count]
+    SettlementSchedule.objects.filter(pk__in=list(ids)).update(next_due_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_terminal_at_work_is_under_the_default_plan_and_settles_when_due(
+    register: Register, plan: SettlementPlan
+) -> None:
+    [device] = at_work(register, 1)
+    assert run_due_settlements(timezone.now()) == 0
+    make_due(1)
+    assert run_due_settlements(timezone.now()) == 1
+    assert run_due_settlements(timezone.now()) == 0
+    assert obey(device, "settle").state == "succeeded"
+    run = SettlementRun.objects.get()
+    assert (run.state, run.trigger) == ("balanced", "cycle")
+    due = SettlementSchedule.objects.get().next_due_at
+    assert due is not None
+    assert timezone.now() < due <= timezone.now() + timedelta(hours=25)
+
+
+def test_a_tick_costs_the_same_for_any_number_of_due_terminals(register: Register, plan: SettlementPlan) -> None:
+    at_work(register, 30)
+    costs = []
+    for due in (1, 25):
+        SettlementRun.objects.all().delete()
+        make_due(due)
+        with CaptureQueriesContext(connection) as captured:
+            assert run_due_settlements(timezone.now()) == due
+        costs.append(len(captured))
+    assert costs[0] == costs[1]
+    with CaptureQueriesContext(connection) as idle:
+        run_due_settlements(timezone.now())
+    assert len([q for q in idle if "SAVEPOINT" not in q["sql"]]) == 1
+
+
+def test_a_batch_that_reaches_its_threshold_is_settled_by_the_next_tick(
+    register: Register, plan: SettlementPlan
+) -> None:
+    SettlementPlan.objects.update(threshold_minor=1)
+    devices = at_work(register, 2)
+    devices[0].sell()
+    deliver(*devices[0].upload_transactions())
+    assert run_due_settlements(timezone.now()) == 1
+    assert obey(devices[0], "settle").state == "succeeded"
+    run = SettlementRun.objects.get()
+    assert (run.terminal.serial, run.trigger, run.state) == ("SN-000", "threshold", "balanced")
+
+
+def test_an_override_of_the_threshold_counts_for_its_terminal(register: Register, plan: SettlementPlan) -> None:
+    SettlementPlan.objects.update(threshold_minor=1)
+    devices = at_work(register, 2)
+    set_schedule(terminal=Terminal.objects.get(serial="SN-000"), plan=plan, actor="ops", threshold_minor=10**9)
+    for device in devices:
+        device.sell()
+        deliver(*device.upload_transactions())
+    assert run_due_settlements(timezone.now()) == 1
+    assert SettlementRun.objects.get().terminal.serial == "SN-001"
+
+
+def test_nobody_is_asked_twice_at_once(register: Register, plan: SettlementPlan) -> None:
+    at_work(register, 1)
+    terminal = Terminal.objects.get()
+    request_settlement(terminal=terminal, actor="ops")
+    with pytest.raises(RuleBroken, match="being settled already"):
+        request_settlement(terminal=terminal, actor="ops")
+    make_due(1)
+    assert run_due_settlements(timezone.now()) == 0
+    assert (SettlementRun.objects.count(), Command.objects.filter(type="settle").count()) == (1, 1)
+
+
+def test_a_suspended_terminal_is_passed_over_and_its_schedule_goes_on(register: Register, plan: SettlementPlan) -> None:
+    at_work(register, 1)
+    Terminal.objects.update(state="suspended")
+    make_due(1)
+    assert run_due_settlements(timezone.now()) == 0
+    due = SettlementSchedule.objects.get().next_due_at
+    assert due is not None
+    assert due > timezone.now()
+
+
+def test_a_command_that_expires_ends_its_run_as_failed(register: Register, plan: SettlementPlan) -> None:
+    from terminals.link.services import expire_commands
+
+    at_work(register, 1)
+    request_settlement(terminal=Terminal.objects.get(), actor="ops")
+    Command.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert expire_commands() == 1
+    run = SettlementRun.objects.get()
+    assert (run.state, Command.objects.get(type="settle").state) == ("failed", "expired")
+    assert run.finished_at is not None
+
+
+@pytest.mark.parametrize(("cycle", "zone"), [("61 * * * *", "UTC"), ("30 22 * * *", "Mars/Olympus")])
+def test_an_unusable_schedule_is_refused_and_the_old_one_stays(
+    register: Register, plan: SettlementPlan, cycle: str, zone: str
+) -> None:
+    at_work(register, 1)
+    before = SettlementSchedule.objects.values().get()
+    with pytest.raises(ValidationError):
+        set_schedule(terminal=Terminal.objects.get(), plan=plan, actor="ops", cycle=cycle, time_zone=zone)
+    assert SettlementSchedule.objects.values().get() == before
