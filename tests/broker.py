@@ -24,7 +24,7 @@ class TerminalSide:
         self._client.on_connect = lambda client, *_: client.subscribe(self._filters)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = lambda _client, _userdata, message: self.received.put(
-            (message.topic, message.payload)
+            (message.topic, bytes(message.payload))
         )
 
     def __enter__(self) -> "TerminalSide":

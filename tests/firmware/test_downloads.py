@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -42,7 +43,7 @@ def link(register: Callable[[str], Terminal]) -> str:
 
 
 def fetch(client: Client, link: str, wanted: str | None = None, **headers: str) -> tuple[int, bytes, str]:
-    answer = client.get(link, headers={"Range": wanted, **headers} if wanted else headers)
+    answer: Any = client.get(link, headers={"Range": wanted, **headers} if wanted else headers)
     body = b"".join(answer.streaming_content) if answer.streaming else answer.content
     return answer.status_code, body, answer.get("Content-Range", "")
 

@@ -173,7 +173,7 @@ def test_the_list_is_filtered_paged_and_costs_the_same_for_any_fleet(
         register(f"SN-{n}")
     deliver(enrolled_device(Terminal.objects.get(serial="SN-7")).hello())
     with CaptureQueriesContext(connection) as many:
-        page = api.get(TERMINALS, {"page_size": 10, "ordering": "serial"}).json()
+        page = api.get(TERMINALS, {"page_size": "10", "ordering": "serial"}).json()
     assert len(many) == len(few)
     assert (page["count"], page["count_is_exact"], len(page["results"])) == (30, True, 10)
     rest = api.get(page["next"]).json()["results"]
