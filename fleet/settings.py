@@ -4,10 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
-from django.templatetags.static import static
-from django.urls import reverse_lazy
 
 from fleet import env
+from fleet.admin_look import UNFOLD  # noqa: F401 - a setting
 
 env.load_state_environment()
 
@@ -176,102 +175,6 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
-
-UNFOLD = {
-    "SITE_TITLE": "Tillwarden",
-    "SITE_HEADER": "Tillwarden",
-    "SITE_SYMBOL": "point_of_sale",
-    "SHOW_HISTORY": False,
-    "DASHBOARD_CALLBACK": "fleet.dashboard.views.add_overview",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("fleet/favicon.svg")}],
-    "STYLES": [lambda request: static("fleet/overview.css")],
-    "SIDEBAR": {
-        "show_search": True,
-        "show_all_applications": False,
-        "navigation": [
-            {
-                "title": "Fleet",
-                "items": [
-                    {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
-                    {
-                        "title": "Terminals",
-                        "icon": "point_of_sale",
-                        "link": reverse_lazy("admin:terminals_terminal_changelist"),
-                    },
-                    {"title": "Stores", "icon": "store", "link": reverse_lazy("admin:terminals_store_changelist")},
-                    {
-                        "title": "Merchants",
-                        "icon": "domain",
-                        "link": reverse_lazy("admin:terminals_merchant_changelist"),
-                    },
-                    {
-                        "title": "Terminal models",
-                        "icon": "category",
-                        "link": reverse_lazy("admin:terminals_terminalmodel_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Money",
-                "items": [
-                    {
-                        "title": "Settlement runs",
-                        "icon": "payments",
-                        "link": reverse_lazy("admin:settlement_settlementrun_changelist"),
-                    },
-                    {
-                        "title": "Settlement plans",
-                        "icon": "event_repeat",
-                        "link": reverse_lazy("admin:settlement_settlementplan_changelist"),
-                    },
-                    {
-                        "title": "Transactions",
-                        "icon": "receipt_long",
-                        "link": reverse_lazy("admin:settlement_transaction_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Software and keys",
-                "items": [
-                    {
-                        "title": "Releases",
-                        "icon": "deployed_code",
-                        "link": reverse_lazy("admin:firmware_release_changelist"),
-                    },
-                    {
-                        "title": "Installations",
-                        "icon": "install_mobile",
-                        "link": reverse_lazy("admin:firmware_installation_changelist"),
-                    },
-                    {"title": "Keys", "icon": "key", "link": reverse_lazy("admin:keys_terminalkey_changelist")},
-                    {
-                        "title": "Parameters",
-                        "icon": "tune",
-                        "link": reverse_lazy("admin:parameters_parameterversion_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Link",
-                "items": [
-                    {"title": "Commands", "icon": "send", "link": reverse_lazy("admin:link_command_changelist")},
-                    {
-                        "title": "Dead letters",
-                        "icon": "report",
-                        "link": reverse_lazy("admin:link_deadletter_changelist"),
-                    },
-                    {
-                        "title": "Audit",
-                        "icon": "history",
-                        "link": reverse_lazy("admin:terminals_auditentry_changelist"),
-                    },
-                    {"title": "Operators", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
-                ],
-            },
-        ],
-    },
-}
 
 LOGGING = {
     "version": 1,

@@ -4,23 +4,22 @@ It judges commands as a real terminal must: the server's signature, its own devi
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-import jwt
 import msgspec
-import rfc8785
 import uuid_utils.compat
 from cryptography.hazmat.primitives import serialization
 
 from terminals.keys import rules as key_rules
 from terminals.link import messages, signing, topics
 from terminals.link.messages import MethodTotal, Result, Settlement, TransactionRecord, Transactions
+from terminals.simulator.books import batch_totals, check_manifest, inflated, net_minor
 from terminals.simulator.faults import Faults
+from terminals.simulator.hardware import FULL_ROLL, Hardware
 from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
 
 MAX_RECORDS = 150
@@ -57,10 +56,7 @@ class Device:
         self.refused_commands = 0
         self._seq = 0
         self._ignored: set[str] = set()
-        self._rssi_dbm = dice.randint(-85, -50)
-        self._battery = dice.randint(40, 100)
-        self._charging = False
-        self._screen, self._keypad, self._card_reader = "ok", "ok", "ok"
+        self._hardware = Hardware(dice)
 
     # --- what it says of itself --------------------------------------------------------------------------------------
     def boot(self) -> None:
@@ -87,40 +83,18 @@ class Device:
 
     def health(self) -> Outgoing:
         """Let time pass on the hardware and report it."""
-        self._wear()
-        memory, net = self.memory, _net_minor(self.memory.batch)
-        body = messages.Health(
-            network=messages.Network("cellular", self._rssi_dbm, self.dice.randint(25, 220)),
-            printer="out_of_paper" if memory.paper <= 0 else "paper_low" if memory.paper < 10 else "ok",
-            screen=self._screen,  # type: ignore[arg-type]
-            keypad=self._keypad,  # type: ignore[arg-type]
-            card_reader=self._card_reader,  # type: ignore[arg-type]
-            storage_free_mb=1800 + self.dice.randint(0, 100),
-            tamper=False,
-            software=memory.software,
-            unsettled=messages.Money(memory.currency, net, len(memory.batch)),
-            battery=messages.Battery(percent=self._battery, charging=self._charging),
-        )
+        memory = self.memory
+        self._hardware.wear()
+        if memory.paper <= 0 and self.dice.random() < 0.25:
+            memory.paper, self.changed = FULL_ROLL, True
+        unsettled = messages.Money(memory.currency, net_minor(memory.batch), len(memory.batch))
+        body = self._hardware.report(paper=memory.paper, software=memory.software, unsettled=unsettled)
         return self._outgoing("health", body)
 
     def pending_events(self) -> list[Outgoing]:
         """Return the events that the server has not acknowledged, in the order in which they happened."""
         topic = topics.up(self.memory.device_id, "event")
         return [Outgoing(topic, event.payload.encode()) for event in self.memory.pending]
-
-    def _wear(self) -> None:
-        """The hardware wanders: signal, battery, paper, now and then a fault that passes."""
-        dice = self.dice
-        self._rssi_dbm = max(-110, min(-45, self._rssi_dbm + dice.randint(-3, 3)))
-        self._battery += 4 if self._charging else -1
-        if self._battery <= 15 or self._battery >= 100:
-            self._charging = self._battery <= 15
-        self._battery = max(1, min(100, self._battery))
-        if self.memory.paper <= 0 and dice.random() < 0.25:
-            self.memory.paper, self.changed = 80, True
-        self._screen = _flip(dice, self._screen, fault=0.004, heal=0.15)
-        self._keypad = _flip(dice, self._keypad, fault=0.001, heal=0.15)
-        self._card_reader = _flip(dice, self._card_reader, fault=0.002, heal=0.15)
 
     # --- selling -----------------------------------------------------------------------------------------------------
     def sell(self) -> bool:
@@ -198,7 +172,7 @@ class Device:
         memory, sent = self.memory, self.upload_transactions()
         totals = batch_totals(memory.batch)
         if self.faults.wrong_totals:
-            totals = [_inflated(totals[0]), *totals[1:]] if totals else [MethodTotal("card", 1, 1_00, 0, 0)]
+            totals = [inflated(totals[0]), *totals[1:]] if totals else [MethodTotal("card", 1, 1_00, 0, 0)]
         body = Settlement(
             batch_number=memory.batch_number,
             closed_at=self.now(),
@@ -314,51 +288,6 @@ class Device:
         device_id = self.memory.device_id
         topic = topics.presence(device_id) if channel == "presence" else topics.up(device_id, channel)
         return Outgoing(topic, messages.encode(envelope))
-
-
-def batch_totals(batch: list[TransactionRecord]) -> list[MethodTotal]:
-    """Return a batch's totals by payment method."""
-    numbers: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for record in batch:
-        at = 0 if record.kind == "sale" else 2
-        numbers[record.method][at] += 1
-        numbers[record.method][at + 1] += record.amount_minor
-    return [MethodTotal(method, *totals) for method, totals in sorted(numbers.items())]  # type: ignore[arg-type]
-
-
-def check_manifest(order: messages.Install, release_key_pem: str) -> str:
-    """Return why a release must not be installed, or nothing: signed by the release key, and about this very file."""
-    key = signing.public_key(release_key_pem)
-    try:
-        signed = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"]).decode(
-            order.manifest, key, algorithms=[signing.algorithm_for(key)]
-        )
-    except jwt.InvalidTokenError as error:
-        return f"the manifest's signature does not hold: {error}"
-    manifest = msgspec.json.decode(signed)
-    expected = {
-        "package": order.package,
-        "version": order.version,
-        "size_bytes": order.size_bytes,
-        "sha256": order.sha256,
-    }
-    if any(manifest.get(name) != value for name, value in expected.items()) or signed != rfc8785.dumps(manifest):
-        return "the manifest speaks of another release"
-    return ""
-
-
-def _inflated(total: MethodTotal) -> MethodTotal:
-    return msgspec.structs.replace(total, sale_count=total.sale_count + 1, sale_minor=total.sale_minor + 12_34)
-
-
-def _net_minor(batch: list[TransactionRecord]) -> int:
-    return sum(record.amount_minor if record.kind == "sale" else -record.amount_minor for record in batch)
-
-
-def _flip(dice: random.Random, state: str, *, fault: float, heal: float) -> str:
-    if state == "ok":
-        return "fault" if dice.random() < fault else "ok"
-    return "ok" if dice.random() < heal else state
 
 
 def _without_nulls(value: Any) -> Any:

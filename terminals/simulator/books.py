@@ -1,0 +1,51 @@
+"""What a terminal works out before it says it: its batch's totals, and whether a release may be installed. Pure."""
+
+from collections import defaultdict
+
+import jwt
+import msgspec
+import rfc8785
+
+from terminals.link import messages, signing
+from terminals.link.messages import MethodTotal, TransactionRecord
+
+
+def batch_totals(batch: list[TransactionRecord]) -> list[MethodTotal]:
+    """Return a batch's totals by payment method."""
+    numbers: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for record in batch:
+        at = 0 if record.kind == "sale" else 2
+        numbers[record.method][at] += 1
+        numbers[record.method][at + 1] += record.amount_minor
+    return [MethodTotal(method, *totals) for method, totals in sorted(numbers.items())]  # type: ignore[arg-type]
+
+
+def net_minor(batch: list[TransactionRecord]) -> int:
+    """Return sales less refunds, in minor units."""
+    return sum(record.amount_minor if record.kind == "sale" else -record.amount_minor for record in batch)
+
+
+def inflated(total: MethodTotal) -> MethodTotal:
+    """Return a total as a dishonest terminal would: one sale of 12.34 too many."""
+    return msgspec.structs.replace(total, sale_count=total.sale_count + 1, sale_minor=total.sale_minor + 12_34)
+
+
+def check_manifest(order: messages.Install, release_key_pem: str) -> str:
+    """Return why a release must not be installed, or nothing: signed by the release key, and about this very file."""
+    key = signing.public_key(release_key_pem)
+    try:
+        signed = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"]).decode(
+            order.manifest, key, algorithms=[signing.algorithm_for(key)]
+        )
+    except jwt.InvalidTokenError as error:
+        return f"the manifest's signature does not hold: {error}"
+    manifest = msgspec.json.decode(signed)
+    expected = {
+        "package": order.package,
+        "version": order.version,
+        "size_bytes": order.size_bytes,
+        "sha256": order.sha256,
+    }
+    if any(manifest.get(name) != value for name, value in expected.items()) or signed != rfc8785.dumps(manifest):
+        return "the manifest speaks of another release"
+    return ""
