@@ -1,7 +1,8 @@
 """Telemetry in bulk: one statement puts a batch into the history and merges the latest of each terminal.
 
-The batch travels as one JSON array that PostgreSQL expands; a reading replaces the current one only if it is
-newer: a higher `seq` of the same boot, or another boot with a later clock.
+The batch travels as one JSON array that PostgreSQL expands. A reading replaces the current one only if it is newer: a
+higher `seq` of the same boot, or of the boot that the terminal's last hello named. Its clock is not asked: after a flat
+battery it tells anything.
 """
 
 from typing import cast
@@ -22,15 +23,19 @@ _NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
 _ASSIGN = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
 MERGE = f"""
 WITH reading AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s) AS r(terminal_id bigint, {_COLUMNS}, software jsonb)
+    SELECT r.*, s.boot_id IS NOT DISTINCT FROM r.boot_id AS present
+      FROM json_to_recordset(%s) AS r(terminal_id bigint, {_COLUMNS}, software jsonb)
+      LEFT JOIN link_devicesession s USING (terminal_id)
 ), history AS (
     INSERT INTO health_healthsample (terminal_id, {_NAMES}) SELECT terminal_id, {_NAMES} FROM reading
 )
 INSERT INTO health_healthstate AS h (terminal_id, {_NAMES}, software)
-SELECT DISTINCT ON (terminal_id) terminal_id, {_NAMES}, software FROM reading ORDER BY terminal_id, sent_at DESC, seq DESC
+SELECT DISTINCT ON (terminal_id) terminal_id, {_NAMES}, software FROM reading
+ ORDER BY terminal_id, present DESC, seq DESC
 ON CONFLICT (terminal_id) DO UPDATE SET {_ASSIGN}, software = excluded.software
  WHERE (h.boot_id = excluded.boot_id AND h.seq < excluded.seq)
-    OR (h.boot_id <> excluded.boot_id AND h.sent_at <= excluded.sent_at)
+    OR (h.boot_id <> excluded.boot_id
+        AND excluded.boot_id = (SELECT s.boot_id FROM link_devicesession s WHERE s.terminal_id = excluded.terminal_id))
 """  # noqa: S608 - the parts are constants of this file
 
 

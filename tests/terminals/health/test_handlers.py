@@ -1,0 +1,72 @@
+"""Health: the latest reading wins, whatever order readings arrive in, and each stays in the history."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from terminals.health.models import HealthSample, HealthState
+from terminals.health.tasks import prune_health_history
+from terminals.link.messages import Tamper
+from terminals.models import Terminal, TimelineEntry
+from terminals.simulator.device import Device
+from tests.conftest import deliver, enrolled_device
+
+
+@pytest.fixture
+def device(register: Callable[[str], Terminal]) -> Device:
+    made = enrolled_device(register("SN-1"))
+    deliver(made.hello())
+    return made
+
+
+def test_readings_that_arrive_out_of_order_leave_the_latest(device: Device) -> None:
+    first, second, third = device.health(), device.health(), device.health()
+    deliver(third)
+    deliver(first)
+    deliver(second)
+    assert HealthState.objects.get().seq == device._seq
+    assert HealthSample.objects.count() == 3
+    deliver(device.health(), device.health())
+    assert HealthState.objects.get().seq == device._seq
+
+
+def test_a_new_boot_begins_anew(device: Device) -> None:
+    late = device.health()
+    device.boot()
+    deliver(device.hello())
+    fresh = device.health()
+    deliver(fresh)
+    deliver(late)  # of the boot before, though its number is higher
+    state = HealthState.objects.get()
+    assert (state.boot_id, state.seq) == (device.boot_id, 2)
+
+
+def test_a_clock_that_fell_back_does_not_freeze_what_is_shown(device: Device) -> None:
+    deliver(device.health())
+    device.boot()
+    device.now = lambda: datetime(1970, 1, 1, tzinfo=UTC)
+    deliver(device.hello(), device.health())
+    assert HealthState.objects.get().boot_id == device.boot_id
+
+
+def test_a_tamper_alarm_shows_at_once_and_until_it_is_cleared(device: Device) -> None:
+    deliver(device.health())
+    deliver(device._critical("tamper", Tamper(True, device.now(), "case opened")))
+    assert HealthState.objects.get().tamper is True
+    deliver(device._critical("tamper", Tamper(False, device.now())))
+    assert HealthState.objects.get().tamper is False
+    assert list(TimelineEntry.objects.filter(kind="tamper").order_by("at").values_list("text", flat=True)) == [
+        "TAMPER case opened",
+        "tamper cleared",
+    ]
+
+
+def test_old_readings_are_pruned_and_the_present_state_stays(device: Device) -> None:
+    deliver(device.health(), device.health())
+    HealthSample.objects.filter(message_id=HealthState.objects.get().message_id).update(
+        received_at=timezone.now() - timedelta(days=15)
+    )
+    assert prune_health_history() == 1
+    assert HealthSample.objects.count() == HealthState.objects.count() == 1

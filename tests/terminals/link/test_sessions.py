@@ -1,0 +1,195 @@
+"""Who is online, and how commands live and end."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from terminals.link import inbox, services
+from terminals.link.handlers import WILL_GRACE, sweep_silent_sessions
+from terminals.link.models import Command, DeadLetter, DeviceSession, SeenMessage
+from terminals.link.mqtt import Incoming
+from terminals.link.relay import claim, mark_sent
+from terminals.link.services import expire_commands, send_plain_command
+from terminals.models import Terminal
+from terminals.rules import RuleBroken
+from terminals.simulator.device import Device
+from tests.conftest import deliver, enrolled_device
+
+Register = Callable[[str], Terminal]
+
+
+@pytest.fixture
+def terminal(register: Register) -> Terminal:
+    return register("SN-1")
+
+
+@pytest.fixture
+def device(terminal: Terminal) -> Device:
+    made = enrolled_device(terminal)
+    deliver(made.hello())
+    terminal.refresh_from_db()
+    return made
+
+
+def ping(terminal: Terminal) -> Command:
+    return send_plain_command(terminal=terminal, command_type="ping", actor="ops")
+
+
+def answer(device: Device, command: Command, state: str, **more: Any) -> None:
+    from terminals.link.messages import Result
+
+    deliver(device._result(Result(command.pk, state, **more)))  # type: ignore[arg-type]
+    command.refresh_from_db()
+
+
+def test_a_last_will_counts_after_a_grace_and_only_for_its_own_boot(device: Device) -> None:
+    will = device.presence("offline")
+    device.boot()
+    deliver(device.hello())
+    deliver(will)  # of the boot before
+    assert sweep_silent_sessions(timezone.now() + WILL_GRACE + timedelta(seconds=5)) == 0
+    deliver(device.presence("offline"))
+    assert sweep_silent_sessions(timezone.now()) == 0
+    assert sweep_silent_sessions(timezone.now() + WILL_GRACE + timedelta(seconds=1)) == 1
+    assert DeviceSession.objects.get().online is False
+    deliver(device.health())
+    assert DeviceSession.objects.get().online is True
+
+
+def test_a_silent_terminal_is_offline_in_time(device: Device) -> None:
+    assert sweep_silent_sessions(timezone.now() + timedelta(seconds=59)) == 0
+    assert sweep_silent_sessions(timezone.now() + timedelta(seconds=61)) == 1
+
+
+def test_a_hello_with_another_serial_is_refused(device: Device) -> None:
+    device.memory.serial = "SN-9"
+    deliver(device.hello())
+    assert DeadLetter.objects.get().reason == "wrong_serial"
+
+
+def test_the_same_message_twice_changes_nothing(device: Device) -> None:
+    report = device.health()
+    assert [deliver(report).fresh, deliver(report).fresh] == [1, 0]
+    assert deliver(report, report).fresh == 0
+    device.sell()
+    [event] = device.upload_transactions()
+    first, second = deliver(event), deliver(event)
+    assert (first.fresh, second.fresh) == (1, 0)
+    assert first.events == second.events  # and its ack is repeated: the first may have been lost
+
+
+def test_one_message_that_breaks_a_handler_does_not_take_the_others_with_it(device: Device, monkeypatch: Any) -> None:
+    from terminals.link.routes import routes
+
+    def fragile(batch: list[Any]) -> None:
+        if any(received.envelope.seq == poison_seq for received in batch):
+            raise ValueError("boom")
+
+    reports = [device.health() for _ in range(9)]
+    poison_seq = device._seq - 4
+    monkeypatch.setitem(routes.messages, "health", [fragile, *routes.messages["health"]])
+    taken = deliver(*reports)
+    assert (taken.fresh, taken.dead) == (8, 1)
+    letter = DeadLetter.objects.get()
+    assert (letter.reason, letter.detail) == ("handler_error", "ValueError: boom")
+
+
+def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(register: Register) -> None:
+    devices = [enrolled_device(register(f"SN-{n:02d}")) for n in range(10)]
+    deliver(*(device.hello() for device in devices))
+
+    def cost(count: int) -> int:
+        messages = [device.health() for device in devices[:count]]
+        with CaptureQueriesContext(connection) as captured:
+            deliver(*messages)
+        return len(captured)
+
+    assert cost(10) == cost(2)
+
+
+def test_a_dead_letter_that_comes_again_only_counts_up(device: Device) -> None:
+    now = datetime.now(UTC)
+    for _ in range(3):
+        inbox.take([Incoming(1, 1, "tw/v1/SN-1/up/health", b"\x00\xff", now)])
+    letter = DeadLetter.objects.get()
+    assert (letter.count, letter.payload_bytes, letter.reason) == (3, 2, "malformed")
+
+
+def test_a_suspended_terminal_is_heard_and_a_retired_one_is_not(device: Device, terminal: Terminal) -> None:
+    Terminal.objects.update(state="suspended")
+    assert deliver(device.health()).fresh == 1
+    Terminal.objects.update(state="retired")
+    assert deliver(device.health()).dead == 1
+    assert DeadLetter.objects.get().reason == "not_in_service"
+
+
+def test_a_command_reaches_one_final_state_and_stays_there(device: Device, terminal: Terminal) -> None:
+    command = ping(terminal)
+    answer(device, command, "accepted")
+    answer(device, command, "running", percent=40)
+    answer(device, command, "accepted")  # late: it does not move backwards
+    assert (command.state, command.percent) == ("running", 40)
+    answer(device, command, "succeeded")
+    finished_at = command.finished_at
+    assert (command.state, command.next_attempt_at) == ("succeeded", None)
+    answer(device, command, "failed", code="late")
+    assert (command.state, command.code, command.finished_at) == ("succeeded", "", finished_at)
+    Command.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert expire_commands() == 0
+
+
+def test_a_terminal_cannot_speak_of_anothers_command(device: Device, terminal: Terminal, register: Register) -> None:
+    other = enrolled_device(register("SN-2"))
+    deliver(other.hello())
+    command = ping(terminal)
+    answer(other, command, "succeeded")
+    assert command.state == "queued"
+    assert DeadLetter.objects.get().reason == "unknown_command"
+
+
+def test_a_claim_is_a_lease_and_the_pause_grows(device: Device, terminal: Terminal) -> None:
+    command, now = ping(terminal), timezone.now()
+    pauses = []
+    for _ in range(3):
+        assert [claimed.command_id for claimed in claim(10, now)] == [command.pk]
+        assert claim(10, now) == []
+        command.refresh_from_db()
+        assert command.next_attempt_at is not None
+        pauses.append((command.next_attempt_at - now).total_seconds())
+        now = command.next_attempt_at
+    assert pauses == [15, 30, 60]
+    mark_sent([command.pk], now)
+    command.refresh_from_db()
+    assert command.state == "sent"
+
+
+def test_an_expired_command_is_never_claimed(device: Device, terminal: Terminal) -> None:
+    command = ping(terminal)
+    assert claim(10, command.expires_at + timedelta(seconds=1)) == []
+
+
+def test_only_known_commands_for_terminals_in_service_are_made(device: Device, terminal: Terminal) -> None:
+    with pytest.raises(RuleBroken, match="cannot be sent as it is"):
+        send_plain_command(terminal=terminal, command_type="deliver_key", actor="ops")
+    Terminal.objects.update(state="suspended")
+    terminal.refresh_from_db()
+    with pytest.raises(RuleBroken, match="is suspended; only enrolled and active ones take commands"):
+        ping(terminal)
+    assert Command.objects.count() == 0
+
+
+def test_message_ids_are_forgotten_after_a_week(device: Device) -> None:
+    from terminals.link.tasks import prune_link
+
+    deliver(device.health())
+    before = SeenMessage.objects.count()
+    old = services.new_id()
+    stamp = int((timezone.now() - timedelta(days=8)).timestamp() * 1000)
+    SeenMessage.objects.create(message_id=type(old)(int=(stamp << 80) | (old.int & (2**80 - 1))), terminal_id=1)
+    prune_link()
+    assert SeenMessage.objects.count() == before
