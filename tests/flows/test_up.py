@@ -60,12 +60,25 @@ class Up:
     def processes(self) -> dict[str, int]:
         return dict(json.loads((self.state_dir / "processes.json").read_text()))
 
-    def terminals(self) -> list[dict[str, Any]]:
+    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
         operator = json.loads((self.state_dir / "operator.json").read_text())
+        headers = {"Authorization": f"Bearer {operator['token']}", "Content-Type": "application/json"}
         request = urllib.request.Request(
-            f"{operator['url']}/api/v1/terminals/?online=true", headers={"Authorization": f"Bearer {operator['token']}"}
+            f"{operator['url']}/api/v1/{path}", json.dumps(body).encode() if body else None, headers
         )
-        return list(json.load(urllib.request.urlopen(request, timeout=10))["results"])
+        return json.load(urllib.request.urlopen(request, timeout=10))
+
+    def terminals(self) -> list[dict[str, Any]]:
+        return list(self.api("terminals/?online=true")["results"])
+
+    def simulate(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "simulate", *arguments],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "STATE_DIR": str(self.state_dir)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 @pytest.fixture
@@ -89,6 +102,16 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
         "software and keys",
         60,
     )
+
+    store, model = (up.api(f"{kind}/")["results"][0]["id"] for kind in ("stores", "terminal-models"))
+    mine = up.api("terminals/", {"serial": "MY-OWN-1", "store": store, "model": model})
+    wrong = up.simulate("--serial", "MY-OWN-1", "--code", "AAAAA-BBBBB")
+    assert "unknown_code" in wrong.communicate(timeout=30)[1]
+    assert wrong.returncode == 1
+    one = up.simulate("--serial", "MY-OWN-1", "--code", mine["activation_code"])
+    wait_until(lambda: "MY-OWN-1" in {terminal["serial"] for terminal in up.terminals()}, "the registered one online")
+    one.terminate()
+    one.communicate(timeout=10)
 
     before = up.processes()
     for part in ("link", "worker", "web"):
