@@ -12,7 +12,8 @@ class FleetConfig(AppConfig):
         from terminals.enrolment import services as enrolment
         from terminals.keys.services import establish_protection_key
         from terminals.link.services import cancel_commands
+        from terminals.settlement.services import assign_batch_number
 
         device_routes.register()
-        enrolment.on_enrolled = [establish_protection_key]
+        enrolment.on_enrolled = [establish_protection_key, assign_batch_number]
         estate.on_retired = [cancel_commands]

@@ -60,6 +60,7 @@ def enrolled_device(terminal: Terminal, faults: Faults = Faults()) -> Device:  #
         private_key_pem=pem,
         command_key_pem=answer["trust_anchors"]["command_signing_key"],
         release_key_pem=answer["trust_anchors"]["release_signing_key"],
+        batch_number=answer["batch_number"],
         kbpk_hex=accept_offer(key, answer["key_protection"], device_id=answer["device_id"]).hex(),
     )
     return Device(memory, faults=faults, dice=random.Random(7), now=lambda: datetime.now(UTC))

@@ -89,6 +89,10 @@ def on_settlement(batch: list[Received]) -> None:
         .filter(batch_number__in=[key[1] for key in reports])
         .values_list("terminal_id", "batch_number")
     )
+    add_timeline(
+        (key[0], "settlement", f"batch {key[1]:06d} was reported settled once more; the first report stands")
+        for key in reports.keys() & known
+    )
     reports = {key: report for key, report in reports.items() if key not in known}
     runs = _runs_for(reports)
     _store_totals(runs, reports)

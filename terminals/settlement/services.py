@@ -5,6 +5,7 @@ A run is opened at most once at a time for a terminal; the partial unique index 
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -16,9 +17,10 @@ from terminals.link.services import Order, Target, create_commands, target_of
 from terminals.models import Terminal
 from terminals.rules import COMMANDED_STATES, RuleBroken
 from terminals.services import add_timeline, subject_of
-from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
 
 # An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
+LAST_BATCH_NUMBER = 999_999  # ISO 8583 DE60 has six digits
 VALID_FOR = timedelta(hours=4)
 REPORT_WITHIN = timedelta(hours=24)
 CHUNK = 500
@@ -103,6 +105,12 @@ def set_schedule(
     return schedule
 
 
+def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any]:
+    """Tell a terminal that enrols which batch it opens: a new device must not count from 1 again into settled batches."""
+    latest = Batch.objects.filter(terminal=terminal).order_by("-opened_at", "-batch_number").first()
+    return {"batch_number": latest.batch_number % LAST_BATCH_NUMBER + 1 if latest else 1}
+
+
 def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
     """Put terminals without a schedule under the default plan, where there is one."""
     plan = SettlementPlan.objects.filter(is_default=True).first()
@@ -153,7 +161,11 @@ MARK_THRESHOLD = """
 UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = 'threshold'
   FROM settlement_settlementplan p, settlement_batch b
  WHERE s.plan_id = p.id AND p.enabled AND b.terminal_id = s.terminal_id AND NOT b.closed
-   AND s.terminal_id = ANY(%(ids)s) AND b.net_minor >= coalesce(s.threshold_minor, p.threshold_minor)
+   AND s.terminal_id = ANY(%(ids)s)
+   -- the newest batch only: one that a broken terminal left open can never be settled, and must not ask for it for ever
+   AND NOT EXISTS (SELECT 1 FROM settlement_batch n WHERE n.terminal_id = b.terminal_id
+                      AND (n.opened_at, n.batch_number) > (b.opened_at, b.batch_number))
+   AND b.net_minor >= coalesce(s.threshold_minor, p.threshold_minor)
    AND NOT EXISTS (SELECT 1 FROM settlement_settlementrun r
                     WHERE r.terminal_id = s.terminal_id AND r.state IN ('requested', 'settling'))
 """

@@ -34,6 +34,7 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str) -> None:
     memory.command_key_pem = answer["trust_anchors"]["command_signing_key"]
     memory.release_key_pem = answer["trust_anchors"]["release_signing_key"]
     memory.kbpk_hex = kbpk.hex()
+    memory.batch_number = answer["batch_number"]
     memory.private_key_pem = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
