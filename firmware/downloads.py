@@ -18,7 +18,7 @@ from terminals.models import Terminal
 from terminals.rules import LINKED_STATES
 
 CHUNK_BYTES = 64 * 1024
-_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 @require_safe

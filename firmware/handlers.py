@@ -1,6 +1,7 @@
 """What terminals run, how installations go, and the baseline for those who say hello with something else."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, cast
 
 import msgspec
@@ -23,7 +24,8 @@ SELECT DISTINCT ON (terminal_id, component) * FROM json_to_recordset(%s)
 ON CONFLICT (terminal_id, component) DO UPDATE SET version = excluded.version, reported_at = excluded.reported_at
  WHERE s.version <> excluded.version
 """
-# Terminals that lack their baseline, have nothing on its way, and have not already refused or failed this very release.
+# Terminals that lack their baseline, have nothing on its way, and have not already had this very release: one that was
+# installed and is not reported, refused or failed would come again at each hello for ever.
 LACKING = """
 SELECT t.id, t.device_id, b.release_id
   FROM terminals_terminal t
@@ -36,19 +38,41 @@ SELECT t.id, t.device_id, b.release_id
    AND NOT EXISTS (SELECT 1 FROM firmware_installation i
                     WHERE i.terminal_id = t.id
                       AND (i.state IN ('assigned', 'installing')
-                           OR (i.release_id = r.id AND i.state IN ('rejected', 'failed'))))
+                           OR (i.release_id = r.id AND i.state IN ('installed', 'rejected', 'failed'))))
  ORDER BY t.id, b.id
 """
+# What a terminal said that it installed and, well after it, does not report: its latest of a package only.
+NOT_RUNNING = """
+UPDATE firmware_installation i
+   SET state = 'failed', reason = 'the terminal does not report this version as running'
+  FROM firmware_release r JOIN firmware_package p ON p.id = r.package_id
+ WHERE r.id = i.release_id AND i.terminal_id = ANY(%(ids)s) AND i.state = 'installed' AND i.finished_at < %(before)s
+   AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
+                    WHERE s.terminal_id = i.terminal_id AND s.component = p.component AND s.version = r.version)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installation n JOIN firmware_release nr ON nr.id = n.release_id
+                    WHERE n.terminal_id = i.terminal_id AND nr.package_id = p.id AND n.id > i.id)
+RETURNING i.terminal_id, r.version
+"""
+TIME_TO_RESTART = timedelta(minutes=15)
 
 
 def on_hello(batch: list[Received]) -> None:
     """Note what terminals run and send each its model's baseline where it runs something else.
 
-    A release that a terminal rejected or failed is not sent again by itself; an operator assigns it anew.
+    A release that a terminal has had is not sent again by itself, whatever came of it; an operator assigns it anew.
     """
     _report(batch)
-    parameters: dict[str, Any] = {"ids": [received.terminal_id for received in batch], "states": list(COMMANDED_STATES)}
+    parameters: dict[str, Any] = {
+        "ids": [received.terminal_id for received in batch],
+        "states": list(COMMANDED_STATES),
+        "before": batch[-1].received_at - TIME_TO_RESTART,
+    }
     with connection.cursor() as cursor:
+        cursor.execute(NOT_RUNNING, parameters)
+        add_timeline(
+            (terminal_id, "software", f"{version} was installed and is NOT running")
+            for terminal_id, version in cursor.fetchall()
+        )
         cursor.execute(LACKING, parameters)
         lacking = {terminal_id: (device_id, release_id) for terminal_id, device_id, release_id in cursor.fetchall()}
     if lacking:
@@ -100,7 +124,7 @@ def _move(installation: Installation, outcome: Outcome) -> None:
         installation.state = "installing"
         installation.percent = (result.percent if result else None) or installation.percent
         return
-    by_outcome = {"succeeded": "installed", "rejected": "rejected"}
+    by_outcome = {"succeeded": "installed", "rejected": "rejected", "expired": "expired", "cancelled": "expired"}
     installation.state = by_outcome.get(outcome.state, "failed")
     installation.finished_at = timezone.now()
     if installation.state == "installed":

@@ -71,6 +71,7 @@ class Installation(models.Model):
         INSTALLED = "installed"
         FAILED = "failed"
         REJECTED = "rejected"
+        EXPIRED = "expired"
 
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="installations")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="installations")

@@ -13,7 +13,6 @@ from prometheus_client.registry import Collector
 
 from fleet.dashboard import selectors
 from terminals.link.heartbeat import is_alive
-from terminals.link.mqtt import broker_answers
 
 
 @require_safe
@@ -30,7 +29,7 @@ def _database() -> bool:
 
 CHECKS: dict[str, Callable[[], bool]] = {
     "database": _database,
-    "broker": broker_answers,
+    "broker": lambda: is_alive("broker", datetime.now(UTC)),
     "link": lambda: is_alive("link", datetime.now(UTC)),
     "worker": lambda: is_alive("worker", datetime.now(UTC)),
 }

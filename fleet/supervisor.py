@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,7 +135,8 @@ class Supervisor:
     def _pump(self, part: Part, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None  # noqa: S101 - asked for in _spawn
         for line in process.stdout:
-            say(part.name, line.decode("utf-8", "replace").rstrip())
+            with suppress(OSError, ValueError):  # our own output may be gone; the child's must be read on, or it stops
+                say(part.name, line.decode("utf-8", "replace").rstrip())
 
     def _write_processes(self) -> None:
         ids = {part.name: part.process.pid for part in self.parts if part.process is not None}

@@ -103,5 +103,4 @@ class TerminalAdmin(AuditedAdmin):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(RecordAdmin):
     list_display = ["at", "actor", "action", "subject"]
-    list_filter = ["action"]
     search_fields = ["actor", "subject", "action"]

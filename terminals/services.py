@@ -1,9 +1,10 @@
 """What operators do to the estate. Every function writes the change and its audit entry in one transaction."""
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 
 from terminals import audit
 from terminals.models import Store, Terminal, TerminalModel, TimelineEntry
@@ -86,3 +87,18 @@ def subject_of(instance: models.Model) -> str:
     """Return the name by which the audit knows an object: `terminal:SN-1`, `merchant:7`."""
     key = instance.serial if isinstance(instance, Terminal) else instance.pk
     return f"{instance._meta.model_name}:{key}"
+
+
+def delete_in_chunks(statement: str, parameters: list[Any], *, seconds: float = 60) -> int:
+    """Repeat a DELETE of a limited number of rows until none is left or the time is over; return how many went.
+
+    Each round is a transaction of its own, so that nobody waits for the whole.
+    """
+    deleted, deadline = 0, time.monotonic() + seconds
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(statement, parameters)
+            deleted += cursor.rowcount
+            if cursor.rowcount <= 0:
+                break
+    return deleted

@@ -103,7 +103,7 @@ class Links:
             cwd=Path(__file__).parent.parent,
             env={**os.environ, "DATABASE_URL": services.address(connection.settings_dict["NAME"])},
         )
-        beats = Heartbeat.objects.filter(name=f"link:{full_name}", healthy=True, at__gt=since)
+        beats = Heartbeat.objects.filter(name=f"broker:{full_name}", healthy=True, at__gt=since)
         wait_until(beats.exists, f"link {name} at work")
 
     def kill(self, name: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -85,21 +86,29 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, "Your account may look at terminals but not act on them.")
         return redirect("terminal-page", pk=pk)
     try:
-        messages.success(request, _act(request, terminal, request.user.get_username()))
+        with transaction.atomic():
+            told = _act(request, terminal, request.user.get_username())
+        messages.success(request, told)
+    except IntegrityError:
+        messages.error(request, "Somebody else, or the terminal itself, did the same at this moment. Look again.")
     except (RuleBroken, ValidationError) as refusal:
         messages.error(request, " ".join(getattr(refusal, "messages", [str(refusal)])))
     return redirect("terminal-page", pk=pk)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _act(request: HttpRequest, terminal: Terminal, actor: str) -> str:
     """Carry out the named action and return what to tell the operator; raises RuleBroken where it is refused."""
     name, chosen = request.POST.get("action", ""), request.POST.get("chosen", "")
     if name == "install":
-        release = get_object_or_404(Release, pk=chosen or 0)
+        release = get_object_or_404(Release, pk=_number(chosen))
         assign_release(release=release, terminals=[terminal], actor=actor)
         return f"{release} is on its way."
     if name == "configure":
-        version = get_object_or_404(ParameterVersion, pk=chosen or 0)
+        version = get_object_or_404(ParameterVersion, pk=_number(chosen))
         configure_terminals(terminals=[terminal], version=version, actor=actor)
         return f"{version} is on its way."
     if name == "deliver_key":

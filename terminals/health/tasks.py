@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 from celery import shared_task
-from django.db import connection
 from django.utils import timezone
+
+from terminals.services import delete_in_chunks
 
 HISTORY_DAYS = 14
 PRUNE = """
@@ -15,7 +16,5 @@ DELETE FROM health_healthsample
 
 @shared_task
 def prune_health_history() -> int:
-    """Delete the oldest samples, at most 50,000 a run; the index by age leads to the table's beginning."""
-    with connection.cursor() as cursor:
-        cursor.execute(PRUNE, [timezone.now() - timedelta(days=HISTORY_DAYS)])
-        return int(cursor.rowcount)
+    """Delete samples older than HISTORY_DAYS; the index by age leads to the table's beginning."""
+    return delete_in_chunks(PRUNE, [timezone.now() - timedelta(days=HISTORY_DAYS)])

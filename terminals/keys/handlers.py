@@ -18,7 +18,7 @@ def on_key_outcomes(batch: list[Outcome]) -> None:
         outcome = final[key.command_id]  # type: ignore[index]  # filtered by command above
         key.answered_at = timezone.now()
         key.answered_kcv = (outcome.result.kcv or "") if outcome.result else ""
-        key.state = "failed"
+        key.state = "expired" if outcome.result is None else "failed"
         if outcome.state == "succeeded":
             key.state = "confirmed" if key.answered_kcv == key.kcv else "mismatch"
     _retire_predecessors([key for key in keys if key.state == "confirmed"])
@@ -44,7 +44,7 @@ def _words(key: TerminalKey, outcome: str) -> str:
 def on_hello(batch: list[Received]) -> None:
     """Give each terminal the keys that its model requires and that it neither has nor awaits.
 
-    A mismatch is not tried again by itself: two different check values mean that somebody must look.
+    A mismatch or a refusal is not tried again by itself: it would come back at each hello, and somebody must look.
     """
     terminal_ids = {received.terminal_id for received in batch}
     required = KeyRequirement.objects.filter(
@@ -52,7 +52,7 @@ def on_hello(batch: list[Received]) -> None:
     ).values_list("model__terminals__id", "model__terminals__device_id", "usage")
     held = set(
         TerminalKey.objects.filter(
-            terminal__in=terminal_ids, state__in=["pending", "confirmed", "mismatch"]
+            terminal__in=terminal_ids, state__in=["pending", "confirmed", "mismatch", "failed"]
         ).values_list("terminal_id", "usage")
     )
     missing = [(Target(pk, device_id), usage) for pk, device_id, usage in required if (pk, usage) not in held]

@@ -30,6 +30,7 @@ class TerminalKey(models.Model):
         CONFIRMED = "confirmed"
         MISMATCH = "mismatch"
         FAILED = "failed"
+        EXPIRED = "expired"
         REPLACED = "replaced"
 
     id = models.UUIDField(primary_key=True, editable=False)

@@ -4,7 +4,7 @@ psec builds and opens any block it is asked to; what may be built is decided her
 (header, binding), NIST SP 800-38B (CMAC), RFC 5869 (HKDF), NIST SP 800-56A (ECDH).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -23,10 +23,11 @@ class KeyRefused(Exception):
     """The policy, or a damaged or foreign key block, stands against it."""
 
 
-class Established(NamedTuple):
-    """A protection key and what the terminal needs to derive or unwrap the same."""
+@dataclass(frozen=True)
+class Established:
+    """A protection key, which no `repr` shows, and what the terminal needs to derive or unwrap the same."""
 
-    kbpk: bytes
+    kbpk: bytes = field(repr=False)
     offer: dict[str, str]
 
 

@@ -9,9 +9,9 @@ from terminals.link.models import Command, DeadLetter
 @admin.register(Command)
 class CommandAdmin(RecordAdmin):
     list_display = ["created_at", "terminal", "type", "state", "percent", "code", "requested_by", "attempts"]
-    list_filter = ["type", "state"]
+    list_filter = ["state"]
     list_select_related = ["terminal"]
-    search_fields = ["terminal__serial"]
+    search_fields = ["=type", "terminal__serial"]
     exclude = ["payload"]
     readonly_fields = ["message"]
 
@@ -23,8 +23,7 @@ class CommandAdmin(RecordAdmin):
 @admin.register(DeadLetter)
 class DeadLetterAdmin(RecordAdmin):
     list_display = ["last_at", "reason", "topic", "detail", "count"]
-    list_filter = ["reason"]
-    search_fields = ["topic"]
+    search_fields = ["=reason", "topic"]
     exclude = ["payload"]
     readonly_fields = ["message"]
 

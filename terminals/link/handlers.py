@@ -17,6 +17,7 @@ from terminals.models import Terminal
 from terminals.services import add_timeline, move
 
 WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
+HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
 # Written only when it tells something new: a busy terminal's row is touched once in five seconds.
 TOUCH = """
 INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at)
@@ -37,6 +38,12 @@ LEAVE = """
 UPDATE link_devicesession s SET offline_at = least(offline_at, %(offline_at)s)
   FROM unnest(%(ids)s::bigint[], %(boots)s::text[]) AS r(id, boot_id)
  WHERE s.terminal_id = r.id AND s.boot_id = r.boot_id AND s.online
+"""
+REOPEN = """
+UPDATE link_command c SET next_attempt_at = %(now)s
+  FROM (SELECT id FROM link_command WHERE terminal_id = ANY(%(ids)s::bigint[]) AND state = ANY(%(open)s) AND attempts > 0
+         ORDER BY id FOR UPDATE) o
+ WHERE c.id = o.id
 """
 SWEEP = """
 WITH silent AS (
@@ -62,10 +69,12 @@ def on_hello(batch: list[Received]) -> None:
         if cast(Hello, message.body).serial != serials[message.terminal_id]:
             raise Refused("wrong_serial", "hello names another serial than the terminal's certificate")
     boots = [message.envelope.boot_id for message in latest.values()]
-    known = set(
-        DeviceSession.objects.filter(terminal_id__in=latest, boot_id__in=boots).values_list("terminal_id", "boot_id")
-    )
     now = batch[-1].received_at
+    sessions = DeviceSession.objects.filter(terminal_id__in=latest).values_list(
+        "terminal_id", "boot_id", "connected_at"
+    )
+    known = {(terminal_id, boot_id) for terminal_id, boot_id, _ in sessions}
+    hasty = {terminal_id for terminal_id, _, at in sessions if at and at > now - HELLO_PAUSE}
     with connection.cursor() as cursor:
         parameters: dict[str, Any] = {
             "ids": list(latest),
@@ -83,9 +92,10 @@ def on_hello(batch: list[Received]) -> None:
         for terminal_id, message in latest.items()
     )
     move(Terminal.objects.filter(pk__in=latest), "activate")
-    reopened = Command.objects.filter(terminal_id__in=latest, state__in=OPEN_STATES, next_attempt_at__isnull=False)
-    if reopened.filter(attempts__gt=0).update(next_attempt_at=now):
-        services.wake_relay()
+    with connection.cursor() as cursor:
+        cursor.execute(REOPEN, {"ids": sorted(latest.keys() - hasty), "open": list(OPEN_STATES), "now": now})
+        if cursor.rowcount:
+            services.wake_relay()
 
 
 def on_presence(batch: list[Received]) -> None:

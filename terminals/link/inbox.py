@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from terminals.link import handlers, messages, signing, topics
 from terminals.link.messages import Refused
@@ -23,9 +23,9 @@ from terminals.rules import LINKED_STATES
 logger = logging.getLogger(__name__)
 LOOK_UP = "SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))"
 REMEMBER = """
-INSERT INTO link_seenmessage (message_id, terminal_id)
-SELECT * FROM json_to_recordset(%s) AS r(message_id uuid, terminal_id bigint) ON CONFLICT DO NOTHING
-RETURNING message_id, terminal_id
+INSERT INTO link_seenmessage (message_id, terminal_id, signed)
+SELECT * FROM json_to_recordset(%s) AS r(message_id uuid, terminal_id bigint, signed boolean) ON CONFLICT DO NOTHING
+RETURNING message_id, terminal_id, signed
 """
 BURY = """
 INSERT INTO link_deadletter AS d (digest, topic, reason, detail, payload, payload_bytes, count)
@@ -50,7 +50,7 @@ class Taken(NamedTuple):
     dead: int
 
 
-def take(batch: Sequence[Incoming]) -> Taken:
+def take(batch: Sequence[Incoming], *, again: bool = False) -> Taken:
     """Commit a batch; raise OperationalError or InterfaceError where the database is away (take it again then)."""
     try:
         return _commit(batch)
@@ -58,6 +58,8 @@ def take(batch: Sequence[Incoming]) -> Taken:
         raise
     except Exception as error:
         if len(batch) == 1:
+            if isinstance(error, IntegrityError) and not again:
+                return take(batch, again=True)  # it met an operator who did the same thing: now it sees that
             if not isinstance(error, Refused):
                 logger.exception("a handler failed on a message on %s", batch[0].topic)
             return _bury_only(batch[0], error)
@@ -119,10 +121,13 @@ def _not_seen(accepted: Sequence[tuple[str, Received]]) -> list[Received]:
     """Remember the messages' ids and return those that were not known, in order, each once."""
     if not accepted:
         return []
-    by_id = {(received.envelope.id, received.terminal_id): received for _, received in reversed(accepted)}
+    by_id = {
+        (received.envelope.id, received.terminal_id, messages.INBOUND[received.envelope.type][2]): received
+        for _, received in reversed(accepted)
+    }
     # The same order in every link process, or two of them could wait for each other's rows.
     keys = sorted(by_id)
-    rows = [{"message_id": message_id, "terminal_id": terminal_id} for message_id, terminal_id in keys]
+    rows = [dict(zip(("message_id", "terminal_id", "signed"), key, strict=True)) for key in keys]
     with connection.cursor() as cursor:
         cursor.execute(REMEMBER, [messages.encode(rows).decode()])
         new = by_id.keys() if cursor.rowcount == len(keys) else set(cursor.fetchall())

@@ -28,6 +28,12 @@ Part = Literal["ok", "warning", "fault", "absent"]
 PrinterState = Literal["ok", "paper_low", "out_of_paper", "fault", "absent"]
 
 
+def _plausible(instant: datetime) -> None:
+    """Raise ValueError for an instant that a database or a page could not show."""
+    if not 1970 <= instant.year <= 2100:
+        raise ValueError(f"the year {instant.year} is not one from 1970 to 2100")
+
+
 class Envelope(Struct, kw_only=True):
     """What wraps every message from a terminal."""
 
@@ -38,6 +44,9 @@ class Envelope(Struct, kw_only=True):
     seq: Annotated[int, Meta(ge=0, le=2**53, description="grows by one with each message of a boot")]
     body: Raw
     sig: Annotated[str, Meta(max_length=1024, description="detached JWS over the envelope without `sig`")] | None = None
+
+    def __post_init__(self) -> None:
+        _plausible(self.sent_at)
 
 
 # --- from the terminal -----------------------------------------------------------------------------------------------
@@ -119,6 +128,9 @@ class TransactionRecord(Struct):
     approval_code: Annotated[str, Meta(max_length=12, pattern="^[A-Z0-9]*$")] = ""
     card_last4: Annotated[str, Meta(max_length=4, pattern="^[0-9]*$")] = ""
 
+    def __post_init__(self) -> None:
+        _plausible(self.occurred_at)
+
 
 class Transactions(Struct):
     """Critical event: transactions of one batch, in the order in which they happened."""
@@ -147,6 +159,9 @@ class Settlement(Struct):
     host_response: Annotated[str, Meta(pattern="^[0-9A-Z]{2}$")] = "00"
     command_id: UUID | None = None
 
+    def __post_init__(self) -> None:
+        _plausible(self.closed_at)
+
 
 class Tamper(Struct):
     """Critical event: a tamper switch or sensor fired, or was cleared by the maker's service."""
@@ -154,6 +169,9 @@ class Tamper(Struct):
     active: bool
     occurred_at: Instant
     detail: Text = ""
+
+    def __post_init__(self) -> None:
+        _plausible(self.occurred_at)
 
 
 class Presence(Struct):

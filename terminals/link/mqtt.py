@@ -26,6 +26,7 @@ from terminals.link import frames
 
 logger = logging.getLogger(__name__)
 READ_BYTES = 128 * 1024
+MAX_WAITING = 1000  # reads whose messages wait for the inbox
 KEEPALIVE_SECONDS = 30
 
 
@@ -158,16 +159,24 @@ class BrokerConnection:
         self.published: SimpleQueue[Sent] = SimpleQueue()
         self.connected = threading.Event()
         self._filters = [(name, 1) for name in filters]
+        self._subscribed = False
         self._client = BulkClient(client_id, on_publishes=self._on_publishes, on_acknowledged=self._on_acknowledged)
         configure(self._client)
         self._client.reconnect_delay_set(1, 8)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
+        self._client.on_subscribe = self._on_subscribe
 
     @property
     def generation(self) -> int:
         """The number of the present connection."""
         return self._client.generation
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the link hears: connected, subscribed, and paho's thread alive."""
+        thread = self._client._thread
+        return self.connected.is_set() and thread is not None and thread.is_alive()
 
     def start(self) -> None:
         """Begin to connect in the background, and go on trying for ever."""
@@ -203,6 +212,8 @@ class BrokerConnection:
     # paho's thread runs these: an exception here would kill it silently, so they only note and enqueue.
     def _on_publishes(self, generation: int, publishes: list[frames.Publish]) -> None:
         now = datetime.now(UTC)
+        if self.incoming.qsize() > MAX_WAITING:  # at QoS 0 no window holds senders back, and nothing was promised
+            publishes = [publish for publish in publishes if publish.packet_id]
         self.incoming.put(
             [
                 Incoming(generation, packet_id, topic.decode("utf-8", "replace"), payload, now)
@@ -224,8 +235,23 @@ class BrokerConnection:
         if code.is_failure:
             logger.warning("the broker refuses the link: %s", code)
             return
-        if self._filters:
+        # A session that the broker kept has its subscription; once more would bring every retained message again.
+        if flags.session_present and self._subscribed:
+            self._on_ready()
+        else:
             client.subscribe(self._filters)
+
+    def _on_subscribe(
+        self, client: paho.Client, userdata: Any, packet_id: int, codes: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        refused = [str(code) for code in codes if code.is_failure]
+        if refused:
+            logger.error("the broker does not let the link subscribe: %s", ", ".join(refused))
+        else:
+            self._subscribed = True
+            self._on_ready()
+
+    def _on_ready(self) -> None:
         self.connected.set()
         logger.info("connected to the broker (connection %d)", self.generation)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from queue import Empty
 from types import FrameType
 
+import psycopg.errors
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
@@ -71,7 +72,9 @@ class LinkProcess:
                 batch += self.broker.incoming.get_nowait()
         except Empty:
             pass
-        return batch
+        # What came over a connection that is no more cannot be acknowledged, and comes again.
+        generation = self.broker.generation
+        return [message for message in batch if message.generation == generation]
 
     def _take(self, batch: list[Incoming]) -> None:
         """Commit the batch, however long the database takes to come back; then acknowledge it."""
@@ -80,6 +83,8 @@ class LinkProcess:
                 taken = inbox.take(batch)
                 break
             except (OperationalError, InterfaceError) as error:
+                if isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
+                    continue  # PostgreSQL has undone it; nothing is away
                 logger.warning("the inbox waits for the database: %s", str(error).splitlines()[0])
                 connection.close()
                 self._stop.wait(1)
@@ -100,15 +105,11 @@ class LinkProcess:
         if time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
-        connected = self.broker.connected.is_set()
+        connected, now = self.broker.healthy, datetime.now(UTC)
         try:
-            beat(
-                name=f"link:{self.name}",
-                part="link",
-                healthy=connected,
-                at=datetime.now(UTC),
-                detail="connected" if connected else "no broker",
-            )
+            # The link alone speaks to the broker, so that it tells of both; the link itself lives, connected or not.
+            beat(name=f"link:{self.name}", part="link", healthy=True, at=now)
+            beat(name=f"broker:{self.name}", part="broker", healthy=connected, at=now)
         except (OperationalError, InterfaceError) as error:
             logger.warning("no heartbeat: %s", str(error).splitlines()[0])
             connection.close()

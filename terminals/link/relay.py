@@ -7,6 +7,7 @@ publishes, the command becomes due again by itself. Many relays may run side by 
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from queue import Empty
 from typing import Any, NamedTuple
@@ -21,18 +22,19 @@ from terminals.link.models import OPEN_STATES
 from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.rules import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
 from terminals.link.services import NOTIFY_CHANNEL
+from terminals.rules import COMMANDED_STATES
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 500  # commands published without PUBACK
 IDLE_SECONDS = 1.0  # how long a lost NOTIFY can hold a command back
 CLAIM = """
 WITH due AS (
-    SELECT id FROM link_command
-     WHERE next_attempt_at <= %(now)s AND expires_at > %(now)s AND state = ANY(%(open)s)
-     ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    SELECT o.id FROM link_command o JOIN terminals_terminal t ON t.id = o.terminal_id AND t.state = ANY(%(commanded)s)
+     WHERE next_attempt_at <= %(now)s AND expires_at > %(now)s AND o.state = ANY(%(open)s)
+     ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE OF o SKIP LOCKED
 )
 UPDATE link_command c
-   SET attempts = attempts + 1,
+   SET attempts = least(attempts + 1, 32767),
        next_attempt_at = %(now)s::timestamptz
                        + interval '1 second' * least(%(first)s * 2 ^ least(c.attempts, 10), %(longest)s)
   FROM due, terminals_terminal t
@@ -40,8 +42,10 @@ UPDATE link_command c
 RETURNING c.id, t.device_id, c.payload
 """
 MARK_SENT = """
-UPDATE link_command SET state = 'sent', sent_at = %(now)s WHERE id = ANY(%(ids)s) AND state = 'queued'
-"""
+UPDATE link_command c SET state = 'sent', sent_at = %(now)s
+  FROM (SELECT id FROM link_command WHERE id = ANY(%(ids)s) AND state = 'queued' FOR UPDATE SKIP LOCKED) queued
+ WHERE c.id = queued.id
+"""  # one that is locked is being answered at this moment, and needs no `sent` any more
 
 
 class Claimed(NamedTuple):
@@ -59,6 +63,7 @@ def claim(limit: int, now: datetime) -> list[Claimed]:
         "now": now,
         "limit": limit,
         "open": list(OPEN_STATES),
+        "commanded": list(COMMANDED_STATES),
         "first": FIRST_RETRY_SECONDS,
         "longest": LONGEST_RETRY_SECONDS,
     }
@@ -99,6 +104,7 @@ class Relay:
 
     def turn(self) -> bool:
         """Mark what was acknowledged, claim and publish what is due; return whether there was anything to do."""
+        self._enter(self._broker.generation)
         acknowledged = self._collect_acknowledged()
         room = IN_FLIGHT - len(self._pending)
         claimed = claim(room, timezone.now()) if room > IN_FLIGHT // 4 and self._broker.connected.is_set() else []
@@ -129,12 +135,8 @@ class Relay:
     def _wait_for_work(self) -> None:
         """Sleep until a NOTIFY, a PUBACK for a pending command, or IDLE_SECONDS have passed."""
         if self._pending:
-            try:
-                acknowledged = self._broker.published.get(timeout=0.05)
-            except Empty:
-                self._enter(self._broker.generation)
-            else:
-                self._broker.published.put(acknowledged)
+            with suppress(Empty):
+                self._broker.published.put(self._broker.published.get(timeout=0.05))
             return
         if self._listener is None:
             self._listener = psycopg.connect(**connection.get_connection_params(), autocommit=True)

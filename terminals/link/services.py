@@ -79,6 +79,8 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
     if command_type not in PLAIN_COMMANDS:
         raise RuleBroken(f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}")
     order = Order(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
+    if command_type in ("lock", "unlock"):
+        supersede_commands([terminal.pk], ["lock", "unlock"])
     command = create_commands([order], requested_by=actor)[0]
     audit.record(
         actor=actor, action=f"command.{command_type}", subject=subject_of(terminal), detail={"command": str(command.pk)}
@@ -129,6 +131,9 @@ def rfc3339(instant: datetime) -> str:
 
 # --- what becomes of them --------------------------------------------------------------------------------------------
 ADVANCE = """
+WITH locked AS (  -- in one order, or two links could wait for each other
+    SELECT id FROM link_command WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
+)
 UPDATE link_command c
    SET state = r.state, percent = coalesce(r.percent, c.percent), code = r.code, detail = r.detail,
        answered_at = %(now)s,
@@ -137,13 +142,14 @@ UPDATE link_command c
        next_attempt_at = CASE WHEN r.final THEN NULL ELSE %(now)s::timestamptz + interval '60 seconds' END
   FROM json_to_recordset(%(rows)s) AS r(command_id uuid, terminal_id bigint, state text, percent smallint, code text,
                                         detail text, final boolean)
+  JOIN locked ON locked.id = r.command_id
  WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = ANY(%(open)s)
    AND (r.final OR c.state <> 'running' OR r.state = 'running')
 RETURNING c.id, c.type
 """
 CLOSE = """
 WITH chosen AS (
-    SELECT id FROM link_command WHERE {condition} AND state = ANY(%(open)s) LIMIT 1000 FOR UPDATE SKIP LOCKED
+    SELECT id FROM link_command WHERE {condition} AND state = ANY(%(open)s) ORDER BY id {locking}
 )
 UPDATE link_command c SET state = %(state)s, finished_at = %(now)s, next_attempt_at = NULL
   FROM chosen WHERE c.id = chosen.id
@@ -166,7 +172,15 @@ def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:
         for terminal_id, result in results
     ]
     with connection.cursor() as cursor:
-        cursor.execute(ADVANCE, {"rows": json.dumps(rows), "now": timezone.now(), "open": list(OPEN_STATES)})
+        cursor.execute(
+            ADVANCE,
+            {
+                "ids": [row["command_id"] for row in rows],
+                "rows": json.dumps(rows),
+                "now": timezone.now(),
+                "open": list(OPEN_STATES),
+            },
+        )
         types: dict[UUID, str] = dict(cursor.fetchall())
     _dispatch(
         (types[result.command_id], Outcome(result.command_id, terminal_id, result.state, result))
@@ -178,7 +192,7 @@ def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:
 @transaction.atomic
 def expire_commands() -> int:
     """Close up to 1000 open commands whose time is over; return how many. Their features hear of it."""
-    return _close("expires_at <= %(now)s", "expired", {})
+    return _close("expires_at <= %(now)s", "expired", {}, locking="LIMIT 1000 FOR UPDATE SKIP LOCKED")
 
 
 @transaction.atomic
@@ -187,10 +201,16 @@ def cancel_commands(terminal_id: int) -> int:
     return _close("terminal_id = %(terminal_id)s", "cancelled", {"terminal_id": terminal_id})
 
 
-def _close(condition: str, state: str, parameters: dict[str, Any]) -> int:
+def supersede_commands(terminal_ids: Iterable[int], types: Sequence[str]) -> int:
+    """Close open commands that a newer one of the caller's replaces: sent again, an older one would undo it."""
+    parameters = {"ids": sorted(terminal_ids), "types": list(types)}
+    return _close("terminal_id = ANY(%(ids)s) AND type = ANY(%(types)s)", "cancelled", parameters)
+
+
+def _close(condition: str, state: str, parameters: dict[str, Any], *, locking: str = "FOR UPDATE") -> int:
     parameters |= {"state": state, "now": timezone.now(), "open": list(OPEN_STATES)}
     with connection.cursor() as cursor:
-        cursor.execute(CLOSE.format(condition=condition), parameters)
+        cursor.execute(CLOSE.format(condition=condition, locking=locking), parameters)
         closed = cursor.fetchall()
     _dispatch((kind, Outcome(command_id, terminal_id, state, None)) for command_id, terminal_id, kind in closed)
     return len(closed)

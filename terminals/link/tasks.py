@@ -2,17 +2,20 @@
 
 from datetime import timedelta
 
-import uuid_utils.compat
 from celery import shared_task
-from django.db import connection
 from django.utils import timezone
 
 from terminals.link import handlers, services
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeadLetter
+from terminals.services import delete_in_chunks
 
 SEEN_DAYS = 7
 DEAD_LETTER_DAYS = 30
+FORGET = """
+DELETE FROM link_seenmessage
+ WHERE ctid = ANY(ARRAY(SELECT ctid FROM link_seenmessage WHERE seen_at < %s LIMIT 50000))
+"""
 
 
 @shared_task
@@ -27,15 +30,7 @@ def tick() -> None:
 
 @shared_task
 def prune_link() -> None:
-    """Forget message ids after a week (their events have natural keys besides) and dead letters after a month."""
+    """Forget message ids a week after they came (their events have natural keys besides), dead letters after a month."""
     now = timezone.now()
-    # A UUIDv7 begins with its milliseconds, so a week's border is a value of the primary key.
-    border_ms = int((now - timedelta(days=SEEN_DAYS)).timestamp() * 1000)
-    border = uuid_utils.compat.UUID(int=border_ms << 80)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM link_seenmessage WHERE (message_id, terminal_id) IN"
-            " (SELECT message_id, terminal_id FROM link_seenmessage WHERE message_id < %s ORDER BY message_id LIMIT 50000)",
-            [border],
-        )
+    delete_in_chunks(FORGET, [now - timedelta(days=SEEN_DAYS)])
     DeadLetter.objects.filter(last_at__lt=now - timedelta(days=DEAD_LETTER_DAYS)).delete()

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from terminals import audit
 from terminals.link.messages import Configure
-from terminals.link.services import Order, create_commands, target_of
+from terminals.link.services import Order, create_commands, supersede_commands, target_of
 from terminals.models import Terminal
 from terminals.parameters import rules
 from terminals.parameters.models import ParameterVersion, TerminalParameters
@@ -37,10 +37,11 @@ def publish_parameters(*, name: str, parameters: dict[str, Any], actor: str) -> 
 
 @transaction.atomic
 def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVersion, actor: str) -> int:
-    """Send a version to terminals; return how many. A terminal with an older one on its way gets the newer after it."""
+    """Send a version to terminals; return how many. One that is still on its way is replaced."""
     chosen = list(terminals)
     body = Configure(name=version.name, version=version.version, parameters=version.parameters)
     orders = [Order(target_of(terminal), "configure", body, VALID_FOR) for terminal in chosen]
+    supersede_commands([terminal.pk for terminal in chosen], ["configure"])
     commands = create_commands(orders, requested_by=actor)
     now = timezone.now()
     TerminalParameters.objects.bulk_create(

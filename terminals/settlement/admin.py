@@ -32,7 +32,9 @@ class SettlementScheduleAdmin(AuditedAdmin):
     autocomplete_fields = ["terminal"]
 
     def save_model(self, request: HttpRequest, obj: SettlementSchedule, form: Any, change: bool) -> None:
-        obj.next_due_at = obj.next_due_after(timezone.now())
+        now = timezone.now()
+        if obj.next_due_at is None or obj.next_due_at > now:  # what is due stays due
+            obj.next_due_at = obj.next_due_after(now)
         super().save_model(request, obj, form, change)
 
 

@@ -99,6 +99,8 @@ class ScheduleViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 class RunViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     """POST asks a terminal to settle now."""
 
+    post_permission = "terminals.change_terminal"
+
     queryset = SettlementRun.objects.prefetch_related("totals")
     serializer_class = RunSerializer
     filterset_fields = ["terminal", "state", "trigger", "batch_number"]

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
+from django.db.models.expressions import RawSQL
 
 from terminals.link.messages import Settlement, Transactions
 from terminals.link.routes import Outcome, Received
@@ -31,16 +32,21 @@ INSERT INTO settlement_batch AS b (terminal_id, batch_number, currency, net_mino
 SELECT terminal_id, batch_number, min(currency), sum(net), count(*), false FROM fresh
  GROUP BY terminal_id, batch_number ORDER BY terminal_id, batch_number
 ON CONFLICT (terminal_id, batch_number) DO UPDATE
-   SET net_minor = b.net_minor + excluded.net_minor, transaction_count = b.transaction_count + excluded.transaction_count
+   SET net_minor = b.net_minor + CASE WHEN b.currency = excluded.currency THEN excluded.net_minor ELSE 0 END,
+       transaction_count = b.transaction_count + excluded.transaction_count
 RETURNING terminal_id, batch_number, closed
 """
 RECORDED = """
-SELECT t.terminal_id, t.batch_number, t.method,
+SELECT t.terminal_id, t.batch_number, t.currency, t.method,
        count(*) FILTER (WHERE kind = 'sale'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'sale'), 0)::bigint,
        count(*) FILTER (WHERE kind = 'refund'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0)::bigint
   FROM settlement_transaction t
   JOIN unnest(%s::bigint[], %s::integer[]) AS w(terminal_id, batch_number) USING (terminal_id, batch_number)
- GROUP BY 1, 2, 3
+ GROUP BY 1, 2, 3, 4
+"""
+RUNS = """
+SELECT r.id FROM settlement_settlementrun r
+  JOIN unnest(%s::bigint[], %s::integer[]) AS w(terminal_id, batch_number) USING (terminal_id, batch_number)
 """
 BatchKey = tuple[int, int]
 
@@ -83,17 +89,23 @@ def on_settlement(batch: list[Received]) -> None:
     A report belongs to the run whose command it names, else to a run of its own: the terminal settled unasked. A
     batch that was settled before is not settled again.
     """
-    reports = {(r.terminal_id, cast(Settlement, r.body).batch_number): (r, cast(Settlement, r.body)) for r in batch}
-    known = set(
-        SettlementRun.objects.filter(terminal__in=[key[0] for key in reports], batch_number__isnull=False)
-        .filter(batch_number__in=[key[1] for key in reports])
-        .values_list("terminal_id", "batch_number")
-    )
+    known = {(run.terminal_id, cast(int, run.batch_number)) for run in _settled([_key(r) for r in batch])}
+    reports: dict[BatchKey, tuple[Received, Settlement]] = {}
+    repeated: list[tuple[BatchKey, Settlement]] = []
+    for received in batch:
+        key = _key(received)
+        if key in known or key in reports:
+            repeated.append((key, cast(Settlement, received.body)))
+        else:
+            reports[key] = received, cast(Settlement, received.body)
     add_timeline(
-        (key[0], "settlement", f"batch {key[1]:06d} was reported settled once more; the first report stands")
-        for key in reports.keys() & known
+        (terminal_id, "settlement", f"batch {number:06d} was reported settled once more; the first report stands")
+        for (terminal_id, number), _ in repeated
     )
-    reports = {key: report for key, report in reports.items() if key not in known}
+    for (terminal_id, number), body in repeated:
+        asked = SettlementRun.objects.filter(terminal=terminal_id, command=body.command_id, batch_number=None)
+        if body.command_id:
+            services.fail_runs(asked, f"the terminal answered with batch {number:06d}, which was settled before")
     runs = _runs_for(reports)
     _store_totals(runs, reports)
     _close_batches(reports)
@@ -101,18 +113,22 @@ def on_settlement(batch: list[Received]) -> None:
     add_timeline((run.terminal_id, "settlement", _words(run)) for run in _settled(list(reports)))
 
 
+def _key(received: Received) -> BatchKey:
+    return received.terminal_id, cast(Settlement, received.body).batch_number
+
+
 def _runs_for(reports: dict[BatchKey, tuple[Received, Settlement]]) -> dict[BatchKey, SettlementRun]:
     """Return a saved run for each report: the one that asked for it, or a new one."""
-    asked: dict[UUID, SettlementRun] = {
-        cast(UUID, run.command_id): run
+    asked: dict[tuple[int, UUID], SettlementRun] = {
+        (run.terminal_id, cast(UUID, run.command_id)): run
         for run in SettlementRun.objects.filter(
             command__in=[body.command_id for _, body in reports.values() if body.command_id], batch_number=None
         ).select_for_update()
     }
     runs: dict[BatchKey, SettlementRun] = {}
     for key, (received, body) in reports.items():
-        run = asked.pop(body.command_id, None) if body.command_id else None
-        if run is None or run.terminal_id != key[0]:
+        run = asked.pop((key[0], body.command_id), None) if body.command_id else None
+        if run is None:
             run = SettlementRun(terminal_id=key[0], trigger="terminal", requested_at=received.received_at)
         run.batch_number, run.currency, run.host_response = body.batch_number, body.currency, body.host_response
         run.state, run.finished_at = "unbalanced", received.received_at  # until the comparison says better
@@ -160,43 +176,51 @@ def _close_batches(reports: dict[BatchKey, tuple[Received, Settlement]]) -> None
 
 def _settled(keys: list[BatchKey]) -> list[SettlementRun]:
     """Return the runs of these batches with their totals loaded: two queries."""
-    wanted = set(keys)
-    runs = SettlementRun.objects.filter(
-        terminal__in=[key[0] for key in keys], batch_number__in=[key[1] for key in keys]
-    ).prefetch_related("totals")
-    return [run for run in runs if (run.terminal_id, run.batch_number) in wanted]
+    columns = [[key[0] for key in keys], [key[1] for key in keys]]
+    chosen = RawSQL(RUNS, columns)  # noqa: S611 - the statement is a constant
+    return list(SettlementRun.objects.filter(pk__in=chosen).prefetch_related("totals"))
 
 
 def _compare(keys: list[BatchKey]) -> None:
-    """Hold each settled batch's reported totals against its recorded transactions and set its run's state."""
+    """Hold each settled batch's reported totals against its recorded transactions and set its run's state.
+
+    Where a comparison comes out otherwise than before, the terminal's timeline says so.
+    """
     recorded = _recorded_totals(keys)
     runs, totals = _settled(keys), []
+    changed: list[SettlementRun] = []
     for run in runs:
-        mine = recorded[run.terminal_id, cast(int, run.batch_number)]
+        by_currency = dict(recorded[run.terminal_id, cast(int, run.batch_number)])
+        mine = by_currency.pop(run.currency, {})
         rows = {total.method: total for total in run.totals.all()}
         reported = {method: _reported(total) for method, total in rows.items()}
         comparison = rules.compare(reported, mine)
-        host_agrees = run.host_response == "00"
-        run.state = "balanced" if comparison.balanced and host_agrees else "unbalanced"
+        reasons = [] if run.host_response == "00" else [f"the host answered {run.host_response}"]
+        reasons += [f"it has transactions in {currency}" for currency in sorted(by_currency)]
+        before, run.state = run.state, "balanced" if comparison.balanced and not reasons else "unbalanced"
+        if run.difference_minor is not None and run.state != before:
+            changed.append(run)
         run.difference_minor = comparison.difference_minor
         run.reported_minor = sum(total.net_minor for total in reported.values())
-        run.reason = "" if host_agrees else f"the host answered {run.host_response}"
+        run.reason = "; ".join(reasons)
         for method, recorded_total in mine.items():
             row = rows.get(method) or RunTotal(run=run, method=method)
             for name, value in recorded_total._asdict().items():
                 setattr(row, f"recorded_{name}", value)
             totals.append(row)
     SettlementRun.objects.bulk_update(runs, ["state", "difference_minor", "reported_minor", "reason"])
+    add_timeline((run.terminal_id, "settlement", f"{_words(run)}, after late transactions") for run in changed)
     columns = [f"recorded_{name}" for name in rules.Totals._fields]
     RunTotal.objects.bulk_create(totals, update_conflicts=True, unique_fields=["run", "method"], update_fields=columns)
 
 
-def _recorded_totals(keys: list[BatchKey]) -> dict[BatchKey, dict[str, rules.Totals]]:
-    found: dict[BatchKey, dict[str, rules.Totals]] = defaultdict(dict)
+def _recorded_totals(keys: list[BatchKey]) -> dict[BatchKey, dict[str, dict[str, rules.Totals]]]:
+    """Return batch -> currency -> method -> totals, as the uploaded transactions add up."""
+    found: dict[BatchKey, dict[str, dict[str, rules.Totals]]] = defaultdict(lambda: defaultdict(dict))
     with connection.cursor() as cursor:
         cursor.execute(RECORDED, [[key[0] for key in keys], [key[1] for key in keys]])
-        for terminal_id, batch_number, method, *numbers in cursor.fetchall():
-            found[terminal_id, batch_number][method] = rules.Totals(*numbers)
+        for terminal_id, batch_number, currency, method, *numbers in cursor.fetchall():
+            found[terminal_id, batch_number][currency][method] = rules.Totals(*numbers)
     return found
 
 

@@ -175,6 +175,7 @@ class SettlementRun(models.Model):
         indexes = [
             models.Index(fields=["terminal", "-id"], name="run_of_terminal"),
             models.Index(fields=["-finished_at"], name="run_by_finish"),
+            models.Index(fields=["-id"], condition=Q(state__in=["unbalanced", "failed"]), name="run_in_trouble"),
         ]
         constraints = [
             models.UniqueConstraint(

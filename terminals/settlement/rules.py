@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+FIELDS = 5  # minute, hour, day of month, month, day of week
+
 
 class BadCycle(Exception):
     """The crontab or the zone cannot be used; the message says what to write."""
@@ -50,6 +52,8 @@ def check_cycle(cycle: str, time_zone: str) -> None:
         raise BadCycle(f"{time_zone!r} is no IANA time zone; write for example Europe/Berlin") from None
     if cycle:
         try:
+            if len(cycle.split()) != FIELDS:
+                raise CronSimError("six fields would mean seconds")
             next(CronSim(cycle, datetime(2026, 1, 1, tzinfo=zone)))
         except (CronSimError, StopIteration):
             raise BadCycle(f"{cycle!r} is no crontab that comes due; write for example 30 22 * * *") from None
@@ -70,8 +74,11 @@ def next_due(effective: Effective, *, after: datetime, terminal_id: int) -> date
 
 @lru_cache(maxsize=4096)
 def _next_minute(cycle: str, time_zone: str, after: datetime) -> datetime:
-    found: datetime = next(CronSim(cycle, after.astimezone(ZoneInfo(time_zone))))
-    return found.astimezone(UTC)
+    # Where the clock goes back, a cycle whose time was in the first pass of the hour is offered again from the second.
+    for found in CronSim(cycle, after.astimezone(ZoneInfo(time_zone))):
+        if (instant := found.astimezone(UTC)) > after:
+            return instant
+    raise BadCycle(f"{cycle!r} never comes due again")
 
 
 def _share(terminal_id: int) -> float:

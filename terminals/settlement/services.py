@@ -98,6 +98,9 @@ def set_schedule(
     )
     schedule.clean()
     schedule.next_due_at = schedule.next_due_after(timezone.now())
+    due = SettlementSchedule.objects.filter(terminal=terminal, next_due_at__lte=timezone.now()).first()
+    if due is not None:  # what is due stays due: a change of plan is no reason to miss it
+        schedule.next_due_at, schedule.due_reason = due.next_due_at, due.due_reason
     SettlementSchedule.objects.filter(terminal=terminal).delete()
     schedule.save(force_insert=True)
     detail = {"plan": plan.name, "cycle": cycle, "time_zone": time_zone, "threshold_minor": threshold_minor}
@@ -125,12 +128,15 @@ def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
 
 
 def reschedule_plan(plan: SettlementPlan) -> None:
-    """Recompute when the terminals of an edited plan are due; set-based, a chunk at a time."""
+    """Recompute when the terminals of an edited plan are due; set-based, a chunk at a time. Who is due now stays due."""
     now = timezone.now()
     last = 0
     while True:
         chunk = list(
-            plan.schedules.select_related("plan").filter(terminal_id__gt=last).order_by("terminal_id")[: CHUNK * 4]
+            plan.schedules.exclude(next_due_at__lte=now)
+            .select_related("plan")
+            .filter(terminal_id__gt=last)
+            .order_by("terminal_id")[: CHUNK * 4]
         )
         if not chunk:
             return

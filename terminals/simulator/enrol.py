@@ -1,5 +1,6 @@
 """How a virtual terminal gets its identity: a key of its own, a request, and the server's answer, checked."""
 
+import json
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from terminals.keys.rules import accept_offer
+from terminals.link import messages, signing
 from terminals.simulator.memory import Memory
 
 
@@ -34,7 +36,9 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str) -> None:
     memory.command_key_pem = answer["trust_anchors"]["command_signing_key"]
     memory.release_key_pem = answer["trust_anchors"]["release_signing_key"]
     memory.kbpk_hex = kbpk.hex()
-    memory.batch_number = answer["batch_number"]
+    if not memory.batch:  # an open one goes on under its own number
+        memory.batch_number = answer["batch_number"]
+    _sign_anew(memory, private_key)
     memory.private_key_pem = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
@@ -45,6 +49,14 @@ def _check_certificate(answer: dict[str, Any], private_key: ec.EllipticCurvePriv
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(answer["trust_anchors"]["device_ca"].encode()))
     if certificate.public_key() != private_key.public_key():
         raise EnrolmentFailed("the certificate is for another key")
+
+
+def _sign_anew(memory: Memory, private_key: ec.EllipticCurvePrivateKey) -> None:
+    """Sign what the server has not acknowledged with the new key; the ids stay, so that nothing counts twice."""
+    for event in memory.pending:
+        envelope = json.loads(event.payload)
+        del envelope["sig"]
+        event.payload = messages.encode(signing.sign_envelope(envelope, private_key)).decode()
 
 
 class Registrar:

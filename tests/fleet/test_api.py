@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from terminals.link.models import Command
@@ -201,3 +204,43 @@ def test_the_schema_describes_the_api(api: APIClient) -> None:
     schema = api.get("/api/v1/schema/?format=json").json()
     assert schema["openapi"].startswith("3.")
     assert "/api/v1/terminals/{id}/commands/" in schema["paths"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "allowed"),
+    [
+        ([], set()),
+        (["view_terminal"], {"list"}),
+        (["view_terminal", "change_terminal"], {"list", "retire", "settle"}),
+        (["add_terminal"], {"register"}),
+    ],
+)
+def test_staff_may_do_what_their_permissions_say(
+    register: Callable[[str], Terminal], permissions: list[str], allowed: set[str]
+) -> None:
+    terminal = register("SN-1")
+    clerk = get_user_model().objects.create_user("clerk", password="a-long-password-here", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {AuthToken.objects.create(user=clerk)[1]}")
+    body = {"serial": "SN-2", "store": terminal.store_id, "model": terminal.model_id}
+    answers = {
+        "list": client.get(TERMINALS),
+        "register": client.post(TERMINALS, body, format="json"),
+        "settle": client.post("/api/v1/settlement/runs/", {"terminal": terminal.pk}, format="json"),
+        "retire": client.post(f"{TERMINALS}{terminal.pk}/retire/", {}, format="json"),
+    }
+    assert {name for name, answer in answers.items() if answer.status_code != 403} == allowed
+
+
+def test_an_etag_is_of_what_is_edited_and_not_of_what_is_heard(
+    api: APIClient, register: Callable[[str], Terminal]
+) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    url = f"{TERMINALS}{terminal.pk}/"
+    etag = api.get(url)["ETag"]
+    deliver(device.hello())
+    changed = api.patch(url, {"tid": "42"}, format="json", HTTP_IF_MATCH=etag)
+    assert changed.status_code == 200
+    assert changed["ETag"] == api.get(url)["ETag"] != etag

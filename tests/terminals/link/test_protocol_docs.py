@@ -86,7 +86,7 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     request_settlement(terminal=terminal, actor="ops")
     for kind in services.PLAIN_COMMANDS:
         services.send_plain_command(terminal=terminal, command_type=kind, actor="ops")
-    obey_all()
+        obey_all()
     send(device.installing(40), device.finish_install(), device.presence("offline"))
 
     messages = [json.loads(payload) for payload in recorded]

@@ -1,23 +1,28 @@
 """Who is online, and how commands live and end."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from terminals.link import inbox, services
 from terminals.link.handlers import WILL_GRACE, sweep_silent_sessions
+from terminals.link.messages import Result
 from terminals.link.models import Command, DeadLetter, DeviceSession, SeenMessage
 from terminals.link.mqtt import Incoming
 from terminals.link.relay import claim, mark_sent
+from terminals.link.routes import routes
 from terminals.link.services import expire_commands, send_plain_command
+from terminals.link.tasks import prune_link
 from terminals.models import Terminal
 from terminals.rules import RuleBroken
-from terminals.simulator.device import Device
+from terminals.settlement.models import Transaction
+from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device
 
 Register = Callable[[str], Terminal]
@@ -41,8 +46,6 @@ def ping(terminal: Terminal) -> Command:
 
 
 def answer(device: Device, command: Command, state: str, **more: Any) -> None:
-    from terminals.link.messages import Result
-
     deliver(device._result(Result(command.pk, state, **more)))  # type: ignore[arg-type]
     command.refresh_from_db()
 
@@ -84,8 +87,6 @@ def test_the_same_message_twice_changes_nothing(device: Device) -> None:
 
 
 def test_one_message_that_breaks_a_handler_does_not_take_the_others_with_it(device: Device, monkeypatch: Any) -> None:
-    from terminals.link.routes import routes
-
     def fragile(batch: list[Any]) -> None:
         if any(received.envelope.seq == poison_seq for received in batch):
             raise ValueError("boom")
@@ -184,12 +185,71 @@ def test_only_known_commands_for_terminals_in_service_are_made(device: Device, t
 
 
 def test_message_ids_are_forgotten_after_a_week(device: Device) -> None:
-    from terminals.link.tasks import prune_link
-
     deliver(device.health())
     before = SeenMessage.objects.count()
-    old = services.new_id()
-    stamp = int((timezone.now() - timedelta(days=8)).timestamp() * 1000)
-    SeenMessage.objects.create(message_id=type(old)(int=(stamp << 80) | (old.int & (2**80 - 1))), terminal_id=1)
+    SeenMessage.objects.create(
+        message_id=services.new_id(), terminal_id=1, signed=True, seen_at=timezone.now() - timedelta(days=8)
+    )
     prune_link()
     assert SeenMessage.objects.count() == before
+
+
+def test_an_unsigned_message_cannot_use_up_the_id_of_an_event(device: Device) -> None:
+    device.sell()
+    [event] = device.upload_transactions()
+    forged = json.loads(device.health().payload) | {"id": json.loads(event.payload)["id"]}
+    deliver(Outgoing("tw/v1/SN-1/up/health", json.dumps(forged).encode()))
+    assert deliver(event).fresh == 1
+    assert Transaction.objects.count() == 1
+
+
+def test_a_terminal_that_says_hello_without_end_does_not_get_its_commands_without_end(
+    device: Device, terminal: Terminal
+) -> None:
+    command = ping(terminal)
+    assert len(claim(10, timezone.now())) == 1
+    DeviceSession.objects.update(connected_at=timezone.now() - timedelta(minutes=1))
+    deliver(device.hello())
+    assert len(claim(10, timezone.now())) == 1
+    deliver(device.hello())
+    assert claim(10, timezone.now()) == []
+    Command.objects.update(attempts=32_767, next_attempt_at=timezone.now())
+    assert len(claim(10, timezone.now())) == 1
+    command.refresh_from_db()
+    assert command.attempts == 32_767
+
+
+def test_a_suspended_terminal_is_sent_nothing_until_it_is_resumed(device: Device, terminal: Terminal) -> None:
+    ping(terminal)
+    Terminal.objects.update(state="suspended")
+    assert claim(10, timezone.now()) == []
+    Terminal.objects.update(state="active")
+    assert len(claim(10, timezone.now())) == 1
+
+
+def test_a_newer_lock_or_unlock_takes_the_place_of_the_older(device: Device, terminal: Terminal) -> None:
+    for kind in ("lock", "unlock"):
+        send_plain_command(terminal=terminal, command_type=kind, actor="ops")
+    assert dict(Command.objects.values_list("type", "state")) == {"lock": "cancelled", "unlock": "queued"}
+
+
+@pytest.mark.parametrize("sent_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2101-01-01T00:00:00Z"])
+def test_an_instant_that_no_page_could_show_is_refused(device: Device, sent_at: str) -> None:
+    report = json.loads(device.health().payload) | {"sent_at": sent_at}
+    deliver(Outgoing("tw/v1/SN-1/up/health", json.dumps(report).encode()))
+    assert "is not one from 1970 to 2100" in DeadLetter.objects.get().detail
+
+
+def test_a_message_that_met_an_operator_doing_the_same_is_taken_at_the_second_try(
+    device: Device, monkeypatch: Any
+) -> None:
+    calls = []
+
+    def collide(batch: list[Any]) -> None:
+        calls.append(batch)
+        if len(calls) == 1:
+            raise IntegrityError("duplicate key")
+
+    monkeypatch.setitem(routes.messages, "health", [collide, *routes.messages["health"]])
+    assert deliver(device.health()).fresh == 1
+    assert DeadLetter.objects.count() == 0

@@ -56,3 +56,14 @@ def test_a_terminal_out_of_service_gets_nothing_and_neither_do_the_others(regist
         configure_terminals(terminals=[there, register("SN-2")], version=version, actor="ops")
     assert not Command.objects.filter(type="configure").exists()
     assert TerminalParameters.objects.count() == 0
+
+
+def test_a_newer_document_takes_the_place_of_one_still_on_its_way(register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    terminal.refresh_from_db()
+    for currency in ("EUR", "CHF"):
+        version = publish_parameters(name="shop", parameters={"currency": currency}, actor="ops")
+        configure_terminals(terminals=[terminal], version=version, actor="ops")
+    assert list(Command.objects.order_by("id").values_list("state", flat=True)) == ["cancelled", "queued"]
+    assert TerminalParameters.objects.get().state == "pending"

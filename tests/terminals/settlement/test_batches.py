@@ -1,13 +1,18 @@
 """Batches over a terminal's life: what a new device may not undo, and what a lost one leaves behind."""
 
 from collections.abc import Callable
+from typing import Any
 
+from cryptography.hazmat.primitives import serialization
 from django.utils import timezone
 
+from terminals.link.messages import Settlement
 from terminals.models import Terminal, TimelineEntry
-from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
+from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, Transaction
 from terminals.settlement.services import request_settlement, run_due_settlements
+from terminals.simulator.books import batch_totals
 from terminals.simulator.device import Device
+from terminals.simulator.enrol import _sign_anew
 from tests.conftest import deliver, enrolled_device, obey
 
 Register = Callable[[str], Terminal]
@@ -66,3 +71,48 @@ def test_a_second_report_of_a_settled_batch_changes_nothing_and_is_seen(register
     first = SettlementRun.objects.get(batch_number=1)
     assert first.reported_minor == before["reported_minor"]
     assert TimelineEntry.objects.filter(text__contains="the first report stands").exists()
+    asked = SettlementRun.objects.latest("id")
+    assert (asked.state, asked.reason) == (
+        "failed",
+        "the terminal answered with batch 000001, which was settled before",
+    )
+
+
+def test_of_two_reports_of_a_batch_in_one_go_the_first_stands(register: Register) -> None:
+    device = enrolled_device(register("SN-1"))
+    deliver(device.hello())
+    device.sell()
+    sold = device.memory.batch[0].amount_minor
+    deliver(*device.upload_transactions())
+    first = Settlement(1, device.now(), "EUR", batch_totals(device.memory.batch))
+    deliver(
+        device._critical("settlement", first), device._critical("settlement", Settlement(1, device.now(), "EUR", []))
+    )
+    run = SettlementRun.objects.get()
+    assert (run.state, run.reported_minor) == ("balanced", sold)
+
+
+def test_money_in_another_currency_does_not_balance(register: Register) -> None:
+    device = enrolled_device(register("SN-1"))
+    deliver(device.hello())
+    device.sell()
+    deliver(*device.upload_transactions())
+    totals = batch_totals(device.memory.batch)
+    deliver(device._critical("settlement", Settlement(1, device.now(), "JPY", totals)))
+    run = SettlementRun.objects.get()
+    assert (run.state, run.reason) == ("unbalanced", "it has transactions in EUR")
+
+
+def test_events_that_were_pending_when_a_terminal_enrolled_again_are_not_lost(register: Register) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    device.sell()
+    [event] = device.upload_transactions()
+    again = enrolled_device(terminal)
+    again.memory.pending = device.memory.pending
+    private_key: Any = serialization.load_pem_private_key(again.memory.private_key_pem.encode(), None)
+    _sign_anew(again.memory, private_key)
+    assert deliver(event).dead == 1
+    assert deliver(*again.pending_events()).fresh == 1
+    assert Transaction.objects.count() == 1

@@ -26,6 +26,8 @@ def utc(text: str) -> datetime:
         # It repeats 02:00-03:00 on 2026-10-25: 02:30 comes due once.
         ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00", "2026-10-25T00:30"),
         ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30", "2026-10-26T01:30"),
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25T01:05", "2026-10-26T01:30"),  # in the second pass of the hour
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25T01:35", "2026-10-26T01:30"),
         # A cycle of every hour goes on through both.
         ("0 * * * *", "Europe/Berlin", "2026-03-29T00:00", "2026-03-29T01:00"),
         ("0 * * * *", "Europe/Berlin", "2026-10-25T00:00", "2026-10-25T01:00"),
@@ -38,6 +40,18 @@ def test_a_cycle_comes_due_in_its_own_zone(cycle: str, zone: str, after: str, du
 
 def test_without_a_cycle_nothing_comes_due() -> None:
     assert next_due(Effective("", "UTC", 0), after=utc("2026-01-01T00:00"), terminal_id=1) is None
+
+
+@given(
+    st.integers(0, 24 * 60),
+    st.sampled_from(["30 2 * * *", "59 2 * * *", "0 3 * * *", "*/7 * * * *", "15 1,2 * * *"]),
+    st.sampled_from(["2026-03-28T12:00", "2026-10-24T12:00"]),
+)
+def test_on_the_days_of_the_change_a_due_time_is_always_later(minutes: int, cycle: str, start: str) -> None:
+    after = utc(start) + timedelta(minutes=minutes)
+    due = next_due(Effective(cycle, "Europe/Berlin", 0), after=after, terminal_id=1)
+    assert due is not None
+    assert after < due
 
 
 @given(
@@ -73,6 +87,7 @@ def test_jitter_spreads_a_fleet_and_keeps_each_terminals_place() -> None:
         ("61 * * * *", "UTC", "no crontab"),
         ("* * 30 2 *", "UTC", "no crontab that comes due"),
         ("@daily", "UTC", "no crontab"),
+        ("30 2 * * * *", "UTC", "no crontab"),  # six fields would mean seconds
         ("30 22 * * *", "Berlin", "no IANA time zone"),
         ("", "", "no IANA time zone"),
     ],

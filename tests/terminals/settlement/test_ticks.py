@@ -10,10 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from terminals.link.models import Command
+from terminals.link.services import expire_commands
 from terminals.models import Terminal
 from terminals.rules import RuleBroken
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
-from terminals.settlement.services import request_settlement, run_due_settlements, set_schedule
+from terminals.settlement.services import request_settlement, reschedule_plan, run_due_settlements, set_schedule
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device, obey
 
@@ -115,8 +116,6 @@ def test_a_suspended_terminal_is_passed_over_and_its_schedule_goes_on(register: 
 
 
 def test_a_command_that_expires_ends_its_run_as_failed(register: Register, plan: SettlementPlan) -> None:
-    from terminals.link.services import expire_commands
-
     at_work(register, 1)
     request_settlement(terminal=Terminal.objects.get(), actor="ops")
     Command.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -135,3 +134,13 @@ def test_an_unusable_schedule_is_refused_and_the_old_one_stays(
     with pytest.raises(ValidationError):
         set_schedule(terminal=Terminal.objects.get(), plan=plan, actor="ops", cycle=cycle, time_zone=zone)
     assert SettlementSchedule.objects.values().get() == before
+
+
+def test_an_edit_of_the_plan_does_not_move_who_is_due_already(register: Register, plan: SettlementPlan) -> None:
+    at_work(register, 2)
+    make_due(1)
+    reschedule_plan(plan)
+    assert run_due_settlements(timezone.now()) == 1
+    make_due(2)
+    set_schedule(terminal=Terminal.objects.get(serial="SN-001"), plan=plan, actor="ops", cycle="0 4 * * *")
+    assert run_due_settlements(timezone.now()) == 1

@@ -1,0 +1,79 @@
+"""The baseline: given once, and never again and again to a terminal that has had it."""
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.core.files import File
+from django.utils import timezone
+
+from firmware.models import Installation, Package
+from firmware.services import publish_release, set_baseline
+from terminals.link.models import Command
+from terminals.link.services import expire_commands
+from terminals.models import Terminal
+from terminals.simulator.device import Device
+from terminals.simulator.faults import Faults
+from tests.conftest import deliver, enrolled_device, obey
+
+
+@pytest.fixture
+def terminal(register: Callable[[str], Terminal]) -> Terminal:
+    made = register("SN-1")
+    release = publish_release(
+        package=Package.objects.create(name="pay"),
+        version="2.0",
+        platform="linux-arm64",
+        artifact=File(io.BytesIO(b"software")),
+        actor="ops",
+    )
+    set_baseline(model=made.model, release=release, actor="ops")
+    return made
+
+
+def hello_and_install(device: Device) -> None:
+    deliver(device.hello())
+    obey(device, "install")
+    deliver(device.finish_install())
+
+
+def test_a_terminal_that_runs_its_baseline_is_left_alone(terminal: Terminal) -> None:
+    device = enrolled_device(terminal)
+    hello_and_install(device)
+    for _ in range(3):
+        deliver(device.hello())
+    assert Installation.objects.get().state == "installed"
+
+
+def test_one_that_installed_it_and_does_not_report_it_is_shown_and_not_sent_it_for_ever(terminal: Terminal) -> None:
+    device = enrolled_device(terminal)
+    hello_and_install(device)
+    device.memory.software = {"payment": "1.0.0"}
+    for _ in range(3):
+        deliver(device.hello())
+    assert Installation.objects.get().state == "installed"  # it may still be restarting
+    Installation.objects.update(finished_at=timezone.now() - timedelta(hours=1))
+    deliver(device.hello())
+    installation = Installation.objects.get()
+    assert (installation.state, installation.reason) == (
+        "failed",
+        "the terminal does not report this version as running",
+    )
+
+
+def test_one_that_refused_it_is_not_asked_again(terminal: Terminal) -> None:
+    device = enrolled_device(terminal, Faults(rejected_install=True))
+    for _ in range(3):
+        deliver(device.hello())
+        obey(device, "install")
+    assert Installation.objects.get().state == "rejected"
+
+
+def test_one_that_was_switched_off_too_long_is_offered_it_again(terminal: Terminal) -> None:
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    Command.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    expire_commands()
+    deliver(device.hello())
+    assert list(Installation.objects.order_by("id").values_list("state", flat=True)) == ["expired", "assigned"]
