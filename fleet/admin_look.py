@@ -8,6 +8,7 @@ from django.urls import reverse_lazy
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Tillwarden",
     "SITE_HEADER": "Tillwarden",
+    "SITE_SUBHEADER": "Terminal management",
     "SITE_SYMBOL": "point_of_sale",
     "SHOW_HISTORY": False,
     "DASHBOARD_CALLBACK": "fleet.dashboard.views.add_overview",

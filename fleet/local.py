@@ -34,6 +34,7 @@ def prepare(state_dir: Path) -> None:
     _lock(state_dir)
     os.environ["STATE_DIR"] = str(state_dir)
     web_port = env.number("PORT", 8000)
+    env.number("TERMINALS", 0)  # read much later; a mistake in it shall show before anything is started
     # What the caller names, they run; what they leave out, `up` starts beside the rest.
     embedded = [
         part for part, name in (("database", "DATABASE_URL"), ("broker", "MQTT_URL")) if not os.environ.get(name)
@@ -96,7 +97,12 @@ def _refuse_busy_ports(web_port: int, *, with_broker: bool) -> None:
     wanted = [("PORT", web_port)]
     if with_broker:
         mqtt_port = env.number("MQTT_PORT", 1883)
-        wanted += [("MQTT_PORT", mqtt_port), ("MQTT_PORT", mqtt_port + 1)]
+        wanted += [("MQTT_PORT", mqtt_port), ("MQTT_PORT", mqtt_port + 1)]  # MQTT 3.1.1, and MQTT 5 on the next
+    for name, port in wanted:
+        if not 1 <= port <= 65535:
+            raise CannotStart(f"{name} needs a port from 1 to {65535 if name == 'PORT' else 65534}; {port} is none")
+    if with_broker and web_port in (mqtt_port, mqtt_port + 1):
+        raise CannotStart(f"PORT {web_port} is one of the broker's, which uses MQTT_PORT and the next; choose another")
     for name, port in wanted:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -105,6 +111,7 @@ def _refuse_busy_ports(web_port: int, *, with_broker: bool) -> None:
             except OSError as error:
                 raise CannotStart(
                     f"port {port} is not free ({error.strerror}); stop what uses it or run with {name}=another"
+                    + (" (the broker uses MQTT_PORT and the next one)" if name == "MQTT_PORT" else "")
                 ) from None
 
 

@@ -63,9 +63,16 @@ class TerminalAdmin(AuditedAdmin):
     list_display = ["shown_serial", "store", "model", "state", "shown_online", "tid"]
     list_display_links = None
     list_filter = ["state", "model", "session__online"]
+    # What the overview's numbers lead to; as side filters they would look through the whole table for their choices.
+    overview_lookups = ("health__printer", "health__screen", "health__keypad", "health__card_reader", "health__tamper")
     list_select_related = ["store__merchant", "model", "session"]
     search_fields = ["serial", "tid", "store__name"]
     autocomplete_fields = ["store", "model"]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return lookup.removesuffix("__exact") in self.overview_lookups or bool(
+            super().lookup_allowed(lookup, value, request)
+        )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

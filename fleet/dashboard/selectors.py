@@ -36,6 +36,8 @@ class Overview(NamedTuple):
     offline: int
     printers: dict[str, int]
     screens: dict[str, int]
+    keypads: dict[str, int]
+    card_readers: dict[str, int]
     tampered: int
     versions: dict[str, int]
     unsettled: list[str]
@@ -60,6 +62,8 @@ def overview(now: datetime) -> Overview:
         offline=max(in_service - online, 0),
         printers=tallies["printer"],
         screens=tallies["screen"],
+        keypads=tallies["keypad"],
+        card_readers=tallies["card_reader"],
         tampered=tallies["tamper"].get("true", 0),
         versions=tallies["software"],
         unsettled=[format_minor(amount, currency) for currency, amount in tallies["unsettled"].items()],

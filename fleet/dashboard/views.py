@@ -16,6 +16,7 @@ from firmware.services import assign_release
 from fleet.dashboard import selectors
 from terminals.enrolment.services import issue_activation_code
 from terminals.keys.services import request_key_delivery
+from terminals.link.heartbeat import silent_parts
 from terminals.link.services import PLAIN_COMMANDS, send_plain_command
 from terminals.models import Terminal
 from terminals.parameters.models import ParameterVersion
@@ -32,7 +33,12 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
 
 def _overview_context() -> dict[str, Any]:
     now = timezone.now()
-    return {"overview": selectors.overview(now), "trouble": selectors.trouble(), "refreshed_at": now}
+    return {
+        "overview": selectors.overview(now),
+        "trouble": selectors.trouble(),
+        "silent": silent_parts(now),
+        "refreshed_at": now,
+    }
 
 
 @staff_member_required

@@ -1,6 +1,7 @@
 """`POST /enrol`: the one request that a terminal makes before it has a certificate."""
 
 import json
+import logging
 
 import msgspec
 from django.http import HttpRequest, JsonResponse
@@ -11,6 +12,7 @@ from terminals.enrolment import services
 from terminals.enrolment.rules import EnrolmentRefused
 
 MAX_BODY_BYTES = 16 * 1024
+logger = logging.getLogger(__name__)
 _STATUS = {"unknown_code": 403, "wrong_serial": 403, "code_used": 403, "code_expired": 403, "not_in_service": 403}
 
 
@@ -34,6 +36,7 @@ def enrol_terminal(request: HttpRequest) -> JsonResponse:
     except (msgspec.DecodeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         return _problem("bad_request", f"the request must be JSON with code, serial and csr: {error}")
     except EnrolmentRefused as refusal:
+        logger.warning("enrolment refused: %s", refusal.reason)
         return _problem(refusal.reason, refusal.detail)
     return JsonResponse(answer, status=201)
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from terminals.link.models import Heartbeat
 
 FRESH_FOR = timedelta(seconds=15)
+PARTS = ("broker", "link", "worker")
 
 
 def beat(*, name: str, part: str, healthy: bool, at: datetime, detail: str = "") -> None:
@@ -20,3 +21,9 @@ def beat(*, name: str, part: str, healthy: bool, at: datetime, detail: str = "")
 def is_alive(part: str, now: datetime) -> bool:
     """Whether any process of the part was healthy a moment ago."""
     return Heartbeat.objects.filter(part=part, healthy=True, at__gte=now - FRESH_FOR).exists()
+
+
+def silent_parts(now: datetime) -> list[str]:
+    """Return which of PARTS no process has shown to be healthy a moment ago."""
+    alive = set(Heartbeat.objects.filter(healthy=True, at__gte=now - FRESH_FOR).values_list("part", flat=True))
+    return [part for part in PARTS if part not in alive]

@@ -160,11 +160,13 @@ class BrokerConnection:
         self.connected = threading.Event()
         self._filters = [(name, 1) for name in filters]
         self._subscribed = False
+        self._complained = False
         self._client = BulkClient(client_id, on_publishes=self._on_publishes, on_acknowledged=self._on_acknowledged)
         configure(self._client)
         self._client.reconnect_delay_set(1, 8)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_subscribe = self._on_subscribe
 
     @property
@@ -241,6 +243,12 @@ class BrokerConnection:
         else:
             client.subscribe(self._filters)
 
+    def _on_connect_fail(self, client: paho.Client, userdata: Any) -> None:
+        host, port = broker_address()
+        if not self._complained:
+            logger.warning("no broker answers at %s:%d; trying again for ever", host, port)
+        self._complained = True
+
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, packet_id: int, codes: list[ReasonCode], properties: Properties | None
     ) -> None:
@@ -252,6 +260,7 @@ class BrokerConnection:
             self._on_ready()
 
     def _on_ready(self) -> None:
+        self._complained = False
         self.connected.set()
         logger.info("connected to the broker (connection %d)", self.generation)
 

@@ -93,7 +93,7 @@ class LinkProcess:
         self.broker.acknowledge(batch)
         self.taken += taken.fresh
         if taken.dead:
-            logger.warning("%d of %d messages became dead letters", taken.dead, len(batch))
+            logger.warning("%d of %d messages became dead letters; the admin shows them", taken.dead, len(batch))
         if taken.events:
             acks = [
                 (topics.ack(device_id), services.signed_ack(device_id, ids)) for device_id, ids in taken.events.items()

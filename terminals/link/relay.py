@@ -43,9 +43,9 @@ RETURNING c.id, t.device_id, c.payload
 """
 MARK_SENT = """
 UPDATE link_command c SET state = 'sent', sent_at = %(now)s
-  FROM (SELECT id FROM link_command WHERE id = ANY(%(ids)s) AND state = 'queued' FOR UPDATE SKIP LOCKED) queued
+  FROM (SELECT id FROM link_command WHERE id = ANY(%(ids)s) AND state = 'queued' ORDER BY id FOR UPDATE) queued
  WHERE c.id = queued.id
-"""  # one that is locked is being answered at this moment, and needs no `sent` any more
+"""  # whoever waits for commands' locks takes them by id, so that nobody waits in a circle
 
 
 class Claimed(NamedTuple):

@@ -1,7 +1,7 @@
 """The overview: its numbers are right after every change, its cost is that of a page, and only staff sees it."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -12,6 +12,7 @@ from fleet.dashboard import selectors
 from fleet.dashboard.models import Tally
 from fleet.dashboard.tasks import fold_tallies
 from terminals.health.models import HealthState
+from terminals.link.heartbeat import beat
 from terminals.models import Terminal
 from terminals.services import transition
 from terminals.settlement.services import request_settlement
@@ -104,3 +105,27 @@ def test_a_terminals_page_takes_a_fixed_number_of_queries(client: Client, operat
         deliver(*device.upload_transactions(), device.health())
     assert cost() == first
     assert HealthState.objects.count() == 1
+
+
+def test_the_page_says_when_nothing_is_heard_any_more(client: Client, operator: Any) -> None:
+    client.force_login(operator)
+    now = datetime.now(UTC)
+    for part in ("link", "broker", "worker"):
+        beat(name=f"{part}:one", part=part, healthy=True, at=now)
+    assert "Not answering" not in client.get("/admin/overview/panel/").content.decode()
+    beat(name="link:one", part="link", healthy=True, at=now - timedelta(seconds=20))
+    beat(name="broker:one", part="broker", healthy=False, at=now)
+    page = client.get("/admin/overview/panel/").content.decode()
+    assert "Not answering: broker, link." in page
+    assert "what stands below is old" in page
+
+
+def test_the_numbers_lead_to_the_terminals_behind_them(client: Client, operator: Any, register: Register) -> None:
+    client.force_login(operator)
+    device = enrolled_device(register("SN-1"))
+    device.memory.paper = 0
+    deliver(device.hello(), device.health())
+    deliver(enrolled_device(register("SN-2")).hello())
+    shown = client.get("/admin/terminals/terminal/?health__printer__exact=out_of_paper").content.decode()
+    assert "SN-1" in shown
+    assert "SN-2" not in shown

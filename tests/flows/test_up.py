@@ -149,6 +149,19 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
         assert f"port {port} is not free" in refusal(tmp_path / "run", PORT=str(port))
 
 
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"PORT": "99999"}, "PORT needs a port from 1 to 65535; 99999 is none"),
+        ({"MQTT_PORT": "65535"}, "MQTT_PORT needs a port from 1 to 65534"),
+        ({"PORT": "8101", "MQTT_PORT": "8100"}, "PORT 8101 is one of the broker's"),
+        ({"TERMINALS": "-4"}, "TERMINALS is '-4'; write a whole number"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(tmp_path: Path, environment: dict[str, str], told: str) -> None:
+    assert told in refusal(tmp_path / "run", **environment)
+
+
 @pytest.mark.parametrize("folder", ["/proc/tillwarden", "/dev/null/run"])
 def test_an_unwritable_folder_is_named(folder: str) -> None:
     assert f"cannot write to {folder}" in refusal(Path(folder))

@@ -9,6 +9,8 @@ CONTRIBUTIONS = {
     "health_healthstate": """
         SELECT 'printer', printer::text, 1::bigint FROM {rows}
         UNION ALL SELECT 'screen', screen::text, 1 FROM {rows}
+        UNION ALL SELECT 'keypad', keypad::text, 1 FROM {rows}
+        UNION ALL SELECT 'card_reader', card_reader::text, 1 FROM {rows}
         UNION ALL SELECT 'tamper', tamper::text, 1 FROM {rows}
         UNION ALL SELECT 'unsettled', unsettled_currency::text, unsettled_minor FROM {rows}""",
     "firmware_installedsoftware": "SELECT 'software', component || ' ' || version, 1::bigint FROM {rows}",

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import OperationalError, connection
 from knox.models import AuthToken
 
 from fleet import demo, embedded, env, local
@@ -63,8 +63,15 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
         port = env.number("MQTT_PORT", 1883)
         child = embedded.broker(state_dir / "broker.toml", port)
         supervisor.start(Part("broker", child, probe=broker_answers))
+    for name, address in (("database", settings.DATABASES["default"]), ("broker", settings.MQTT_URL)):
+        if name not in parts:
+            where = address["HOST"] or address["NAME"] if isinstance(address, dict) else address.rsplit("@", 1)[-1]
+            say("up", f"using the {name} at {where}")
     say("up", "preparing the database ...")
-    call_command("migrate", verbosity=0, interactive=False)
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except OperationalError as error:
+        raise CommandError(f"the database cannot be used: {str(error).strip().splitlines()[-1]}") from None
     demo.plant()
     first_password = _ensure_operator(state_dir)
     connection.close()

@@ -1,11 +1,12 @@
 """`manage.py simulate`: a fleet of virtual terminals, or the one terminal that a person has just registered."""
 
 import asyncio
+import fcntl
 import json
 import logging
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 from django.conf import settings
@@ -38,8 +39,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if bool(options["terminals"]) == bool(options["serial"]):
-            raise CommandError("say either --terminals N or --serial S --code C")
+        if bool(options["terminals"]) == bool(options["serial"]) or (options["terminals"] or 1) < 1:
+            raise CommandError("say either --terminals N (1 or more) or --serial S --code C")
         try:
             shares = parse_shares(options["faults"])
         except ValueError as error:
@@ -48,12 +49,25 @@ class Command(BaseCommand):
         url = options["url"] or operator.get("url") or settings.PUBLIC_URL
         folder = Path(settings.STATE_DIR) / "simulator"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if options["serial"] and not options["code"] and not (folder / f"{options['serial']}.json").exists():
+            raise CommandError(f"{options['serial']} has not enrolled yet; give its activation code with --code")
+        lock = _lock(folder / f".{options['serial'] or 'fleet'}.lock")  # noqa: F841 - held until the process ends
         try:
             asyncio.run(_run(options, url, folder, operator.get("token", ""), shares))
         except KeyboardInterrupt:
             return
         except EnrolmentFailed as failure:
             raise CommandError(f"enrolment failed: {failure}") from None
+
+
+def _lock(path: Path) -> TextIO:
+    """Hold a terminal's (or the fleet's) memory: two with one identity would push each other off the broker."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise CommandError(f"another simulator runs this already ({path})") from None
+    return file
 
 
 def _read_operator() -> dict[str, str]:
@@ -82,7 +96,9 @@ async def _run(options: dict[str, Any], url: str, folder: Path, token: str, shar
 
 
 async def _wait_for_server(http: httpx.AsyncClient) -> None:
-    for _ in range(300):
+    for attempt in range(300):
+        if attempt == 10:
+            logger.info("waiting for the server at %s", http.base_url)
         try:
             if (await http.get("/healthz")).status_code == 200:
                 return
