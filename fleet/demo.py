@@ -56,7 +56,7 @@ def plant() -> None:
         cycle="* * * * *",
         time_zone="Europe/Berlin",
         threshold_minor=15_000,
-        jitter_seconds=5,
+        jitter_seconds=3,
         is_default=True,
     )
     plan.clean()

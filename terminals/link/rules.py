@@ -5,7 +5,7 @@ from typing import TypeVar
 
 RANK = {"queued": 0, "sent": 1, "accepted": 2, "running": 3, "succeeded": 4, "failed": 4, "rejected": 4}
 # The first pause before a command is offered again; it doubles with each attempt (relay.CLAIM).
-FIRST_RETRY_SECONDS = 15
+FIRST_RETRY_SECONDS = 10
 LONGEST_RETRY_SECONDS = 3600
 T = TypeVar("T")
 

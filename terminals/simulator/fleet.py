@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 HEALTH_SECONDS = 15.0
 UPLOAD_SECONDS = 4.0
 REPEAT_EVENTS_SECONDS = 20.0
-# One sale in eight seconds for a terminal of a small fleet; a large one together sells about forty a second.
-SALE_SECONDS, FLEET_SALES_PER_SECOND = 8.0, 40.0
+# One sale in eight seconds for a terminal of a small fleet; a large one together sells about sixty a second.
+SALE_SECONDS, FLEET_SALES_PER_SECOND = 8.0, 60.0
 LINK_DROP_MEAN_SECONDS = 600.0
 DOWNLOAD_CHUNK = 64 * 1024
 DOWNLOAD_ATTEMPTS = 5

@@ -163,7 +163,7 @@ def test_a_claim_is_a_lease_and_the_pause_grows(device: Device, terminal: Termin
         assert command.next_attempt_at is not None
         pauses.append((command.next_attempt_at - now).total_seconds())
         now = command.next_attempt_at
-    assert pauses == [15, 30, 60]
+    assert pauses == [10, 20, 40]
     mark_sent([command.pk], now)
     command.refresh_from_db()
     assert command.state == "sent"
