@@ -28,7 +28,7 @@ from terminals.settlement.services import request_settlement
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Give the admin's first page the overview (unfold's DASHBOARD_CALLBACK)."""
-    return context | _overview_context()
+    return context | {"title": "Overview"} | _overview_context()
 
 
 def _overview_context() -> dict[str, Any]:
