@@ -19,6 +19,7 @@ from django.db import connection
 from terminals.enrolment.services import enrol, issue_activation_code
 from terminals.keys.rules import accept_offer
 from terminals.link import inbox
+from terminals.link.handlers import recently_touched
 from terminals.link.models import Command, Heartbeat
 from terminals.link.mqtt import Incoming
 from terminals.models import Merchant, Store, Terminal, TerminalModel
@@ -27,6 +28,12 @@ from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
 from tests import services
+
+
+@pytest.fixture(autouse=True)
+def fresh_link() -> None:
+    """Let no test inherit what the link remembers of another's terminals."""
+    recently_touched.clear()
 
 
 @pytest.fixture

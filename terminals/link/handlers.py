@@ -18,6 +18,10 @@ from terminals.services import add_timeline, move
 
 WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
 HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
+TOUCH_PAUSE = timedelta(seconds=4)
+MOST_REMEMBERED = 100_000
+# terminal id -> when this process last wrote its session. Only a saving: a hello and a silence do not look at it.
+recently_touched: dict[int, datetime] = {}
 # Written only when it tells something new: a busy terminal's row is touched once in five seconds.
 TOUCH = """
 INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at)
@@ -54,11 +58,15 @@ UPDATE link_devicesession s SET online = false FROM silent WHERE s.terminal_id =
 
 
 def touch_sessions(terminal_ids: set[int], now: datetime) -> None:
-    """Note that these terminals were heard."""
+    """Note that these terminals were heard; those that this process noted a moment ago need no statement at all."""
+    due = [pk for pk in terminal_ids if pk not in recently_touched or now - recently_touched[pk] > TOUCH_PAUSE]
+    if not due:
+        return
+    if len(recently_touched) > MOST_REMEMBERED:
+        recently_touched.clear()
+    recently_touched.update(dict.fromkeys(due, now))
     with connection.cursor() as cursor:
-        cursor.execute(
-            TOUCH, {"ids": ",".join(map(str, terminal_ids)), "now": now, "offline_at": now + settings.ONLINE_WITHIN}
-        )
+        cursor.execute(TOUCH, {"ids": ",".join(map(str, due)), "now": now, "offline_at": now + settings.ONLINE_WITHIN})
 
 
 def on_hello(batch: list[Received]) -> None:

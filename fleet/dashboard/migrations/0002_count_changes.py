@@ -7,12 +7,10 @@ CONTRIBUTIONS = {
     "terminals_terminal": "SELECT 'state', state::text, 1::bigint FROM {rows}",
     "link_devicesession": "SELECT 'online', online::text, 1::bigint FROM {rows}",
     "health_healthstate": """
-        SELECT 'printer', printer::text, 1::bigint FROM {rows}
-        UNION ALL SELECT 'screen', screen::text, 1 FROM {rows}
-        UNION ALL SELECT 'keypad', keypad::text, 1 FROM {rows}
-        UNION ALL SELECT 'card_reader', card_reader::text, 1 FROM {rows}
-        UNION ALL SELECT 'tamper', tamper::text, 1 FROM {rows}
-        UNION ALL SELECT 'unsettled', unsettled_currency::text, unsettled_minor FROM {rows}""",
+        SELECT v.* FROM {rows} r CROSS JOIN LATERAL (VALUES
+            ('printer', r.printer::text, 1::bigint), ('screen', r.screen, 1), ('keypad', r.keypad, 1),
+            ('card_reader', r.card_reader, 1), ('tamper', r.tamper::text, 1),
+            ('unsettled', r.unsettled_currency, r.unsettled_minor)) AS v""",
     "firmware_installedsoftware": "SELECT 'software', component || ' ' || version, 1::bigint FROM {rows}",
     "settlement_settlementrun": """
         SELECT 'settled', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || state, 1::bigint
