@@ -17,6 +17,10 @@ class PackageAdmin(AuditedAdmin):
     list_display = ["name", "component", "description"]
     search_fields = ["name"]
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Package | None = None) -> list[str]:
+        """The manifests of its releases are signed with its name."""
+        return ["name"] if obj is not None and obj.releases.exists() else []
+
 
 class ReleaseForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:

@@ -20,6 +20,13 @@ class PackageSerializer(serializers.ModelSerializer[Package]):
         model = Package
         fields = ["id", "name", "component", "description"]
 
+    def validate_name(self, name: str) -> str:
+        if self.instance is not None and name != self.instance.name and self.instance.releases.exists():
+            raise serializers.ValidationError(
+                "the manifests of its releases are signed with the old name; make a new package"
+            )
+        return name
+
 
 class ReleaseSerializer(serializers.ModelSerializer[Release]):
     artifact = serializers.FileField(write_only=True)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.files import File
+from django.test import Client
 from django.utils import timezone
 
 from firmware.models import Installation, Package
@@ -77,3 +78,17 @@ def test_one_that_was_switched_off_too_long_is_offered_it_again(terminal: Termin
     expire_commands()
     deliver(device.hello())
     assert list(Installation.objects.order_by("id").values_list("state", flat=True)) == ["expired", "assigned"]
+
+
+def test_a_package_with_releases_keeps_the_name_that_their_manifests_are_signed_with(
+    terminal: Terminal, admin_client: Client
+) -> None:
+    package = Package.objects.get()
+    url = f"/api/v1/packages/{package.pk}/"
+    answer = admin_client.patch(url, {"name": "other"}, content_type="application/json")
+    assert answer.status_code == 400
+    assert "signed with the old name" in answer.content.decode()
+    assert admin_client.patch(url, {"description": "tills"}, content_type="application/json").status_code == 200
+    assert 'name="name"' not in admin_client.get(f"/admin/firmware/package/{package.pk}/change/").content.decode()
+    package.refresh_from_db()
+    assert (package.name, package.description) == ("pay", "tills")
