@@ -72,9 +72,7 @@ class LinkProcess:
                 batch += self.broker.incoming.get_nowait()
         except Empty:
             pass
-        # What came over a connection that is no more cannot be acknowledged, and comes again.
-        generation = self.broker.generation
-        return [message for message in batch if message.generation == generation]
+        return batch
 
     def _take(self, batch: list[Incoming]) -> None:
         """Commit the batch, however long the database takes to come back; then acknowledge it."""
