@@ -43,6 +43,7 @@ class Overview(NamedTuple):
     unsettled: list[str]
     settlements: dict[str, int]
     settled_today: list[str]
+    apart_today: list[str]
 
 
 def overview(now: datetime) -> Overview:
@@ -68,6 +69,7 @@ def overview(now: datetime) -> Overview:
         versions=tallies["software"],
         unsettled=[format_minor(amount, currency) for currency, amount in tallies["unsettled"].items()],
         settlements=_of_day(tallies["settled"], today),
+        apart_today=[format_minor(n, currency) for currency, n in _of_day(tallies["settled_apart"], today).items()],
         settled_today=[format_minor(n, currency) for currency, n in _of_day(tallies["settled_sum"], today).items()],
     )
 

@@ -21,7 +21,7 @@ from terminals.link.services import PLAIN_COMMANDS, send_plain_command
 from terminals.models import Terminal
 from terminals.parameters.models import ParameterVersion
 from terminals.parameters.services import configure_terminals
-from terminals.rules import TRANSITIONS, RuleBroken
+from terminals.rules import COMMANDED_STATES, TRANSITIONS, RuleBroken
 from terminals.services import transition
 from terminals.settlement.services import request_settlement
 
@@ -64,6 +64,7 @@ def terminal_page(request: HttpRequest, pk: int) -> HttpResponse:
             "plain_commands": PLAIN_COMMANDS,
             "transitions": [name for name in TRANSITIONS[terminal.state] if name in ("suspend", "resume", "retire")],
             "can_enrol": "enrol" in TRANSITIONS[terminal.state],
+            "takes_commands": terminal.state in COMMANDED_STATES,
         }
     )
     return render(request, "dashboard/terminal_page.html", context)

@@ -76,3 +76,20 @@ def test_a_button_needs_staff_and_a_token(client: Client, register: Callable[[st
     assert client.post(url, {"action": "ping"}).status_code == 302
     assert Client(enforce_csrf_checks=True).post(url, {"action": "ping"}).status_code in (302, 403)
     assert Command.objects.count() == 0
+
+
+def test_the_page_offers_only_what_the_terminals_state_allows(
+    staff: Client, register: Callable[[str], Terminal]
+) -> None:
+    terminal = register("SN-1")
+
+    def page() -> str:
+        return staff.get(reverse("terminal-page", args=[terminal.pk])).content.decode()
+
+    assert "It has not enrolled yet" in page()
+    assert "Settle now" not in page()
+    deliver(enrolled_device(terminal).hello())
+    assert "Settle now" in page()
+    Terminal.objects.update(state="suspended")
+    assert "Settle now" not in page()
+    assert "Resume" in page()

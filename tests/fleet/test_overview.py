@@ -45,6 +45,7 @@ def test_the_numbers_follow_every_change(register: Register) -> None:
     obey(device, "settle")
     deliver(device.health())
     assert overview().settlements == {"unbalanced": 1}
+    assert overview().apart_today == ["12.34 EUR"]
     assert overview().unsettled == []
     transition(terminal=terminal, name="retire", actor="ops")
     assert overview().states == {"registered": 1, "retired": 1}

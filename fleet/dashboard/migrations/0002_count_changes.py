@@ -17,7 +17,10 @@ CONTRIBUTIONS = {
           FROM {rows} WHERE finished_at IS NOT NULL
         UNION ALL
         SELECT 'settled_sum', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || currency, reported_minor
-          FROM {rows} WHERE finished_at IS NOT NULL AND reported_minor IS NOT NULL""",
+          FROM {rows} WHERE finished_at IS NOT NULL AND reported_minor IS NOT NULL
+        UNION ALL
+        SELECT 'settled_apart', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || currency, abs(difference_minor)
+          FROM {rows} WHERE state = 'unbalanced' AND difference_minor IS NOT NULL""",
 }
 EVENTS = {"insert": ["new"], "update": ["new", "old"], "delete": ["old"]}
 
