@@ -27,10 +27,13 @@ WITH fresh AS (
                received_at timestamptz)
     ON CONFLICT DO NOTHING
     RETURNING terminal_id, batch_number, currency, CASE kind WHEN 'sale' THEN amount_minor ELSE -amount_minor END AS net
+), owned AS (  -- a batch has one currency; money in another is kept, compared and shown, but never added to it
+    SELECT f.*, coalesce(b.currency, min(f.currency) OVER (PARTITION BY f.terminal_id, f.batch_number)) AS own
+      FROM fresh f LEFT JOIN settlement_batch b USING (terminal_id, batch_number)
 )
 INSERT INTO settlement_batch AS b (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
-SELECT terminal_id, batch_number, min(currency), sum(net), count(*), false FROM fresh
- GROUP BY terminal_id, batch_number ORDER BY terminal_id, batch_number
+SELECT terminal_id, batch_number, own, coalesce(sum(net) FILTER (WHERE currency = own), 0), count(*), false FROM owned
+ GROUP BY terminal_id, batch_number, own ORDER BY terminal_id, batch_number
 ON CONFLICT (terminal_id, batch_number) DO UPDATE
    SET net_minor = b.net_minor + CASE WHEN b.currency = excluded.currency THEN excluded.net_minor ELSE 0 END,
        transaction_count = b.transaction_count + excluded.transaction_count

@@ -38,7 +38,7 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str) -> None:
     memory.kbpk_hex = kbpk.hex()
     if not memory.batch:  # an open one goes on under its own number
         memory.batch_number = answer["batch_number"]
-    _sign_anew(memory, private_key)
+    sign_pending_anew(memory, private_key)
     memory.private_key_pem = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
@@ -51,7 +51,7 @@ def _check_certificate(answer: dict[str, Any], private_key: ec.EllipticCurvePriv
         raise EnrolmentFailed("the certificate is for another key")
 
 
-def _sign_anew(memory: Memory, private_key: ec.EllipticCurvePrivateKey) -> None:
+def sign_pending_anew(memory: Memory, private_key: ec.EllipticCurvePrivateKey) -> None:
     """Sign what the server has not acknowledged with the new key; the ids stay, so that nothing counts twice."""
     for event in memory.pending:
         envelope = json.loads(event.payload)

@@ -6,13 +6,14 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from django.utils import timezone
 
-from terminals.link.messages import Settlement
+from terminals.link.messages import Settlement, TransactionRecord, Transactions
+from terminals.link.services import new_id
 from terminals.models import Terminal, TimelineEntry
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, Transaction
 from terminals.settlement.services import request_settlement, run_due_settlements
 from terminals.simulator.books import batch_totals
-from terminals.simulator.device import Device
-from terminals.simulator.enrol import _sign_anew
+from terminals.simulator.device import Device, Outgoing
+from terminals.simulator.enrol import sign_pending_anew
 from tests.conftest import deliver, enrolled_device, obey
 
 Register = Callable[[str], Terminal]
@@ -112,7 +113,22 @@ def test_events_that_were_pending_when_a_terminal_enrolled_again_are_not_lost(re
     again = enrolled_device(terminal)
     again.memory.pending = device.memory.pending
     private_key: Any = serialization.load_pem_private_key(again.memory.private_key_pem.encode(), None)
-    _sign_anew(again.memory, private_key)
+    sign_pending_anew(again.memory, private_key)
     assert deliver(event).dead == 1
     assert deliver(*again.pending_events()).fresh == 1
     assert Transaction.objects.count() == 1
+
+
+def test_money_of_two_currencies_is_never_added_up(register: Register) -> None:
+    device = enrolled_device(register("SN-1"))
+    deliver(device.hello())
+
+    def sale(currency: str, amount_minor: int) -> Outgoing:
+        record = TransactionRecord(new_id(), "sale", "card", amount_minor, currency, device.now())
+        return device._critical("transactions", Transactions(1, [record]))
+
+    deliver(sale("EUR", 100), sale("AUD", 7))
+    assert Batch.objects.values_list("currency", "net_minor", "transaction_count").get() == ("AUD", 7, 2)
+    deliver(sale("EUR", 50), sale("AUD", 3), sale("AED", 1))
+    assert Batch.objects.values_list("currency", "net_minor", "transaction_count").get() == ("AUD", 10, 5)
+    assert Transaction.objects.count() == 5
