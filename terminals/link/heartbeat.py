@@ -18,11 +18,6 @@ def beat(*, name: str, part: str, healthy: bool, at: datetime, detail: str = "")
     )
 
 
-def is_alive(part: str, now: datetime) -> bool:
-    """Whether any process of the part was healthy a moment ago."""
-    return Heartbeat.objects.filter(part=part, healthy=True, at__gte=now - FRESH_FOR).exists()
-
-
 def silent_parts(now: datetime) -> list[str]:
     """Return which of PARTS no process has shown to be healthy a moment ago."""
     alive = set(Heartbeat.objects.filter(healthy=True, at__gte=now - FRESH_FOR).values_list("part", flat=True))

@@ -114,10 +114,14 @@ def test_the_page_says_when_nothing_is_heard_any_more(client: Client, operator: 
     for part in ("link", "broker", "worker"):
         beat(name=f"{part}:one", part=part, healthy=True, at=now)
     assert "Not answering" not in client.get("/admin/overview/panel/").content.decode()
+    assert client.get("/readyz").status_code == 200
     beat(name="link:one", part="link", healthy=True, at=now - timedelta(seconds=20))
     beat(name="broker:one", part="broker", healthy=False, at=now)
     page = client.get("/admin/overview/panel/").content.decode()
     assert "Not answering: broker, link." in page
+    ready = client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["parts"] == {"web": "up", "database": "up", "broker": "down", "link": "down", "worker": "up"}
     assert "what stands below is old" in page
 
 
