@@ -80,9 +80,8 @@ class BulkClient(paho.Client):
         with self._send_lock:
             if generation != self.generation:
                 return False
-            self._packet_queue(
-                frames.PUBACK, packets, 0, 1
-            )  # to paho the joined packets are one that needs nothing more
+            # To paho the joined packets are one, of a kind that needs nothing more once it is out.
+            self._packet_queue(frames.PUBACK, packets, 0, 1)
             return True
 
     def take_packet_ids(self, count: int) -> list[int]:

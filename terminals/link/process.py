@@ -31,7 +31,6 @@ class LinkProcess:
         self.name = name
         self.broker = BrokerConnection(f"tillwarden-link-{name}", [share + f for f in topics.INBOUND_FILTERS])
         self.relay = Relay(self.broker)
-        self.taken = 0
         self._stop = threading.Event()
         self._next_beat = 0.0
 
@@ -89,7 +88,6 @@ class LinkProcess:
         else:
             return
         self.broker.acknowledge(batch)
-        self.taken += taken.fresh
         if taken.dead:
             logger.warning("%d of %d messages became dead letters; the admin shows them", taken.dead, len(batch))
         if taken.events:

@@ -147,18 +147,7 @@ def topic(name: str) -> str:
 
 def asyncapi() -> dict[str, Any]:
     """Return the AsyncAPI 3 document, told from the server's side."""
-    channels: dict[str, Any] = {}
-    for name in BODIES:
-        address = topic(name)
-        channel = channels.setdefault(
-            address.rsplit("/", 1)[1],
-            {
-                "address": address,
-                "parameters": {"device_id": {"description": "as enrolment answered it: [A-Z0-9-]{4,32}"}},
-                "messages": {},
-            },
-        )
-        channel["messages"][name] = {"$ref": f"#/components/messages/{name}"}
+    channels = _channels()
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -176,26 +165,43 @@ def asyncapi() -> dict[str, Any]:
             }
         },
         "channels": channels,
-        "operations": {
-            channel: {
-                "action": "send" if channel in ("command", "ack") else "receive",
-                "channel": {"$ref": f"#/channels/{channel}"},
-                "bindings": {"mqtt": {"qos": 1, "retain": channel == "presence"}},
-            }
-            for channel in channels
-        },
-        "components": {
-            "messages": {
-                name: {
-                    "name": name,
-                    "summary": _summary(body).split(". ")[0],
-                    "contentType": "application/json",
-                    "payload": {"$ref": f"schemas/{name}.json"},
-                    "examples": [{"name": name, "payload": example(name)}],
-                }
-                for name, body in BODIES.items()
-            }
-        },
+        "operations": {channel: _operation(channel) for channel in channels},
+        "components": {"messages": {name: _message(name) for name in BODIES}},
+    }
+
+
+def _channels() -> dict[str, Any]:
+    """Return the channels by the last word of their topic, each with the messages that go there."""
+    channels: dict[str, Any] = {}
+    for name in BODIES:
+        address = topic(name)
+        channel = channels.setdefault(
+            address.rsplit("/", 1)[1],
+            {
+                "address": address,
+                "parameters": {"device_id": {"description": "as enrolment answered it: [A-Z0-9-]{4,32}"}},
+                "messages": {},
+            },
+        )
+        channel["messages"][name] = {"$ref": f"#/components/messages/{name}"}
+    return channels
+
+
+def _operation(channel: str) -> dict[str, Any]:
+    return {
+        "action": "send" if channel in ("command", "ack") else "receive",
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "bindings": {"mqtt": {"qos": 1, "retain": channel == "presence"}},
+    }
+
+
+def _message(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "summary": _summary(BODIES[name]).split(". ")[0],
+        "contentType": "application/json",
+        "payload": {"$ref": f"schemas/{name}.json"},
+        "examples": [{"name": name, "payload": example(name)}],
     }
 
 

@@ -86,7 +86,6 @@ class Relay:
         self._pending: dict[int, UUID] = {}
         self._generation = 0
         self._listener: psycopg.Connection | None = None
-        self.sent = 0
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Relay until told to stop; a database or broker that is away is waited for."""
@@ -129,7 +128,6 @@ class Relay:
                 done += [self._pending.pop(packet_id) for packet_id in packet_ids if packet_id in self._pending]
         if done:
             mark_sent(done, timezone.now())
-            self.sent += len(done)
         return len(done)
 
     def _wait_for_work(self) -> None:
