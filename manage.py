@@ -4,7 +4,8 @@
 import os
 import sys
 
-from fleet import env, local
+from fleet import env
+from fleet.local import installation as local
 
 
 def main() -> None:

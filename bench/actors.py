@@ -18,7 +18,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench import stage
-from terminals.link import frames
+from terminals.link.protocol import frames
 
 PORT = int(os.environ["MQTT_PORT"])
 FILTER = "tw/v1/+/up/+"
@@ -62,8 +62,8 @@ def naive(count: int) -> None:
     django.setup()
     from django.utils import timezone
 
+    from terminals.estate.models import Terminal
     from terminals.health.models import HealthSample, HealthState
-    from terminals.models import Terminal
 
     terminals = dict(Terminal.objects.values_list("device_id", "pk"))
     seen = 0

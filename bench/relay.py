@@ -13,8 +13,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench import stage
 from bench.stage import Measure
-from terminals.link import services, topics
-from terminals.link.messages import Empty
+from terminals.link import services
+from terminals.link.protocol import topics
+from terminals.link.protocol.messages import Empty
 
 COMMANDS = 20_000
 ROUNDS = 5
@@ -32,8 +33,8 @@ def measure() -> list[Measure]:
 
 def _payload() -> bytes:
     """Return one signed command: making and signing them is the business of whoever queues them."""
+    from terminals.estate.models import Terminal
     from terminals.link.models import Command
-    from terminals.models import Terminal
 
     terminal = Terminal.objects.earliest("pk")
     order = services.Order(services.target_of(terminal), "ping", Empty(), timedelta(hours=1))
@@ -67,8 +68,8 @@ def _bare() -> float:
 
 
 def _relay() -> float:
+    from terminals.estate.models import Terminal
     from terminals.link.models import Command
-    from terminals.models import Terminal
 
     payload, now = _payload(), timezone.now()
     terminals = list(Terminal.objects.values_list("pk", flat=True))

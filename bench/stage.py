@@ -45,7 +45,7 @@ def device_id(number: int) -> str:
 
 def plant_fleet() -> None:
     """Put FLEET active terminals on the books."""
-    from terminals.models import Merchant, Store, Terminal, TerminalModel
+    from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 
     store = Store.objects.create(merchant=Merchant.objects.create(name="Bench", mid="1"), name="Bench")
     model = TerminalModel.objects.create(vendor="Acme", name="Bench", platform="linux-arm64")

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
-from terminals.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
+from terminals.common.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
 
 
 @admin.register(Package)

@@ -11,8 +11,8 @@ from rest_framework.response import Response
 
 from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
-from terminals.api_base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
-from terminals.models import Terminal, TerminalModel
+from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.estate.models import Terminal, TerminalModel
 
 
 class PackageSerializer(serializers.ModelSerializer[Package]):

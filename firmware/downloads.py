@@ -14,8 +14,8 @@ from django.views.decorators.http import require_safe
 
 from firmware.models import Release
 from firmware.services import VALID_FOR, download_signer
-from terminals.models import Terminal
-from terminals.rules import LINKED_STATES
+from terminals.estate.models import Terminal
+from terminals.estate.rules import LINKED_STATES
 
 CHUNK_BYTES = 64 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")

@@ -9,12 +9,13 @@ from django.db import connection
 from django.utils import timezone
 
 from firmware import services
+from firmware.facts import InstallationEnded, NotRunning
 from firmware.models import Installation, Release
-from terminals.link.messages import Hello
+from terminals.common.facts.services import record_facts
+from terminals.estate.rules import COMMANDED_STATES
+from terminals.link.protocol.messages import Hello
 from terminals.link.routes import Outcome, Received
 from terminals.link.services import Target
-from terminals.rules import COMMANDED_STATES
-from terminals.services import add_timeline
 
 REPORT = """
 INSERT INTO firmware_installedsoftware AS s (terminal_id, component, version, reported_at)
@@ -69,10 +70,7 @@ def on_hello(batch: list[Received]) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(NOT_RUNNING, parameters)
-        add_timeline(
-            (terminal_id, "software", f"{version} was installed and is NOT running")
-            for terminal_id, version in cursor.fetchall()
-        )
+        record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version in cursor.fetchall())
         cursor.execute(LACKING, parameters)
         lacking = {terminal_id: (device_id, release_id) for terminal_id, device_id, release_id in cursor.fetchall()}
     if lacking:
@@ -107,11 +105,10 @@ def on_install_outcomes(batch: list[Outcome]) -> None:
     for installation in installations:
         _move(installation, outcomes[installation.command_id])  # type: ignore[index]  # filtered by command above
     Installation.objects.bulk_update(installations, ["state", "percent", "finished_at", "reason"])
-    add_timeline(
+    record_facts(
         (
             installation.terminal_id,
-            "software",
-            f"{installation.release}: {installation.state} {installation.reason}".strip(),
+            InstallationEnded(release=str(installation.release), state=installation.state, reason=installation.reason),
         )
         for installation in installations
         if installation.finished_at

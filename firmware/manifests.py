@@ -11,7 +11,7 @@ import jwt
 import rfc8785
 from django.conf import settings
 
-from terminals.link import signing
+from terminals.link.protocol import signing
 
 _jws = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"])
 _CHUNK = 1024 * 1024

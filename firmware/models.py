@@ -5,8 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.models import Command
-from terminals.models import Terminal, TerminalModel
 
 
 def artifact_storage() -> Storage:

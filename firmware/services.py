@@ -10,12 +10,12 @@ from django.db import IntegrityError, transaction
 
 from firmware import manifests
 from firmware.models import Baseline, Installation, Package, Release
-from terminals import audit
-from terminals.link.messages import Install
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal, TerminalModel
+from terminals.link.protocol.messages import Install
 from terminals.link.services import Order, Target, create_commands, target_of
-from terminals.models import Terminal, TerminalModel
-from terminals.rules import RuleBroken
-from terminals.services import subject_of
 
 VALID_FOR = timedelta(days=3)
 OPEN = ("assigned", "installing")
@@ -24,10 +24,10 @@ MAX_ARTIFACT_BYTES = 2 * 1024**3
 
 @transaction.atomic
 def publish_release(*, package: Package, version: str, platform: str, artifact: "File[bytes]", actor: str) -> Release:
-    """Store an artifact with its digest and signed manifest; raise RuleBroken for an empty or repeated one."""
+    """Store an artifact with its digest and signed manifest; raise Refusal for an empty or repeated one."""
     size_bytes, sha256 = manifests.digest_file(artifact)
     if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
-        raise RuleBroken(f"the file has {size_bytes} bytes; a release has 1 to {MAX_ARTIFACT_BYTES}")
+        raise Refusal("bad_artifact", f"the file has {size_bytes} bytes; a release has 1 to {MAX_ARTIFACT_BYTES}")
     manifest = manifests.sign(
         package=package.name, version=version, platform=platform, size_bytes=size_bytes, sha256=sha256
     )
@@ -46,8 +46,8 @@ def publish_release(*, package: Package, version: str, platform: str, artifact: 
         with transaction.atomic():
             release.save(force_insert=True)
     except IntegrityError:
-        raise RuleBroken(
-            f"{package} {version} for {platform} exists already; give the new file a new version"
+        raise Refusal(
+            "release_exists", f"{package} {version} for {platform} exists already; give the new file a new version"
         ) from None
     detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
     audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
@@ -56,29 +56,30 @@ def publish_release(*, package: Package, version: str, platform: str, artifact: 
 
 @transaction.atomic
 def assign_release(*, release: Release, terminals: Iterable[Terminal], actor: str) -> list[Installation]:
-    """Send a release to terminals; raise RuleBroken, and send it to none, where one of them cannot take it."""
+    """Send a release to terminals; raise Refusal, and send it to none, where one of them cannot take it."""
     chosen = list(terminals)
     _refuse_unfit(release, chosen)
     installations = install([(target_of(terminal), release) for terminal in chosen], requested_by=actor)
-    for terminal in chosen:
-        audit.record(
-            actor=actor, action="release.assign", subject=subject_of(terminal), detail={"release": str(release)}
-        )
+    audit.record_many(
+        actor=actor, action="release.assign", subjects=map(subject_of, chosen), detail={"release": str(release)}
+    )
     return installations
 
 
 def _refuse_unfit(release: Release, terminals: Sequence[Terminal]) -> None:
     if not terminals:
-        raise RuleBroken("no terminal was named; name at least one")
+        raise Refusal("no_terminal", "no terminal was named; name at least one")
     models = TerminalModel.objects.in_bulk({terminal.model_id for terminal in terminals})
     foreign = [t.serial for t in terminals if models[t.model_id].platform != release.platform]
     if foreign:
-        raise RuleBroken(f"{release} does not fit the platform of {', '.join(foreign[:5])}")
+        raise Refusal("wrong_platform", f"{release} does not fit the platform of {', '.join(foreign[:5])}")
     busy = Installation.objects.filter(terminal__in=terminals, state__in=OPEN).values_list(
         "terminal__serial", flat=True
     )
     if busy:
-        raise RuleBroken(f"an installation is under way on {', '.join(busy[:5])}; wait for its end")
+        raise Refusal(
+            "installation_under_way", f"an installation is under way on {', '.join(busy[:5])}; wait for its end"
+        )
 
 
 def install(wanted: Iterable[tuple[Target, Release]], *, requested_by: str) -> list[Installation]:
@@ -114,7 +115,7 @@ def download_signer() -> TimestampSigner:
 def set_baseline(*, model: TerminalModel, release: Release, actor: str) -> Baseline:
     """Make a release the one that every terminal of a model shall run."""
     if model.platform != release.platform:
-        raise RuleBroken(f"{release} does not fit {model}, whose platform is {model.platform}")
+        raise Refusal("wrong_platform", f"{release} does not fit {model}, whose platform is {model.platform}")
     baseline, _ = Baseline.objects.update_or_create(model=model, package=release.package, defaults={"release": release})
     audit.record(actor=actor, action="release.baseline", subject=subject_of(model), detail={"release": str(release)})
     return baseline

@@ -5,7 +5,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from terminals.admin_base import AuditedAdmin
+from terminals.common.admin_base import AuditedAdmin
 
 admin.site.unregister(User)
 

@@ -13,16 +13,17 @@ from rest_framework.response import Response
 from rest_framework.routers import DefaultRouter
 
 from firmware import api as firmware
-from fleet.dashboard import selectors
-from terminals import api as estate
-from terminals.api_base import actor_of
+from fleet.pages import selectors
+from terminals.common.api.base import actor_of
+from terminals.common.api.records import AuditViewSet, TimelineSerializer
 from terminals.enrolment.services import issue_activation_code
+from terminals.estate import api as estate
+from terminals.estate.models import Terminal
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
 from terminals.keys import api as keys
 from terminals.link import api as link
 from terminals.link.services import send_plain_command
-from terminals.models import Terminal
 from terminals.parameters import api as parameters
 from terminals.settlement import api as settlement
 
@@ -137,7 +138,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         body = {"current": HealthStateSerializer(current).data if current else None}
         return Response(body | {"history": HealthSampleSerializer(history, many=True).data})
 
-    @extend_schema(responses={200: estate.TimelineEntrySerializer(many=True)})
+    @extend_schema(responses={200: TimelineSerializer(many=True)})
     @action(detail=True)
     def timeline(self, request: Request, pk: str) -> Response:
         """Commands and events, the latest first."""
@@ -163,4 +164,4 @@ router.register("settlement/plans", settlement.PlanViewSet)
 router.register("settlement/schedules", settlement.ScheduleViewSet)
 router.register("settlement/runs", settlement.RunViewSet)
 router.register("settlement/transactions", settlement.TransactionViewSet)
-router.register("audit", estate.AuditViewSet)
+router.register("audit", AuditViewSet)

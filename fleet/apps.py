@@ -8,8 +8,8 @@ class FleetConfig(AppConfig):
 
     def ready(self) -> None:
         from fleet import device_routes
-        from terminals import services as estate
         from terminals.enrolment import services as enrolment
+        from terminals.estate import services as estate
         from terminals.keys.services import establish_protection_key
         from terminals.link.services import cancel_commands
         from terminals.settlement.services import assign_batch_number

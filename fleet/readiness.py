@@ -10,7 +10,7 @@ from prometheus_client.core import CollectorRegistry, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from fleet.dashboard import selectors
+from fleet.pages import selectors
 from terminals.link.heartbeat import PARTS, silent_parts
 
 

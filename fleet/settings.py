@@ -6,7 +6,7 @@ from pathlib import Path
 import dj_database_url
 
 from fleet import env
-from fleet.admin_look import UNFOLD  # noqa: F401 - a setting
+from fleet.pages.look import UNFOLD  # noqa: F401 - a setting
 
 env.load_state_environment()
 
@@ -31,7 +31,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "se
 INSTALLED_APPS = [
     "unfold",
     "fleet.apps.FleetConfig",
-    "fleet.dashboard",
+    "fleet.pages",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -43,7 +43,8 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "django_celery_beat",
-    "terminals",
+    "terminals.common",
+    "terminals.estate",
     "terminals.link",
     "terminals.enrolment",
     "terminals.parameters",
@@ -129,6 +130,8 @@ COMMAND_SIGNING_KEY_FILE = env.required("COMMAND_SIGNING_KEY_FILE", "PEM, EC P-2
 RELEASE_SIGNING_KEY_FILE = env.required("RELEASE_SIGNING_KEY_FILE", "PEM, EC P-256: signs releases")
 DEVICE_CA_KEY_FILE = env.required("DEVICE_CA_KEY_FILE", "PEM: the key of the CA that issues terminals' certificates")
 DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: that CA's certificate")
+AUDIT_SIGNING_KEY_FILE = env.required("AUDIT_SIGNING_KEY_FILE", "PEM, EC P-256: signs the audit's anchors")
+AUDIT_ANCHOR_FILE = env.optional("AUDIT_ANCHOR_FILE", str(STATE_DIR / "audit-anchors.jsonl"))
 VAULT_MASTER_KEY_FILE = env.required("VAULT_MASTER_KEY_FILE", "32 bytes in hex: encrypts keys at rest")
 
 # --- background work -------------------------------------------------------------------------------------------------
@@ -156,12 +159,12 @@ REST_FRAMEWORK = {
         "knox.auth.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["terminals.api_permissions.StaffWithPermission"],
+    "DEFAULT_PERMISSION_CLASSES": ["terminals.common.api.permissions.StaffWithPermission"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["terminals.api_parsers.InteroperableJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["terminals.common.api.parsers.InteroperableJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "terminals.api_base.problem_response",
+    "EXCEPTION_HANDLER": "terminals.common.api.base.problem_response",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

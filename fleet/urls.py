@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularAPIView
 from firmware.downloads import download_artifact
 from fleet import readiness
 from fleet.api import router
-from fleet.dashboard import views
+from fleet.pages import views
 from terminals.enrolment.views import enrol_terminal
 
 

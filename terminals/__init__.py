@@ -1,1 +1,1 @@
-"""The estate: merchants, stores, terminal models and terminals; the audit chain; the ground every feature stands on."""
+"""Terminal management: the bedrock (common), the ground (estate), the floor (link) and the features on it."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psycopg
 
-from fleet import embedded, local
+from fleet.local import embedded
+from fleet.local import installation as local
 
 STATE_DIR = Path(tempfile.mkdtemp(prefix="tillwarden-test-"))
 STATE_DIR.chmod(0o755)  # PostgreSQL's own user must get to its folder when the tests run as root

@@ -6,10 +6,13 @@ from django.db import migrations
 ENTRIES = {
     "Link: expire commands, sweep silent terminals": ("terminals.link.tasks.tick", 5),
     "Settlement: ask due terminals to settle": ("terminals.settlement.tasks.settle_due", 5),
-    "Overview: fold tallies": ("fleet.dashboard.tasks.fold_tallies", 15),
+    "Overview: fold tallies": ("fleet.pages.tasks.fold_tallies", 15),
     "Link: forget old message ids and dead letters": ("terminals.link.tasks.prune_link", 300),
     "Health: prune history": ("terminals.health.tasks.prune_health_history", 300),
-    "API: forget answers to idempotent requests": ("terminals.tasks.forget_idempotent_responses", 3600),
+    "Audit: seal new entries into the chain": ("terminals.common.tasks.seal_audit", 1),
+    "Audit: sign an anchor": ("terminals.common.tasks.anchor_audit", 60),
+    "Facts: make and drop monthly partitions": ("terminals.common.tasks.keep_fact_partitions", 86_400),
+    "API: forget answers to idempotent requests": ("terminals.common.tasks.forget_idempotent_responses", 3600),
 }
 
 

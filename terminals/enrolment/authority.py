@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.conf import settings
 
-from terminals.link import signing
+from terminals.link.protocol import signing
 
 LIFETIME = timedelta(days=365)
 BACKDATED = timedelta(minutes=5)  # terminals' clocks run late

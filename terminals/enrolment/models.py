@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.models import Terminal
+from terminals.estate.models import Terminal
 
 
 class ActivationCode(models.Model):

@@ -10,18 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from terminals.common.errors import Refusal
+
 MAX_CSR_BYTES = 8192
 CURVES = ("secp256r1", "secp384r1")
 RSA_BITS = (2048, 3072, 4096)
-
-
-class EnrolmentRefused(Exception):
-    """Enrolment is refused and nothing was issued. `reason` is a word for programs, `detail` a sentence for people."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 def new_code() -> str:
@@ -36,13 +29,13 @@ def code_digest(code: str) -> str:
 
 
 def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
-    """Return the request's public key; raise EnrolmentRefused unless the request is sound.
+    """Return the request's public key; raise Refusal unless the request is sound.
 
     Sound is: PEM PKCS#10 of at most 8 KiB, signed by its own key (proof of possession), a strong key, a subject that
     is empty or names this terminal and nothing else, and no extensions: what a certificate says is the CA's business.
     """
     if len(csr_pem) > MAX_CSR_BYTES:
-        raise EnrolmentRefused("bad_request", f"the certificate request is longer than {MAX_CSR_BYTES} bytes")
+        raise Refusal("bad_request", f"the certificate request is longer than {MAX_CSR_BYTES} bytes")
     try:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         signed = request.is_signature_valid
@@ -50,18 +43,18 @@ def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.Ellip
         attributes = list(request.subject)
         extensions = list(request.extensions)
     except (ValueError, TypeError, UnsupportedAlgorithm, UnicodeError, x509.DuplicateExtension):
-        raise EnrolmentRefused("bad_request", "csr must be one PEM encoded PKCS#10 certificate request") from None
+        raise Refusal("bad_request", "csr must be one PEM encoded PKCS#10 certificate request") from None
     if not signed:
-        raise EnrolmentRefused("bad_signature", "the certificate request is not signed by its own key")
+        raise Refusal("bad_signature", "the certificate request is not signed by its own key")
     strong_ec = isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.curve.name in CURVES
     strong_rsa = isinstance(public_key, rsa.RSAPublicKey) and public_key.key_size in RSA_BITS
     if not (strong_ec or strong_rsa):
-        raise EnrolmentRefused("weak_key", "the key must be EC P-256 or P-384, or RSA of 2048, 3072 or 4096 bits")
+        raise Refusal("weak_key", "the key must be EC P-256 or P-384, or RSA of 2048, 3072 or 4096 bits")
     foreign = any(a.oid != NameOID.COMMON_NAME or a.value not in (serial, device_id) for a in attributes)
     if foreign or len(attributes) > 1:
-        raise EnrolmentRefused("bad_subject", f"the subject must be empty or CN={serial}, and nothing else")
+        raise Refusal("bad_subject", f"the subject must be empty or CN={serial}, and nothing else")
     if extensions:
-        raise EnrolmentRefused("bad_request", "the certificate request must not ask for extensions")
+        raise Refusal("bad_request", "the certificate request must not ask for extensions")
     assert isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)  # noqa: S101 - one of the two is strong
     return public_key
 

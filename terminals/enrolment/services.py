@@ -11,14 +11,17 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from terminals import audit
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.common.facts.services import record_facts
 from terminals.enrolment import authority, rules
+from terminals.enrolment.facts import Enrolled
 from terminals.enrolment.models import ActivationCode, Certificate
-from terminals.enrolment.rules import EnrolmentRefused
-from terminals.link import signing, topics
-from terminals.models import Terminal
-from terminals.rules import RuleBroken, source_states
-from terminals.services import add_timeline, move, subject_of
+from terminals.estate.models import Terminal
+from terminals.estate.rules import source_states
+from terminals.estate.services import move
+from terminals.link.protocol import signing, topics
 
 CODE_LIFETIME = timedelta(days=7)
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -30,7 +33,7 @@ on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
 def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     """Return a fresh one-time code for the terminal; unused earlier ones lose their force. It is shown only now."""
     if terminal.state not in source_states("enrol"):
-        raise RuleBroken(f"terminal {terminal.serial} is {terminal.state} and cannot enrol")
+        raise Refusal("cannot_enrol", f"terminal {terminal.serial} is {terminal.state} and cannot enrol")
     code = rules.new_code()
     ActivationCode.objects.filter(terminal=terminal, used_at=None).delete()
     expires_at = timezone.now() + CODE_LIFETIME
@@ -46,7 +49,7 @@ def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
 def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
     """Exchange a code for a certificate; return the whole answer to the terminal.
 
-    Raises EnrolmentRefused, with nothing issued and the code unspent, where code, serial or request do not hold.
+    Raises Refusal, with nothing issued and the code unspent, where code, serial or request do not hold.
     """
     now = timezone.now()
     activation = (
@@ -56,22 +59,31 @@ def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
         .first()
     )
     if activation is None:
-        raise EnrolmentRefused("unknown_code", "this activation code was never issued or was replaced by a newer one")
+        raise Refusal("unknown_code", "this activation code was never issued or was replaced by a newer one")
     terminal = activation.terminal
     if terminal.serial != serial:
-        raise EnrolmentRefused("wrong_serial", "this activation code was issued for another serial number")
+        raise Refusal("wrong_serial", "this activation code was issued for another serial number")
     if activation.used_at is not None:
-        raise EnrolmentRefused("code_used", "this activation code was used before; ask for a new one")
+        raise Refusal("code_used", "this activation code was used before; ask for a new one")
     if activation.expires_at <= now:
-        raise EnrolmentRefused("code_expired", "this activation code has expired; ask for a new one")
+        raise Refusal("code_expired", "this activation code has expired; ask for a new one")
     public_key = rules.checked_public_key(csr_pem, serial=serial, device_id=terminal.device_id)
     certificate_pem = _issue_certificate(terminal, public_key)
     ActivationCode.objects.filter(pk=activation.pk).update(used_at=now)
     terminal.public_key_pem = signing.public_pem(public_key)
     terminal.save(update_fields=["public_key_pem", "updated_at"])
     if not move(Terminal.objects.filter(pk=terminal.pk), "enrol"):
-        raise EnrolmentRefused("not_in_service", f"the terminal is {terminal.state}")
-    add_timeline([(terminal.pk, "enrolment", "enrolled, certificate issued")])
+        raise Refusal("not_in_service", f"the terminal is {terminal.state}")
+    certificate_serial = Certificate.objects.values_list("serial_number", flat=True).get(
+        terminal=terminal, revoked_at=None
+    )
+    record_facts([(terminal.pk, Enrolled(certificate_serial=certificate_serial))])
+    audit.record(
+        actor=f"terminal {serial}",
+        action="terminal.enrol",
+        subject=subject_of(terminal),
+        detail={"certificate": certificate_serial, "code_by": activation.created_by},
+    )
     answer = _answer(terminal, certificate_pem)
     for extend in on_enrolled:
         answer |= extend(terminal, public_key)
@@ -82,7 +94,7 @@ def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> str:
     """Issue and store a certificate; the terminal's earlier one is revoked by it."""
     digest = rules.public_key_digest(public_key)
     if Certificate.objects.filter(public_key_digest=digest).exists():
-        raise EnrolmentRefused("key_in_use", "this key was certified before; a terminal makes a new key to enrol")
+        raise Refusal("key_in_use", "this key was certified before; a terminal makes a new key to enrol")
     now = timezone.now()
     certificate = authority.issue(public_key, device_id=terminal.device_id, now=now)
     Certificate.objects.filter(terminal=terminal, revoked_at=None).update(revoked_at=now)

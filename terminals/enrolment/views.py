@@ -8,8 +8,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from terminals.common.errors import Refusal
 from terminals.enrolment import services
-from terminals.enrolment.rules import EnrolmentRefused
 
 MAX_BODY_BYTES = 16 * 1024
 logger = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ def enrol_terminal(request: HttpRequest) -> JsonResponse:
     """Answer 201 with the certificate and trust anchors, or an RFC 9457 problem whose `reason` programs can read."""
     try:
         if int(request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES:
-            raise EnrolmentRefused("bad_request", f"the request is longer than {MAX_BODY_BYTES} bytes")
+            raise Refusal("bad_request", f"the request is longer than {MAX_BODY_BYTES} bytes")
         wanted = msgspec.json.decode(request.body, type=EnrolmentRequest)
         answer = services.enrol(code=wanted.code, serial=wanted.serial, csr_pem=wanted.csr)
     except (msgspec.DecodeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         return _problem("bad_request", f"the request must be JSON with code, serial and csr: {error}")
-    except EnrolmentRefused as refusal:
+    except Refusal as refusal:
         logger.warning("enrolment refused: %s", refusal.reason)
         return _problem(refusal.reason, refusal.detail)
     return JsonResponse(answer, status=201)

@@ -10,10 +10,11 @@ from typing import cast
 import msgspec
 from django.db import connection
 
+from terminals.common.facts.services import record_facts
+from terminals.health.facts import TamperChanged
 from terminals.health.models import HealthState
-from terminals.link.messages import Health, Tamper
+from terminals.link.protocol.messages import Health, Tamper
 from terminals.link.routes import Received
-from terminals.services import add_timeline
 
 _COLUMNS = """message_id uuid, boot_id text, seq bigint, sent_at timestamptz, received_at timestamptz,
 network_kind text, rssi_dbm smallint, latency_ms integer, printer text, screen text, keypad text, card_reader text,
@@ -80,8 +81,8 @@ def on_tamper(batch: list[Received]) -> None:
         HealthState.objects.filter(pk__in=[key for key, value in latest.items() if value is active]).update(
             tamper=active
         )
-    add_timeline(
-        (r.terminal_id, "tamper", f"{'TAMPER' if body.active else 'tamper cleared'} {body.detail}".strip())
-        for r in batch
-        for body in [cast(Tamper, r.body)]
+    record_facts(
+        (received.terminal_id, TamperChanged(active=body.active, detail=body.detail))
+        for received in batch
+        for body in [cast(Tamper, received.body)]
     )

@@ -3,7 +3,7 @@
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
-from terminals.models import Terminal
+from terminals.estate.models import Terminal
 
 
 class Reading(models.Model):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from terminals.services import delete_in_chunks
+from terminals.common.sql import delete_in_chunks
 
 HISTORY_DAYS = 14
 PRUNE = """

@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from terminals.admin_base import AuditedAdmin, RecordAdmin
+from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.keys.models import KeyRequirement, TerminalKey
 
 

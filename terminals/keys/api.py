@@ -6,7 +6,7 @@ from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from terminals.api_base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
 from terminals.keys import services
 from terminals.keys.models import KeyRequirement, TerminalKey
 

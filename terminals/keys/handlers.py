@@ -2,12 +2,14 @@
 
 from django.utils import timezone
 
+from terminals.common.facts.kinds import FactBody
+from terminals.common.facts.services import record_facts
+from terminals.estate.rules import COMMANDED_STATES
 from terminals.keys import services
+from terminals.keys.facts import KeyConfirmed, KeyMismatched, KeyNotDelivered
 from terminals.keys.models import KeyRequirement, TerminalKey
 from terminals.link.routes import Outcome, Received
 from terminals.link.services import Target
-from terminals.rules import COMMANDED_STATES
-from terminals.services import add_timeline
 
 
 def on_key_outcomes(batch: list[Outcome]) -> None:
@@ -23,7 +25,7 @@ def on_key_outcomes(batch: list[Outcome]) -> None:
             key.state = "confirmed" if key.answered_kcv == key.kcv else "mismatch"
     _retire_predecessors([key for key in keys if key.state == "confirmed"])
     TerminalKey.objects.bulk_update(keys, ["state", "answered_at", "answered_kcv"])
-    add_timeline((key.terminal_id, "key", _words(key, final[key.command_id].state)) for key in keys)  # type: ignore[index]
+    record_facts((key.terminal_id, _fact(key, final[key.command_id].state)) for key in keys)  # type: ignore[index]
 
 
 def _retire_predecessors(confirmed: list[TerminalKey]) -> None:
@@ -33,12 +35,12 @@ def _retire_predecessors(confirmed: list[TerminalKey]) -> None:
         TerminalKey.objects.filter(terminal__in=terminal_ids, usage=usage, state="confirmed").update(state="replaced")
 
 
-def _words(key: TerminalKey, outcome: str) -> str:
+def _fact(key: TerminalKey, outcome: str) -> FactBody:
     if key.state == "mismatch":
-        return f"key {key.usage}: the terminal's KCV {key.answered_kcv} is not {key.kcv}; NOT confirmed"
+        return KeyMismatched(usage=key.usage, kcv=key.kcv, answered_kcv=key.answered_kcv)
     if key.state == "confirmed":
-        return f"key {key.usage} confirmed, KCV {key.kcv}"
-    return f"key {key.usage} not delivered: {outcome}"
+        return KeyConfirmed(usage=key.usage, kcv=key.kcv)
+    return KeyNotDelivered(usage=key.usage, outcome=outcome)
 
 
 def on_hello(batch: list[Received]) -> None:

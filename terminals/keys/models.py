@@ -4,8 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.models import Command
-from terminals.models import Terminal, TerminalModel
 
 USAGES = [("P0", "P0 PIN encryption"), ("D0", "D0 data encryption"), ("M6", "M6 CMAC")]
 

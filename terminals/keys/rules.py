@@ -13,14 +13,12 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psec import tr31
 
+from terminals.common.errors import Refusal
+
 AGREEMENT_CONTEXT = b"tillwarden/v1/kbpk/"
 KBPK_BYTES = 32
 # usage -> (mode of use, what it is for); a key has one purpose
 POLICY = {"P0": ("E", "PIN encryption"), "D0": ("B", "data encryption"), "M6": ("C", "CMAC")}
-
-
-class KeyRefused(Exception):
-    """The policy, or a damaged or foreign key block, stands against it."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,12 @@ def aes_kcv(key: bytes) -> str:
 def wrap(*, kbpk: bytes, working_key: bytes, usage: str) -> str:
     """Return a TR-31 version D block: AES, not exportable, bound to its usage.
 
-    Raises KeyRefused for a usage outside POLICY and for a protecting key weaker than the protected one.
+    Raises Refusal for a usage outside POLICY and for a protecting key weaker than the protected one.
     """
     if usage not in POLICY:
-        raise KeyRefused(f"key usage {usage!r} is not one of {', '.join(POLICY)}")
+        raise Refusal("key_policy", f"key usage {usage!r} is not one of {', '.join(POLICY)}")
     if len(kbpk) < len(working_key):
-        raise KeyRefused(f"a {len(working_key) * 8}-bit key must not travel under a {len(kbpk) * 8}-bit one")
+        raise Refusal("key_policy", f"a {len(working_key) * 8}-bit key must not travel under a {len(kbpk) * 8}-bit one")
     header = tr31.Header(
         version_id="D",
         key_usage=usage,
@@ -59,14 +57,14 @@ def wrap(*, kbpk: bytes, working_key: bytes, usage: str) -> str:
 
 
 def unwrap(*, kbpk: bytes, key_block: str, usage: str) -> bytes:
-    """Open a block as a terminal does; raise KeyRefused unless it is intact, for this key, and for this usage."""
+    """Open a block as a terminal does; raise Refusal unless it is intact, for this key, and for this usage."""
     try:
         header, working_key = tr31.unwrap(kbpk, key_block)
     except (tr31.HeaderError, tr31.KeyBlockError, ValueError) as error:
-        raise KeyRefused(f"the key block cannot be opened: {error}") from None
+        raise Refusal("bad_key_block", f"the key block cannot be opened: {error}") from None
     bound = (header.version_id, header.key_usage, header.algorithm, header.mode_of_use)
     if usage not in POLICY or bound != ("D", usage, "A", POLICY[usage][0]):
-        raise KeyRefused(f"the key block is bound to {bound}, not to usage {usage}")
+        raise Refusal("bad_key_block", f"the key block is bound to {bound}, not to usage {usage}")
     return bytes(working_key)
 
 
@@ -94,14 +92,14 @@ def establish_with(
 def accept_offer(
     private_key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, offer: dict[str, str], *, device_id: str
 ) -> bytes:
-    """The terminal's side of `establish_with`; raise KeyRefused where the check value does not fit."""
+    """The terminal's side of `establish_with`; raise Refusal where the check value does not fit."""
     if isinstance(private_key, rsa.RSAPrivateKey):
         kbpk = private_key.decrypt(bytes.fromhex(offer["wrapped_key"]), _oaep())
     else:
         point = ec.EllipticCurvePublicKey.from_encoded_point(private_key.curve, bytes.fromhex(offer["ephemeral_point"]))
         kbpk = _derive(private_key.exchange(ec.ECDH(), point), device_id)
     if aes_kcv(kbpk) != offer["kcv"]:
-        raise KeyRefused("the protection key's check value does not match the server's")
+        raise Refusal("kcv_mismatch", "the protection key's check value does not match the server's")
     return kbpk
 
 

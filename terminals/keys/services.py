@@ -7,14 +7,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.db import transaction
 
-from terminals import audit
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
 from terminals.keys import rules, vault
 from terminals.keys.models import ProtectionKey, TerminalKey
-from terminals.link.messages import DeliverKey
+from terminals.link.protocol.messages import DeliverKey
 from terminals.link.services import Order, Target, create_commands, new_id, target_of
-from terminals.models import Terminal
-from terminals.rules import RuleBroken
-from terminals.services import subject_of
 
 VALID_FOR = timedelta(days=1)
 
@@ -37,13 +37,13 @@ def establish_protection_key(
 
 @transaction.atomic
 def request_key_delivery(*, terminal: Terminal, usage: str, actor: str) -> TerminalKey:
-    """Make a working key and queue its delivery; raise RuleBroken where the terminal cannot take one now."""
+    """Make a working key and queue its delivery; raise Refusal where the terminal cannot take one now."""
     target = target_of(terminal)
     if TerminalKey.objects.filter(terminal=terminal, usage=usage, state="pending").exists():
-        raise RuleBroken(f"a {usage} key is already on its way to {terminal.serial}; wait for its answer")
+        raise Refusal("key_pending", f"a {usage} key is already on its way to {terminal.serial}; wait for its answer")
     key = deliver_keys([(target, usage)], requested_by=actor)
     if not key:
-        raise RuleBroken(f"terminal {terminal.serial} has no protection key; it must enrol first")
+        raise Refusal("no_protection_key", f"terminal {terminal.serial} has no protection key; it must enrol first")
     detail = {"key": str(key[0].pk), "usage": usage, "kcv": key[0].kcv}
     audit.record(actor=actor, action="key.deliver", subject=subject_of(terminal), detail=detail)
     return key[0]
@@ -73,10 +73,7 @@ def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[Te
     key_id = new_id()
     working_key = vault.random_key(16)
     kbpk = vault.unseal(bytes(protection.sealed_key), bound_to=_kbpk_name(target.terminal_id))
-    try:
-        key_block = rules.wrap(kbpk=kbpk, working_key=working_key, usage=usage)
-    except rules.KeyRefused as refusal:
-        raise RuleBroken(str(refusal)) from None
+    key_block = rules.wrap(kbpk=kbpk, working_key=working_key, usage=usage)
     row = TerminalKey(
         id=key_id,
         terminal_id=target.terminal_id,

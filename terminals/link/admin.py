@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from terminals.admin_base import RecordAdmin
+from terminals.common.admin_base import RecordAdmin
 from terminals.link.models import Command, DeadLetter
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from rest_framework import serializers
 
-from terminals.api_base import ReadViewSet
+from terminals.common.api.base import ReadViewSet
 from terminals.link.models import Command, DeadLetter
 from terminals.link.services import PLAIN_COMMANDS
 

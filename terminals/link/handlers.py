@@ -8,13 +8,16 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
+from terminals.common.errors import Refusal
+from terminals.common.facts.services import record_facts
+from terminals.estate.models import Terminal
+from terminals.estate.services import move
 from terminals.link import services
-from terminals.link.messages import Hello, Presence, Refused, Result
+from terminals.link.facts import Connected
 from terminals.link.models import OPEN_STATES, Command, DeviceSession
+from terminals.link.protocol.messages import Hello, Presence, Result
+from terminals.link.protocol.states import last_word
 from terminals.link.routes import Received
-from terminals.link.rules import last_word
-from terminals.models import Terminal
-from terminals.services import add_timeline, move
 
 WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
 HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
@@ -75,7 +78,7 @@ def on_hello(batch: list[Received]) -> None:
     serials = dict(Terminal.objects.filter(pk__in=latest).values_list("pk", "serial"))
     for message in latest.values():
         if cast(Hello, message.body).serial != serials[message.terminal_id]:
-            raise Refused("wrong_serial", "hello names another serial than the terminal's certificate")
+            raise Refusal("wrong_serial", "hello names another serial than the terminal's certificate")
     boots = [message.envelope.boot_id for message in latest.values()]
     now = batch[-1].received_at
     sessions = DeviceSession.objects.filter(terminal_id__in=latest).values_list(
@@ -91,12 +94,8 @@ def on_hello(batch: list[Received]) -> None:
             "offline_at": now + settings.ONLINE_WITHIN,
         }
         cursor.execute(CONNECT, parameters)
-    add_timeline(
-        (
-            terminal_id,
-            "link",
-            "connected again" if (terminal_id, message.envelope.boot_id) in known else "booted and connected",
-        )
+    record_facts(
+        (terminal_id, Connected(booted=(terminal_id, message.envelope.boot_id) not in known))
         for terminal_id, message in latest.items()
     )
     move(Terminal.objects.filter(pk__in=latest), "activate")
@@ -126,7 +125,7 @@ def on_result(batch: list[Received]) -> None:
     )
     strangers = by_command.keys() - known
     if strangers:
-        raise Refused("unknown_command", f"no command {next(iter(strangers))[1]} was made for this terminal")
+        raise Refusal("unknown_command", f"no command {next(iter(strangers))[1]} was made for this terminal")
     chosen = [
         (terminal_id, last_word((result, result.state) for result in results))
         for (terminal_id, _), results in by_command.items()

@@ -14,11 +14,12 @@ from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
-from terminals.link import handlers, messages, signing, topics
-from terminals.link.messages import Refused
+from terminals.common.errors import Refusal
+from terminals.estate.rules import LINKED_STATES
+from terminals.link import handlers
 from terminals.link.mqtt import Incoming
+from terminals.link.protocol import messages, signing, topics
 from terminals.link.routes import Received, routes
-from terminals.rules import LINKED_STATES
 
 logger = logging.getLogger(__name__)
 LOOK_UP = "SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))"
@@ -60,7 +61,7 @@ def take(batch: Sequence[Incoming], *, again: bool = False) -> Taken:
         if len(batch) == 1:
             if isinstance(error, IntegrityError) and not again:
                 return take(batch, again=True)  # it met an operator who did the same thing: now it sees that
-            if not isinstance(error, Refused):
+            if not isinstance(error, Refusal):
                 logger.exception("a handler failed on a message on %s", batch[0].topic)
             return _bury_only(batch[0], error)
         half = len(batch) // 2
@@ -81,7 +82,7 @@ def _commit(batch: Sequence[Incoming]) -> Taken:
     return Taken(events, len(fresh), len(refused))
 
 
-def _sort_out(batch: Sequence[Incoming]) -> tuple[list[tuple[str, Received]], list[tuple[Incoming, Refused]]]:
+def _sort_out(batch: Sequence[Incoming]) -> tuple[list[tuple[str, Received]], list[tuple[Incoming, Refusal]]]:
     """Part the batch into (device id, message) that may be processed and those refused."""
     sources = [topics.parse_inbound(message.topic) for message in batch]
     known = _look_up({source.device_id for source in sources if source})
@@ -89,9 +90,9 @@ def _sort_out(batch: Sequence[Incoming]) -> tuple[list[tuple[str, Received]], li
     for message, source in zip(batch, sources, strict=True):
         try:
             if source is None:
-                raise Refused("wrong_topic", "terminals do not speak on this topic")
+                raise Refusal("wrong_topic", "terminals do not speak on this topic")
             accepted.append((source.device_id, _receive(message, source, known)))
-        except Refused as refusal:
+        except Refusal as refusal:
             refused.append((message, refusal))
     return accepted, refused
 
@@ -99,15 +100,15 @@ def _sort_out(batch: Sequence[Incoming]) -> tuple[list[tuple[str, Received]], li
 def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Known]) -> Received:
     sender = known.get(source.device_id)
     if sender is None:
-        raise Refused("unknown_terminal", f"no terminal has the device id {source.device_id}")
+        raise Refusal("unknown_terminal", f"no terminal has the device id {source.device_id}")
     if sender.state not in LINKED_STATES:
-        raise Refused("not_in_service", f"the terminal is {sender.state}")
+        raise Refusal("not_in_service", f"the terminal is {sender.state}")
     envelope, body = messages.parse(message.payload, source.channel)
     if messages.INBOUND[envelope.type][2]:
         try:
             signing.verify_envelope(message.payload, signing.public_key(sender.public_key_pem))
         except signing.BadSignature as error:
-            raise Refused("bad_signature", str(error)) from None
+            raise Refusal("bad_signature", str(error)) from None
     return Received(sender.terminal_id, envelope, body, message.received_at)
 
 
@@ -150,7 +151,7 @@ def _dispatch(fresh: Sequence[Received]) -> None:
 
 @transaction.atomic
 def _bury_only(message: Incoming, error: Exception) -> Taken:
-    if isinstance(error, Refused):
+    if isinstance(error, Refusal):
         _bury(message, error.reason, error.detail)
     else:
         kind = "database" if isinstance(error, DatabaseError) else "handler"

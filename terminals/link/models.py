@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.models import Terminal
+from terminals.estate.models import Terminal
 
 OPEN_STATES = ("queued", "sent", "accepted", "running")
 

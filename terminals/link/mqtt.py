@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from terminals.link import frames
+from terminals.link.protocol import frames
 
 logger = logging.getLogger(__name__)
 READ_BYTES = 128 * 1024

@@ -13,9 +13,10 @@ import psycopg.errors
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from terminals.link import inbox, services, topics
+from terminals.link import inbox, services
 from terminals.link.heartbeat import beat
 from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected
+from terminals.link.protocol import topics
 from terminals.link.relay import Relay
 
 logger = logging.getLogger(__name__)

@@ -17,12 +17,12 @@ import psycopg
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from terminals.link import topics
+from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.models import OPEN_STATES
 from terminals.link.mqtt import BrokerConnection, NotConnected
-from terminals.link.rules import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
+from terminals.link.protocol import topics
+from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
 from terminals.link.services import NOTIFY_CHANNEL
-from terminals.rules import COMMANDED_STATES
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 500  # commands published without PUBACK

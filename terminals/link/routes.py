@@ -1,7 +1,7 @@
 """Where device messages and commands' outcomes go: a registry that the project fills (fleet/device_routes.py).
 
 The link knows no feature. A handler gets a **batch** inside the link's transaction: it must be set-based, must not
-acknowledge anything, and may raise `messages.Refused` to turn a message into a dead letter.
+acknowledge anything, and may raise `Refusal` to turn a message into a dead letter.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from terminals.link.messages import Body, Envelope, Result
+from terminals.link.protocol.messages import Body, Envelope, Result
 
 
 class Received(NamedTuple):

@@ -12,13 +12,14 @@ import uuid_utils.compat
 from django.db import connection, transaction
 from django.utils import timezone
 
-from terminals import audit
-from terminals.link import messages, signing
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.models import OPEN_STATES, Command
+from terminals.link.protocol import messages, signing
 from terminals.link.routes import Outcome, routes
-from terminals.models import Terminal
-from terminals.rules import COMMANDED_STATES, RuleBroken
-from terminals.services import subject_of
 
 NOTIFY_CHANNEL = "tillwarden_outbox"
 # What an operator may send as it is; the other types are made by their feature, which knows what stands behind them.
@@ -43,10 +44,11 @@ class Order(NamedTuple):
 
 
 def target_of(terminal: Terminal) -> Target:
-    """Return the terminal as a target; raise RuleBroken where its state takes no commands."""
+    """Return the terminal as a target; raise Refusal where its state takes no commands."""
     if terminal.state not in COMMANDED_STATES:
-        raise RuleBroken(
-            f"terminal {terminal.serial} is {terminal.state}; only {' and '.join(COMMANDED_STATES)} ones take commands"
+        raise Refusal(
+            "not_in_service",
+            f"terminal {terminal.serial} is {terminal.state}; only {' and '.join(COMMANDED_STATES)} ones take commands",
         )
     return Target(terminal.pk, terminal.device_id)
 
@@ -77,7 +79,10 @@ def wake_relay() -> None:
 def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> Command:
     """Queue one of PLAIN_COMMANDS for a terminal, with its audit entry."""
     if command_type not in PLAIN_COMMANDS:
-        raise RuleBroken(f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}")
+        raise Refusal(
+            "unknown_command_type",
+            f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}",
+        )
     order = Order(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
     if command_type in ("lock", "unlock"):
         supersede_commands([terminal.pk], ["lock", "unlock"])

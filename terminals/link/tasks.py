@@ -5,10 +5,10 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
+from terminals.common.sql import delete_in_chunks
 from terminals.link import handlers, services
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeadLetter
-from terminals.services import delete_in_chunks
 
 SEEN_DAYS = 7
 DEAD_LETTER_DAYS = 30

@@ -6,7 +6,8 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from terminals.admin_base import RecordAdmin, ServiceCreatedAdmin
+from terminals.common.admin_base import RecordAdmin, ServiceCreatedAdmin
+from terminals.common.errors import Refusal
 from terminals.parameters import rules, services
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 
@@ -15,7 +16,7 @@ class ParameterForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_parameters(self) -> dict[str, Any]:
         try:
             return rules.checked(self.cleaned_data["parameters"])
-        except rules.BadParameters as error:
+        except Refusal as error:
             raise forms.ValidationError(str(error)) from None
 
 

@@ -8,8 +8,8 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from terminals.api_base import IdempotentPosts, ReadViewSet, actor_of
-from terminals.models import Terminal
+from terminals.common.api.base import IdempotentPosts, ReadViewSet, actor_of
+from terminals.estate.models import Terminal
 from terminals.parameters import services
 from terminals.parameters.models import ParameterVersion
 

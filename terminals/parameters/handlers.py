@@ -2,9 +2,10 @@
 
 from django.db.models import F
 
+from terminals.common.facts.services import record_facts
 from terminals.link.routes import Outcome
+from terminals.parameters.facts import ParametersAnswered
 from terminals.parameters.models import TerminalParameters
-from terminals.services import add_timeline
 
 
 def on_configure_outcomes(batch: list[Outcome]) -> None:
@@ -14,12 +15,6 @@ def on_configure_outcomes(batch: list[Outcome]) -> None:
     pending = TerminalParameters.objects.filter(state="pending")
     pending.filter(command__in=applied).update(state="applied", applied_id=F("wanted_id"))
     pending.filter(command__in=failed).update(state="failed")
-    add_timeline(
-        (
-            outcome.terminal_id,
-            "parameters",
-            "parameters applied" if outcome.state == "succeeded" else f"parameters {outcome.state}",
-        )
-        for outcome in batch
-        if outcome.is_final
+    record_facts(
+        (outcome.terminal_id, ParametersAnswered(outcome=outcome.state)) for outcome in batch if outcome.is_final
     )

@@ -3,8 +3,8 @@
 from django.db import models
 from django.db.models.functions import Now
 
+from terminals.estate.models import Terminal
 from terminals.link.models import Command
-from terminals.models import Terminal
 
 
 class ParameterVersion(models.Model):

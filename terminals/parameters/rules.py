@@ -5,9 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-
-class BadParameters(Exception):
-    """The document does not fit; the message names the member."""
+from terminals.common.errors import Refusal
 
 
 class Parameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -23,10 +21,10 @@ class Parameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 def checked(document: Any) -> dict[str, Any]:
-    """Return the document with only what it sets; raise BadParameters where it does not fit."""
+    """Return the document with only what it sets; raise Refusal where it does not fit."""
     try:
         parameters = msgspec.convert(document, Parameters)
     except msgspec.ValidationError as error:
-        raise BadParameters(f"{error}; known members: {', '.join(Parameters.__struct_fields__)}") from None
+        raise Refusal("bad_parameters", f"{error}; known members: {', '.join(Parameters.__struct_fields__)}") from None
     result: dict[str, Any] = msgspec.to_builtins(parameters)
     return result

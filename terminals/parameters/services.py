@@ -8,25 +8,21 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from terminals import audit
-from terminals.link.messages import Configure
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.estate.models import Terminal
+from terminals.link.protocol.messages import Configure
 from terminals.link.services import Order, create_commands, supersede_commands, target_of
-from terminals.models import Terminal
 from terminals.parameters import rules
 from terminals.parameters.models import ParameterVersion, TerminalParameters
-from terminals.rules import RuleBroken
-from terminals.services import subject_of
 
 VALID_FOR = timedelta(days=7)
 
 
 @transaction.atomic
 def publish_parameters(*, name: str, parameters: dict[str, Any], actor: str) -> ParameterVersion:
-    """Write the next version of a named document; raise RuleBroken where it does not fit."""
-    try:
-        parameters = rules.checked(parameters)
-    except rules.BadParameters as error:
-        raise RuleBroken(str(error)) from None
+    """Write the next version of a named document; raise Refusal where it does not fit."""
+    parameters = rules.checked(parameters)
     with connection.cursor() as cursor:  # two writers of the same name take turns
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"parameters:{name}"])
     latest = ParameterVersion.objects.filter(name=name).aggregate(latest=Max("version"))["latest"] or 0
@@ -53,6 +49,7 @@ def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVers
         unique_fields=["terminal"],
         update_fields=["wanted", "state", "command", "changed_at"],
     )
-    for terminal in chosen:
-        audit.record(actor=actor, action="parameters.send", subject=subject_of(terminal), detail={"name": str(version)})
+    audit.record_many(
+        actor=actor, action="parameters.send", subjects=map(subject_of, chosen), detail={"name": str(version)}
+    )
     return len(chosen)

@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import TabularInline
 
-from terminals.admin_base import AuditedAdmin, RecordAdmin
-from terminals.money import format_minor
+from terminals.common.admin_base import AuditedAdmin, RecordAdmin
+from terminals.common.money import format_minor
 from terminals.settlement import services
 from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 

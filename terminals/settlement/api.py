@@ -8,8 +8,8 @@ from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from terminals.api_base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
-from terminals.models import Terminal
+from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.estate.models import Terminal
 from terminals.settlement import services
 from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 

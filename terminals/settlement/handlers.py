@@ -8,11 +8,11 @@ import msgspec
 from django.db import connection
 from django.db.models.expressions import RawSQL
 
-from terminals.link.messages import Settlement, Transactions
+from terminals.common.facts.services import record_facts
+from terminals.link.protocol.messages import Settlement, Transactions
 from terminals.link.routes import Outcome, Received
-from terminals.money import format_minor
-from terminals.services import add_timeline
 from terminals.settlement import rules, services
+from terminals.settlement.facts import BatchSettled, SettledTwice
 from terminals.settlement.models import Batch, RunTotal, SettlementRun
 
 # New transactions only: one that came twice adds nothing to its batch.
@@ -101,10 +101,7 @@ def on_settlement(batch: list[Received]) -> None:
             repeated.append((key, cast(Settlement, received.body)))
         else:
             reports[key] = received, cast(Settlement, received.body)
-    add_timeline(
-        (terminal_id, "settlement", f"batch {number:06d} was reported settled once more; the first report stands")
-        for (terminal_id, number), _ in repeated
-    )
+    record_facts((terminal_id, SettledTwice(batch_number=number)) for (terminal_id, number), _ in repeated)
     for (terminal_id, number), body in repeated:
         asked = SettlementRun.objects.filter(terminal=terminal_id, command=body.command_id, batch_number=None)
         if body.command_id:
@@ -113,7 +110,7 @@ def on_settlement(batch: list[Received]) -> None:
     _store_totals(runs, reports)
     _close_batches(reports)
     _compare(list(reports))
-    add_timeline((run.terminal_id, "settlement", _words(run)) for run in _settled(list(reports)))
+    record_facts((run.terminal_id, _fact(run)) for run in _settled(list(reports)))
 
 
 def _key(received: Received) -> BatchKey:
@@ -212,7 +209,7 @@ def _compare(keys: list[BatchKey]) -> None:
                 setattr(row, f"recorded_{name}", value)
             totals.append(row)
     SettlementRun.objects.bulk_update(runs, ["state", "difference_minor", "reported_minor", "reason"])
-    add_timeline((run.terminal_id, "settlement", f"{_words(run)}, after late transactions") for run in changed)
+    record_facts((run.terminal_id, _fact(run, late=True)) for run in changed)
     columns = [f"recorded_{name}" for name in rules.Totals._fields]
     RunTotal.objects.bulk_create(totals, update_conflicts=True, unique_fields=["run", "method"], update_fields=columns)
 
@@ -233,12 +230,16 @@ def _reported(total: RunTotal) -> rules.Totals:
     )
 
 
-def _words(run: SettlementRun) -> str:
-    amount = format_minor(run.reported_minor or 0, run.currency)
-    if run.state == "balanced":
-        return f"batch {run.batch_number:06d} settled, {amount}, balanced"
-    difference = format_minor(run.difference_minor or 0, run.currency, signed=True)
-    return f"batch {run.batch_number:06d} settled, {amount}, UNBALANCED by {difference} {run.reason}".strip()
+def _fact(run: SettlementRun, *, late: bool = False) -> BatchSettled:
+    return BatchSettled(
+        batch_number=cast(int, run.batch_number),
+        currency=run.currency,
+        reported_minor=run.reported_minor or 0,
+        difference_minor=run.difference_minor or 0,
+        balanced=run.state == "balanced",
+        reason=run.reason,
+        late=late,
+    )
 
 
 def on_settle_outcomes(batch: list[Outcome]) -> None:

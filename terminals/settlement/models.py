@@ -7,8 +7,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
 from terminals.link.models import Command
-from terminals.models import Terminal
 from terminals.settlement import rules
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Cycle(models.Model):
         """Refuse a schedule that the tick could not compute."""
         try:
             rules.check_cycle(self.cycle, self.time_zone or "UTC")
-        except rules.BadCycle as error:
+        except Refusal as error:
             raise ValidationError({"cycle": str(error)}) from None
         if self.threshold_minor is not None and self.threshold_minor <= 0:
             raise ValidationError({"threshold_minor": "the threshold must be above zero"})

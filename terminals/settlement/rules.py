@@ -9,11 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from terminals.common.errors import Refusal
+
 FIELDS = 5  # minute, hour, day of month, month, day of week
-
-
-class BadCycle(Exception):
-    """The crontab or the zone cannot be used; the message says what to write."""
 
 
 class Effective(NamedTuple):
@@ -45,18 +43,22 @@ class Comparison(NamedTuple):
 
 
 def check_cycle(cycle: str, time_zone: str) -> None:
-    """Raise BadCycle unless the zone is known and the crontab (five fields, or empty) ever comes due."""
+    """Raise Refusal unless the zone is known and the crontab (five fields, or empty) ever comes due."""
     try:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError):
-        raise BadCycle(f"{time_zone!r} is no IANA time zone; write for example Europe/Berlin") from None
+        raise Refusal(
+            "unknown_time_zone", f"{time_zone!r} is no IANA time zone; write for example Europe/Berlin"
+        ) from None
     if cycle:
         try:
             if len(cycle.split()) != FIELDS:
                 raise CronSimError("six fields would mean seconds")
             next(CronSim(cycle, datetime(2026, 1, 1, tzinfo=zone)))
         except (CronSimError, StopIteration):
-            raise BadCycle(f"{cycle!r} is no crontab that comes due; write for example 30 22 * * *") from None
+            raise Refusal(
+                "bad_cycle", f"{cycle!r} is no crontab that comes due; write for example 30 22 * * *"
+            ) from None
 
 
 def next_due(effective: Effective, *, after: datetime, terminal_id: int) -> datetime | None:
@@ -78,7 +80,7 @@ def _next_minute(cycle: str, time_zone: str, after: datetime) -> datetime:
     for found in CronSim(cycle, after.astimezone(ZoneInfo(time_zone))):
         if (instant := found.astimezone(UTC)) > after:
             return instant
-    raise BadCycle(f"{cycle!r} never comes due again")
+    raise Refusal("bad_cycle", f"{cycle!r} never comes due again")
 
 
 def _share(terminal_id: int) -> float:

@@ -11,12 +11,15 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from terminals import audit
-from terminals.link.messages import Settle
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.common.facts.services import record_facts
+from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
+from terminals.link.protocol.messages import Settle
 from terminals.link.services import Order, Target, create_commands, target_of
-from terminals.models import Terminal
-from terminals.rules import COMMANDED_STATES, RuleBroken
-from terminals.services import add_timeline, subject_of
+from terminals.settlement.facts import NotSettled
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
 
 # An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
@@ -74,10 +77,12 @@ def _open_runs(wanted: Sequence[tuple[Target, str]], now: datetime, requested_by
 
 @transaction.atomic
 def request_settlement(*, terminal: Terminal, actor: str) -> SettlementRun:
-    """Ask one terminal to settle now; raise RuleBroken where it is being settled already."""
+    """Ask one terminal to settle now; raise Refusal where it is being settled already."""
     runs = _open_runs([(target_of(terminal), "operator")], timezone.now(), actor)
     if not runs:
-        raise RuleBroken(f"terminal {terminal.serial} is being settled already; wait for its run to end")
+        raise Refusal(
+            "already_settling", f"terminal {terminal.serial} is being settled already; wait for its run to end"
+        )
     audit.record(actor=actor, action="settlement.request", subject=subject_of(terminal), detail={"run": runs[0].pk})
     return runs[0]
 
@@ -152,7 +157,7 @@ def fail_runs(runs: QuerySet[SettlementRun], reason: str) -> int:
     SettlementRun.objects.filter(pk__in=open_runs, state__in=OPEN).update(
         state="failed", finished_at=timezone.now(), reason=reason[:300]
     )
-    add_timeline((terminal_id, "settlement", f"settlement NOT done: {reason}") for terminal_id in open_runs.values())
+    record_facts((terminal_id, NotSettled(reason=reason)) for terminal_id in open_runs.values())
     return len(open_runs)
 
 

@@ -6,8 +6,8 @@ import jwt
 import msgspec
 import rfc8785
 
-from terminals.link import messages, signing
-from terminals.link.messages import MethodTotal, TransactionRecord
+from terminals.link.protocol import messages, signing
+from terminals.link.protocol.messages import MethodTotal, TransactionRecord
 
 
 def batch_totals(batch: list[TransactionRecord]) -> list[MethodTotal]:

@@ -14,9 +14,10 @@ import msgspec
 import uuid_utils.compat
 from cryptography.hazmat.primitives import serialization
 
+from terminals.common.errors import Refusal
 from terminals.keys import rules as key_rules
-from terminals.link import messages, signing, topics
-from terminals.link.messages import MethodTotal, Result, Settlement, TransactionRecord, Transactions
+from terminals.link.protocol import messages, signing, topics
+from terminals.link.protocol.messages import MethodTotal, Result, Settlement, TransactionRecord, Transactions
 from terminals.simulator.books import batch_totals, check_manifest, inflated, net_minor
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
@@ -191,7 +192,7 @@ class Device:
             working_key = key_rules.unwrap(
                 kbpk=bytes.fromhex(self.memory.kbpk_hex), key_block=order.key_block, usage=order.usage
             )
-        except key_rules.KeyRefused as refusal:
+        except Refusal as refusal:
             return [self._finish(Result(envelope.id, "rejected", code="bad_key_block", detail=str(refusal)))]
         kcv = key_rules.aes_kcv(working_key)
         held = [key for key in self.memory.keys if key.usage != order.usage]

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from terminals.keys.rules import accept_offer
-from terminals.link import messages, signing
+from terminals.link.protocol import messages, signing
 from terminals.simulator.memory import Memory
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 import httpx
 
-from terminals.link import topics
+from terminals.link.protocol import topics
 from terminals.simulator import enrol, memory
 from terminals.simulator.device import Device, InstallOrder, Outgoing
 from terminals.simulator.faults import Faults

@@ -2,7 +2,7 @@
 
 import random
 
-from terminals.link import messages
+from terminals.link.protocol import messages
 
 PAPER_LOW, FULL_ROLL = 10, 80
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from terminals.link.messages import TransactionRecord
+from terminals.link.protocol.messages import TransactionRecord
 
 KEPT_OUTCOMES = 50
 

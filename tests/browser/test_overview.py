@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from playwright.sync_api import Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
-from terminals.models import Terminal
+from terminals.estate.models import Terminal
 from tests.conftest import deliver, enrolled_device
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

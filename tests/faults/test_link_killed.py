@@ -5,8 +5,8 @@ from functools import partial
 
 import msgspec
 
+from terminals.estate.models import Terminal
 from terminals.link.models import DeadLetter, SeenMessage
-from terminals.models import Terminal
 from terminals.settlement.models import Batch, Transaction
 from terminals.simulator.device import Device
 from tests.broker import TerminalSide

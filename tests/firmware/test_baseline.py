@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from firmware.models import Installation, Package
 from firmware.services import publish_release, set_baseline
+from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
-from terminals.models import Terminal
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from firmware.models import Package, Release
 from firmware.services import VALID_FOR, assign_release, publish_release
-from terminals.link.messages import Install
-from terminals.models import Terminal
+from terminals.estate.models import Terminal
+from terminals.link.protocol.messages import Install
 from tests.conftest import deliver, enrolled_device
 
 CONTENT = bytes(range(256)) * 1000

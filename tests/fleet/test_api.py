@@ -11,8 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from terminals.common.api.models import IdempotentResponse
+from terminals.common.audit.models import AuditEntry
+from terminals.estate.models import Merchant, Terminal
 from terminals.link.models import Command
-from terminals.models import AuditEntry, IdempotentResponse, Merchant, Terminal
 from tests.conftest import deliver, enrolled_device, obey
 
 Shop = dict[str, int]

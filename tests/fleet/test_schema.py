@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 from schemathesis.core import NOT_SET
 
-from terminals.models import Terminal
+from terminals.estate.models import Terminal
 
 generator: Any = SchemaGenerator
 described: Any = schemathesis.openapi.from_dict(generator().get_schema(request=None, public=True))

@@ -8,12 +8,12 @@ from django.core.files import File
 
 from firmware.models import Installation, InstalledSoftware, Package
 from firmware.services import assign_release, publish_release
-from terminals.audit import first_broken_entry
+from terminals.common.audit import chain
+from terminals.estate.models import Terminal
 from terminals.health.models import HealthState
 from terminals.keys.models import TerminalKey
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import DeadLetter, DeviceSession
-from terminals.models import Terminal
 from terminals.settlement.models import SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.faults import Faults
@@ -56,7 +56,8 @@ def test_a_terminal_goes_from_registration_to_a_balanced_settlement(register: Ca
     run = SettlementRun.objects.get()
     assert (run.state, run.difference_minor, run.trigger) == ("balanced", 0, "operator")
     assert DeadLetter.objects.count() == 0
-    assert first_broken_entry() is None
+    assert chain.seal() > 0
+    assert chain.verify({}).broken == ""
 
 
 def test_a_terminal_that_settles_more_than_it_sold_is_unbalanced_by_the_difference(

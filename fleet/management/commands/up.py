@@ -19,9 +19,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from knox.models import AuthToken
 
-from fleet import demo, embedded, env, local
-from fleet.embedded import Child
-from fleet.supervisor import Part, Supervisor, say
+from fleet import env
+from fleet.local import demo, embedded
+from fleet.local import installation as local
+from fleet.local.embedded import Child
+from fleet.local.supervisor import Part, Supervisor, say
 from terminals.link.mqtt import broker_answers
 
 READY_SECONDS = 90

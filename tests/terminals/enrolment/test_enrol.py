@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.test import Client
 from django.utils import timezone
 
+from terminals.common.errors import Refusal
 from terminals.enrolment.models import ActivationCode, Certificate
-from terminals.enrolment.rules import EnrolmentRefused, code_digest, new_code
+from terminals.enrolment.rules import code_digest, new_code
 from terminals.enrolment.services import enrol, issue_activation_code
+from terminals.estate.models import Terminal
 from terminals.keys.models import ProtectionKey
-from terminals.models import Terminal
-from terminals.rules import RuleBroken
 from tests.conftest import make_csr
 
 P256 = ec.SECP256R1()
@@ -39,7 +39,7 @@ def refused(reason: str, **request: str) -> None:
     before = list(Terminal.objects.order_by("pk").values_list("state", "public_key_pem"))
     certificates, keys = Certificate.objects.count(), ProtectionKey.objects.count()
     used = ActivationCode.objects.exclude(used_at=None).count()
-    with pytest.raises(EnrolmentRefused) as refusal:
+    with pytest.raises(Refusal) as refusal:
         enrol(**request)
     assert refusal.value.reason == reason
     assert list(Terminal.objects.order_by("pk").values_list("state", "public_key_pem")) == before
@@ -110,7 +110,7 @@ def test_a_retired_terminal_gets_no_code(register: Register) -> None:
     terminal = register("SN-1")
     Terminal.objects.update(state="retired")
     terminal.refresh_from_db()
-    with pytest.raises(RuleBroken, match="is retired and cannot enrol"):
+    with pytest.raises(Refusal, match="is retired and cannot enrol"):
         issue_activation_code(terminal=terminal, actor="ops")
     assert ActivationCode.objects.count() == 0
 

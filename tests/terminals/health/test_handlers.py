@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from terminals.common.facts.kinds import text_of
+from terminals.common.facts.models import Fact
+from terminals.estate.models import Terminal
 from terminals.health.models import HealthSample, HealthState
 from terminals.health.tasks import prune_health_history
-from terminals.link.messages import Tamper
-from terminals.models import Terminal, TimelineEntry
+from terminals.link.protocol.messages import Tamper
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device
 
@@ -57,7 +59,7 @@ def test_a_tamper_alarm_shows_at_once_and_until_it_is_cleared(device: Device) ->
     assert HealthState.objects.get().tamper is True
     deliver(device._critical("tamper", Tamper(False, device.now())))
     assert HealthState.objects.get().tamper is False
-    assert list(TimelineEntry.objects.filter(kind="tamper").order_by("at").values_list("text", flat=True)) == [
+    assert [text_of(f.kind, f.body) for f in Fact.objects.filter(kind="tamper.changed").order_by("id")] == [
         "TAMPER case opened",
         "tamper cleared",
     ]

@@ -4,7 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from psec import tr31
 
-from terminals.keys.rules import KeyRefused, accept_offer, aes_kcv, establish_with, unwrap, wrap
+from terminals.common.errors import Refusal
+from terminals.keys.rules import accept_offer, aes_kcv, establish_with, unwrap, wrap
 
 # TR-31:2018 A.7.4 (version D, AES-128 PIN key under AES-256)
 KBPK = bytes.fromhex("88E1AB2A2E3DD38C1FA039A536500CC8A87AB9D62DC92C01058FA79F44657DE6")
@@ -28,35 +29,35 @@ def test_a_block_is_version_d_bound_to_its_usage_and_not_exportable(usage: str, 
 
 @pytest.mark.parametrize("usage", ["ZZ", "B0", "K0", "p0", ""])
 def test_a_usage_outside_the_policy_is_refused(usage: str) -> None:
-    with pytest.raises(KeyRefused, match="is not one of P0, D0, M6"):
+    with pytest.raises(Refusal, match="is not one of P0, D0, M6"):
         wrap(kbpk=KBPK, working_key=KEY, usage=usage)
 
 
 def test_a_strong_key_does_not_travel_under_a_weaker_one() -> None:
-    with pytest.raises(KeyRefused, match="256-bit key must not travel under a 128-bit one"):
+    with pytest.raises(Refusal, match="256-bit key must not travel under a 128-bit one"):
         wrap(kbpk=KBPK[:16], working_key=KBPK, usage="D0")
 
 
 def test_a_block_for_one_usage_does_not_open_as_another() -> None:
-    with pytest.raises(KeyRefused, match="not to usage D0"):
+    with pytest.raises(Refusal, match="not to usage D0"):
         unwrap(kbpk=KBPK, key_block=BLOCK, usage="D0")
 
 
 def test_a_block_of_another_mode_is_refused_though_its_binding_holds() -> None:
     header = tr31.Header("D", "P0", "A", "N", "00", "N")
-    with pytest.raises(KeyRefused, match="bound to"):
+    with pytest.raises(Refusal, match="bound to"):
         unwrap(kbpk=KBPK, key_block=str(tr31.wrap(KBPK, header, KEY)), usage="P0")
 
 
 @pytest.mark.parametrize("at", [1, 5, 11, 20, 60, 111])
 def test_a_changed_character_closes_the_block(at: int) -> None:
     changed = BLOCK[:at] + ("1" if BLOCK[at] != "1" else "2") + BLOCK[at + 1 :]
-    with pytest.raises(KeyRefused):
+    with pytest.raises(Refusal):
         unwrap(kbpk=KBPK, key_block=changed, usage="P0")
 
 
 def test_another_terminals_protection_key_does_not_open_it() -> None:
-    with pytest.raises(KeyRefused):
+    with pytest.raises(Refusal):
         unwrap(kbpk=bytes(32), key_block=BLOCK, usage="P0")
 
 
@@ -81,5 +82,5 @@ def test_server_and_terminal_agree_on_the_protection_key(
 def test_an_offer_for_another_terminal_is_not_accepted() -> None:
     private_key = ec.generate_private_key(ec.SECP256R1())
     established = establish_with(private_key.public_key(), device_id="SN-1", random_key=b"")
-    with pytest.raises(KeyRefused, match="check value"):
+    with pytest.raises(Refusal, match="check value"):
         accept_offer(private_key, established.offer, device_id="SN-2")

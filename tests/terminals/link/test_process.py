@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from terminals.estate.models import Terminal
 from terminals.health.models import HealthSample
 from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.services import send_plain_command
-from terminals.models import Terminal
 from terminals.settlement.models import Transaction
 from terminals.simulator.device import Device, Outgoing
 from tests.broker import TerminalSide

@@ -10,17 +10,17 @@ from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
 from terminals.link import inbox, services
 from terminals.link.handlers import WILL_GRACE, recently_touched, sweep_silent_sessions
-from terminals.link.messages import Result
 from terminals.link.models import Command, DeadLetter, DeviceSession, SeenMessage
 from terminals.link.mqtt import Incoming
+from terminals.link.protocol.messages import Result
 from terminals.link.relay import claim, mark_sent
 from terminals.link.routes import routes
 from terminals.link.services import expire_commands, send_plain_command
 from terminals.link.tasks import prune_link
-from terminals.models import Terminal
-from terminals.rules import RuleBroken
 from terminals.settlement.models import Transaction
 from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device
@@ -176,11 +176,11 @@ def test_an_expired_command_is_never_claimed(device: Device, terminal: Terminal)
 
 
 def test_only_known_commands_for_terminals_in_service_are_made(device: Device, terminal: Terminal) -> None:
-    with pytest.raises(RuleBroken, match="cannot be sent as it is"):
+    with pytest.raises(Refusal, match="cannot be sent as it is"):
         send_plain_command(terminal=terminal, command_type="deliver_key", actor="ops")
     Terminal.objects.update(state="suspended")
     terminal.refresh_from_db()
-    with pytest.raises(RuleBroken, match="is suspended; only enrolled and active ones take commands"):
+    with pytest.raises(Refusal, match="is suspended; only enrolled and active ones take commands"):
         ping(terminal)
     assert Command.objects.count() == 0
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from terminals.common.audit.models import AuditEntry
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
 from terminals.link.models import Command
-from terminals.models import AuditEntry, Terminal
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 from terminals.parameters.services import configure_terminals, publish_parameters
-from terminals.rules import RuleBroken
 from tests.conftest import deliver, enrolled_device, obey
 
 
@@ -42,7 +43,7 @@ def test_a_document_is_published_in_versions_and_arrives(register: Callable[[str
 )
 @pytest.mark.django_db
 def test_a_document_that_does_not_fit_is_refused(document: Any) -> None:
-    with pytest.raises(RuleBroken, match="known members: currency, language"):
+    with pytest.raises(Refusal, match="known members: currency, language"):
         publish_parameters(name="shop", parameters=document, actor="ops")
     assert ParameterVersion.objects.count() == AuditEntry.objects.count() == 0
 
@@ -52,7 +53,7 @@ def test_a_terminal_out_of_service_gets_nothing_and_neither_do_the_others(regist
     deliver(enrolled_device(there).hello())
     there.refresh_from_db()
     version = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
-    with pytest.raises(RuleBroken, match="SN-2 is registered"):
+    with pytest.raises(Refusal, match="SN-2 is registered"):
         configure_terminals(terminals=[there, register("SN-2")], version=version, actor="ops")
     assert not Command.objects.filter(type="configure").exists()
     assert TerminalParameters.objects.count() == 0

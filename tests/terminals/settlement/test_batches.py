@@ -6,9 +6,10 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from django.utils import timezone
 
-from terminals.link.messages import Settlement, TransactionRecord, Transactions
+from terminals.common.facts.models import Fact
+from terminals.estate.models import Terminal
+from terminals.link.protocol.messages import Settlement, TransactionRecord, Transactions
 from terminals.link.services import new_id
-from terminals.models import Terminal, TimelineEntry
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, Transaction
 from terminals.settlement.services import request_settlement, run_due_settlements
 from terminals.simulator.books import batch_totals
@@ -71,7 +72,7 @@ def test_a_second_report_of_a_settled_batch_changes_nothing_and_is_seen(register
     sell_and_settle(device)
     first = SettlementRun.objects.get(batch_number=1)
     assert first.reported_minor == before["reported_minor"]
-    assert TimelineEntry.objects.filter(text__contains="the first report stands").exists()
+    assert Fact.objects.get(kind="settlement.reported_again").body == {"batch_number": 1}
     asked = SettlementRun.objects.latest("id")
     assert (asked.state, asked.reason) == (
         "failed",

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terminals.settlement.rules import BadCycle, Effective, Totals, check_cycle, compare, next_due
+from terminals.common.errors import Refusal
+from terminals.settlement.rules import Effective, Totals, check_cycle, compare, next_due
 
 
 def utc(text: str) -> datetime:
@@ -93,7 +94,7 @@ def test_jitter_spreads_a_fleet_and_keeps_each_terminals_place() -> None:
     ],
 )
 def test_an_unusable_cycle_is_refused(cycle: str, zone: str, message: str) -> None:
-    with pytest.raises(BadCycle, match=message):
+    with pytest.raises(Refusal, match=message):
         check_cycle(cycle, zone)
 
 

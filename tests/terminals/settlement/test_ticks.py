@@ -9,10 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
-from terminals.models import Terminal
-from terminals.rules import RuleBroken
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.services import request_settlement, reschedule_plan, run_due_settlements, set_schedule
 from terminals.simulator.device import Device
@@ -98,7 +98,7 @@ def test_nobody_is_asked_twice_at_once(register: Register, plan: SettlementPlan)
     at_work(register, 1)
     terminal = Terminal.objects.get()
     request_settlement(terminal=terminal, actor="ops")
-    with pytest.raises(RuleBroken, match="being settled already"):
+    with pytest.raises(Refusal, match="being settled already"):
         request_settlement(terminal=terminal, actor="ops")
     make_due(1)
     assert run_due_settlements(timezone.now()) == 0

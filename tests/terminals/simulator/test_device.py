@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from terminals.link import messages, services, signing
-from terminals.link.messages import Configure, Empty, Install
+from terminals.estate.models import Terminal
+from terminals.link import services
 from terminals.link.models import Command
+from terminals.link.protocol import messages, signing
+from terminals.link.protocol.messages import Configure, Empty, Install
 from terminals.link.services import Order, Target, create_commands
-from terminals.models import Terminal
 from terminals.simulator import memory
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from terminals.link.protocol_docs import documents
+from terminals.link.protocol.documents import documents
 
 
 class Command(BaseCommand):

@@ -1,0 +1,168 @@
+"""What the overview, a terminal's page and the API's terminals list show, across all features. Reads only."""
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.db.models import (
+    BooleanField,
+    CharField,
+    Count,
+    F,
+    IntegerField,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+)
+from django.db.models.functions import Coalesce, JSONObject
+
+from firmware.models import Installation, InstalledSoftware
+from fleet.pages.models import Tally
+from terminals.common.facts.kinds import text_of
+from terminals.common.facts.models import Fact
+from terminals.common.money import format_minor
+from terminals.estate.models import Terminal
+from terminals.health.models import HealthState
+from terminals.keys.models import TerminalKey
+from terminals.link.models import OPEN_STATES, Command, DeviceSession
+from terminals.settlement.models import SettlementRun, SettlementSchedule
+
+
+class Overview(NamedTuple):
+    """The overview's numbers: label -> count, and sums of money as (currency, minor units)."""
+
+    states: dict[str, int]
+    online: int
+    offline: int
+    printers: dict[str, int]
+    screens: dict[str, int]
+    keypads: dict[str, int]
+    card_readers: dict[str, int]
+    tampered: int
+    versions: dict[str, int]
+    unsettled: list[str]
+    settlements: dict[str, int]
+    settled_today: list[str]
+    apart_today: list[str]
+
+
+def overview(now: datetime) -> Overview:
+    """Return the overview's numbers from the tallies: one query whose cost does not grow with the fleet."""
+    tallies: dict[str, dict[str, int]] = defaultdict(dict)
+    for measure, label, amount in (
+        Tally.objects.values_list("measure", "label").annotate(total=Sum("amount")).order_by("measure", "label")
+    ):
+        if amount:
+            tallies[measure][label] = amount
+    today = now.astimezone(UTC).strftime("%Y-%m-%d")
+    in_service = sum(n for state, n in tallies["state"].items() if state in ("enrolled", "active", "suspended"))
+    online = tallies["online"].get("true", 0)
+    return Overview(
+        states=tallies["state"],
+        online=online,
+        offline=max(in_service - online, 0),
+        printers=tallies["printer"],
+        screens=tallies["screen"],
+        keypads=tallies["keypad"],
+        card_readers=tallies["card_reader"],
+        tampered=tallies["tamper"].get("true", 0),
+        versions=tallies["software"],
+        unsettled=[format_minor(amount, currency) for currency, amount in tallies["unsettled"].items()],
+        settlements=_of_day(tallies["settled"], today),
+        apart_today=[format_minor(n, currency) for currency, n in _of_day(tallies["settled_apart"], today).items()],
+        settled_today=[format_minor(n, currency) for currency, n in _of_day(tallies["settled_sum"], today).items()],
+    )
+
+
+def _of_day(tally: dict[str, int], day: str) -> dict[str, int]:
+    """Return label -> amount of one day from labels like `2026-11-23 balanced`."""
+    return {label[11:]: amount for label, amount in tally.items() if label.startswith(day)}
+
+
+def trouble(limit: int = 5) -> list[SettlementRun]:
+    """Return the latest unbalanced or failed settlements: money somebody must look after."""
+    return list(
+        SettlementRun.objects.filter(state__in=["unbalanced", "failed"])
+        .select_related("terminal__store")
+        .order_by("-id")[:limit]
+    )
+
+
+def with_fleet_columns(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
+    """Add what features know of each terminal; subqueries on indexed keys, evaluated for the page's rows only."""
+    mine = OuterRef("pk")
+    keys = (
+        TerminalKey.objects.filter(terminal=mine, state="confirmed")
+        .order_by()
+        .values("terminal")
+        .annotate(n=Count("pk"))
+    )
+    last_run = SettlementRun.objects.filter(terminal=mine, finished_at__isnull=False).order_by("-id")
+    software = InstalledSoftware.objects.filter(terminal=mine, component="payment")
+    run = JSONObject(
+        id="pk",
+        state="state",
+        finished_at="finished_at",
+        batch_number="batch_number",
+        currency="currency",
+        reported_minor="reported_minor",
+        difference_minor="difference_minor",
+        reason="reason",
+    )
+    return terminals.annotate(
+        online=Coalesce(F("session__online"), Value(False), output_field=BooleanField()),
+        last_seen_at=F("session__last_seen_at"),
+        software_version=Subquery(software.values("version")[:1], output_field=CharField()),
+        confirmed_keys=Coalesce(Subquery(keys.values("n")[:1], output_field=IntegerField()), 0),
+        last_settlement=Subquery(last_run.values(row=run)[:1]),
+    )
+
+
+class TerminalPage(NamedTuple):
+    """Everything that a terminal's page shows."""
+
+    session: DeviceSession | None
+    health: HealthState | None
+    software: list[InstalledSoftware]
+    keys: list[TerminalKey]
+    schedule: SettlementSchedule | None
+    runs: list[SettlementRun]
+    installation: Installation | None
+    open_commands: list[Command]
+    timeline: list[dict[str, Any]]
+
+
+def terminal_page(terminal: Terminal) -> TerminalPage:
+    """Return a terminal's present and past: a fixed number of queries."""
+    return TerminalPage(
+        session=DeviceSession.objects.filter(pk=terminal.pk).first(),
+        health=HealthState.objects.filter(pk=terminal.pk).first(),
+        software=list(InstalledSoftware.objects.filter(terminal=terminal).order_by("component")),
+        keys=list(TerminalKey.objects.filter(terminal=terminal)[:5]),
+        schedule=SettlementSchedule.objects.filter(pk=terminal.pk).select_related("plan").first(),
+        runs=list(SettlementRun.objects.filter(terminal=terminal)[:5]),
+        installation=Installation.objects.filter(terminal=terminal).select_related("release__package").first(),
+        open_commands=list(Command.objects.filter(terminal=terminal, state__in=OPEN_STATES)[:10]),
+        timeline=timeline(terminal),
+    )
+
+
+def timeline(terminal: Terminal, limit: int = 40) -> list[dict[str, Any]]:
+    """Return commands and events of a terminal, the latest first: `at`, `kind`, `text`, `state`, `body`."""
+    events: list[dict[str, Any]] = [
+        {"at": fact.at, "kind": fact.kind, "text": text_of(fact.kind, fact.body), "state": "", "body": fact.body}
+        for fact in Fact.objects.filter(terminal_id=terminal.pk).order_by("-at")[:limit]
+    ]
+    commands: list[dict[str, Any]] = [
+        {
+            "at": command.finished_at or command.answered_at or command.created_at,
+            "kind": "command",
+            "text": " ".join(filter(None, (command.type, "by", command.requested_by, command.code, command.detail))),
+            "state": command.state,
+            "body": {"command": str(command.pk), "type": command.type, "by": command.requested_by},
+        }
+        for command in Command.objects.filter(terminal=terminal).order_by("-id")[:limit]
+    ]
+    return sorted(events + commands, key=lambda line: line["at"], reverse=True)[:limit]

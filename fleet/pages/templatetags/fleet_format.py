@@ -1,0 +1,23 @@
+"""Money and the protocol's words in templates."""
+
+from django import template
+
+from terminals.common.money import format_minor
+
+register = template.Library()
+
+
+@register.filter
+def money(amount_minor: int, currency: str) -> str:
+    return format_minor(amount_minor, currency)
+
+
+@register.filter
+def money_signed(amount_minor: int, currency: str) -> str:
+    return format_minor(amount_minor, currency, signed=True)
+
+
+@register.filter
+def words(value: str) -> str:
+    """Return a protocol's word as people read it: `out_of_paper` -> `out of paper`."""
+    return value.replace("_", " ")

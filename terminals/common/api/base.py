@@ -1,0 +1,272 @@
+"""What every endpoint of the operator's API shares: problems, pages, ETags, idempotent POSTs and the audit."""
+
+import hashlib
+import json
+from typing import Any, ClassVar, cast
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.db import IntegrityError, models, transaction
+from django.db.models import ProtectedError, QuerySet
+from django.http import Http404, QueryDict
+from rest_framework import exceptions, mixins, serializers, status
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+from rest_framework.viewsets import GenericViewSet
+
+from terminals.common.api.models import IdempotentResponse
+from terminals.common.audit.services import record_change, stored_values
+from terminals.common.errors import Refusal
+
+COUNT_LIMIT = 10_000
+
+
+class Conflict(exceptions.APIException):
+    """409: the request is understood, but the state of things stands against it."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = "The request conflicts with the present state."
+
+
+class PreconditionFailed(exceptions.APIException):
+    """412: somebody else changed the object since it was read."""
+
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_detail = "The object has changed since you read it; read it again and repeat your change."
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn every refusal into an RFC 9457 problem; what is nobody's refusal stays a 500."""
+    reason = error.reason if isinstance(error, Refusal) else ""
+    if isinstance(error, Refusal):
+        error = Conflict(error.detail)
+    elif isinstance(error, DjangoValidationError):
+        error = exceptions.ValidationError(error.message_dict if hasattr(error, "error_dict") else error.messages)
+    elif isinstance(error, ProtectedError):
+        error = Conflict("it is still in use by other objects; remove or move those first")
+    elif isinstance(error, IntegrityError):
+        error = Conflict("an object with these identifying values exists already, or a value breaks a rule of the data")
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    title = error.default_detail if isinstance(error, exceptions.APIException) else "Error"
+    problem: dict[str, Any] = {"type": "about:blank", "title": str(title), "status": response.status_code}
+    if isinstance(error, exceptions.ValidationError):
+        problem |= {"title": "The request does not fit", "errors": response.data}
+    elif isinstance(response.data, dict) and "detail" in response.data:
+        problem["detail"] = str(response.data["detail"])
+    if reason:
+        problem["reason"] = reason
+    response.data = problem
+    response.content_type = "application/problem+json"
+    return response
+
+
+class CappedCountCursorPagination(CursorPagination):
+    """Pages by cursor, at most 1000 a page. `count` is exact up to COUNT_LIMIT, so its cost does not grow with the fleet."""
+
+    page_size = 100
+    max_page_size = 1000
+    page_size_query_param = "page_size"
+    ordering = "-id"
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        self.count = queryset.order_by().values("pk")[: COUNT_LIMIT + 1].count()
+        return super().paginate_queryset(queryset, request, view)
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+        """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names; ties break by key."""
+        allowed = getattr(view, "ordering_fields", ())
+        wanted = request.query_params.get("ordering", "")
+        if wanted and wanted.lstrip("-") not in allowed:
+            raise exceptions.ValidationError({"ordering": [f"choose one of {', '.join(allowed) or 'nothing'}"]})
+        chosen = wanted or getattr(view, "ordering", self.ordering)
+        return (chosen,) if chosen.lstrip("-") in ("pk", "id") else (chosen, "pk")
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response(
+            {
+                "count": min(self.count, COUNT_LIMIT),
+                "count_is_exact": self.count <= COUNT_LIMIT,
+                "next": self.get_next_link(),
+                "previous": self.get_previous_link(),
+                "results": data,
+            }
+        )
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": "string", "nullable": True, "format": "uri"}
+        properties = {
+            "count": {"type": "integer"},
+            "count_is_exact": {"type": "boolean"},
+            "next": link,
+            "previous": link,
+            "results": schema,
+        }
+        return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def actor_of(request: Request) -> str:
+    """Return the name under which the audit knows the caller."""
+    return str(request.user.get_username())
+
+
+def etag_of(serializer: Any) -> str:
+    """Return an ETag of what can be edited of an object: what it merely reports of itself changes all the time."""
+    shown = serializer.data
+    editable = {name: shown[name] for name, field in serializer.fields.items() if not field.read_only and name in shown}
+    return '"' + hashlib.sha256(repr(sorted(editable.items())).encode()).hexdigest()[:32] + '"'
+
+
+class IdempotentPosts:
+    """A POST with an `Idempotency-Key` is done once: its repeat gets the first answer, another body a 409.
+
+    `secret_fields` are shown once and never stored: a repeat gets the first answer without them.
+    """
+
+    secret_fields: ClassVar[tuple[str, ...]] = ()
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        key = request.headers.get("Idempotency-Key", "")
+        if request.method != "POST" or not key:
+            return super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        with transaction.atomic():
+            response = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+            if response.status_code >= 400:
+                transaction.set_rollback(True)
+        return response
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """After authentication: claim the key for this caller, or raise what answers the repeat."""
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        key = request.headers.get("Idempotency-Key", "")
+        if request.method != "POST" or not key:
+            return
+        if not 1 <= len(key) <= 100 or not key.isprintable():
+            raise exceptions.ValidationError({"Idempotency-Key": ["1 to 100 printable characters"]})
+        digest = _digest_of(request)
+        claim, created = IdempotentResponse.objects.get_or_create(
+            actor_id=int(request.user.pk or 0), idempotency_key=key, defaults={"request_digest": digest, "status": 0}
+        )
+        if not created and claim.request_digest != digest:
+            raise Conflict("this Idempotency-Key was used for another request; use a new one")
+        if not created:
+            raise _Repeated(claim)
+        self._claim = claim
+
+    def handle_exception(self, error: Exception) -> Response:
+        if isinstance(error, _Repeated):
+            return Response(error.first.body, status=error.first.status, headers={"Idempotency-Replayed": "true"})
+        return super().handle_exception(error)  # type: ignore[misc,no-any-return]
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        claim = getattr(self, "_claim", None)
+        if claim is not None and response.status_code < 400:
+            body = json.loads(response.render().content or b"null")
+            for name in self.secret_fields:
+                if isinstance(body, dict):
+                    body.pop(name, None)
+            claim.status, claim.body = response.status_code, body
+            claim.save(update_fields=["status", "body"])
+        return response
+
+
+def _digest_of(request: Request) -> str:
+    """Return the SHA-256 of path and content; an upload's boundary differs each time, so its parts are digested."""
+    digest = hashlib.sha256(request.path.encode() + b"\0")
+    if not (request.content_type or "").startswith("multipart/"):
+        digest.update(request.body)
+        return digest.hexdigest()
+    for name, values in sorted(cast(QueryDict, request.data).lists()):
+        for value in cast(list[Any], values):
+            digest.update(repr((name, getattr(value, "name", value))).encode())
+            if isinstance(value, UploadedFile):
+                for chunk in value.chunks():
+                    digest.update(chunk)
+                value.seek(0)
+    return digest.hexdigest()
+
+
+class _Repeated(Exception):
+    def __init__(self, first: IdempotentResponse) -> None:
+        self.first = first
+
+
+class EditGuard:
+    """`ETag` on what is read, `If-Match` honoured on what is changed."""
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        serializer = self.get_serializer(self.get_object())  # type: ignore[attr-defined]
+        return Response(serializer.data, headers={"ETag": etag_of(serializer)})
+
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with transaction.atomic():
+            self._refuse_stale(request)
+            response: Response = super().update(request, *args, **kwargs)  # type: ignore[misc]
+            response["ETag"] = etag_of(self.get_serializer(self.get_object()))  # type: ignore[attr-defined]
+        return response
+
+    def _refuse_stale(self, request: Request) -> None:
+        wanted = request.headers.get("If-Match")
+        if not wanted or wanted == "*":
+            return
+        instance = self.get_object()  # type: ignore[attr-defined]
+        type(instance).objects.select_for_update().get(pk=instance.pk)
+        if etag_of(self.get_serializer(self.get_object())) != wanted:  # type: ignore[attr-defined]
+            raise PreconditionFailed
+
+
+class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Any]):
+    """Lists and shows."""
+
+    pagination_class = CappedCountCursorPagination
+    ordering: ClassVar[str] = "-id"
+    ordering_fields: ClassVar[tuple[str, ...]] = ()
+
+
+class ModelAuditMixin:
+    """Creates, updates and deletes with their audit entry in the same transaction."""
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        with transaction.atomic():
+            instance = serializer.save()
+            self._record("create", instance, old={}, new=stored_values(instance))
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        with transaction.atomic():
+            old = stored_values(serializer.instance)  # type: ignore[arg-type]
+            instance = serializer.save()
+            self._record("update", instance, old=old, new=stored_values(instance))
+
+    def perform_destroy(self, instance: models.Model) -> None:
+        with transaction.atomic():
+            self._record("delete", instance, old=stored_values(instance), new={})
+            instance.delete()
+
+    def _record(self, verb: str, instance: models.Model, *, old: dict[str, Any], new: dict[str, Any]) -> None:
+        action = f"{instance._meta.model_name}.{verb}"
+        record_change(actor=actor_of(self.request), action=action, instance=instance, old=old, new=new)  # type: ignore[attr-defined]
+
+
+class EditViewSet(
+    EditGuard,
+    IdempotentPosts,
+    ModelAuditMixin,
+    mixins.CreateModelMixin,
+    mixins.UpdateModelMixin,
+    mixins.DestroyModelMixin,
+    ReadViewSet,
+):
+    """Lists, shows, creates, changes and deletes, with everything that the API promises for edits."""
+
+    http_method_names = ["get", "post", "patch", "put", "delete", "head", "options"]
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with transaction.atomic():
+            self._refuse_stale(request)
+            return super().destroy(request, *args, **kwargs)

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class CommonConfig(AppConfig):
+    name = "terminals.common"
+    verbose_name = "Audit and facts"

@@ -1,0 +1,21 @@
+"""What every room's own SQL shares."""
+
+import time
+from typing import Any
+
+from django.db import connection
+
+
+def delete_in_chunks(statement: str, parameters: list[Any], *, seconds: float = 60) -> int:
+    """Repeat a DELETE of a limited number of rows until none is left or the time is over; return how many went.
+
+    Each round is a transaction of its own, so that nobody waits for the whole.
+    """
+    deleted, deadline = 0, time.monotonic() + seconds
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(statement, parameters)
+            deleted += cursor.rowcount
+            if cursor.rowcount <= 0:
+                break
+    return deleted

@@ -1,0 +1,105 @@
+"""The estate in the admin."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
+
+from terminals.common.admin_base import AuditedAdmin
+from terminals.common.errors import Refusal
+from terminals.estate import services
+from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
+from terminals.estate.rules import check_time_zone, device_id_for
+
+
+@admin.register(Merchant)
+class MerchantAdmin(AuditedAdmin):
+    list_display = ["name", "mid"]
+    search_fields = ["name", "mid"]
+
+
+class StoreForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_time_zone(self) -> str:
+        try:
+            return check_time_zone(self.cleaned_data["time_zone"])
+        except Refusal as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+@admin.register(Store)
+class StoreAdmin(AuditedAdmin):
+    form = StoreForm
+    list_display = ["name", "merchant", "city", "time_zone"]
+    list_select_related = ["merchant"]
+    search_fields = ["name", "city", "merchant__name"]
+    autocomplete_fields = ["merchant"]
+
+
+@admin.register(TerminalModel)
+class TerminalModelAdmin(AuditedAdmin):
+    list_display = ["vendor", "name", "platform"]
+    search_fields = ["vendor", "name"]
+
+
+class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_serial(self) -> str:
+        try:
+            device_id_for(self.cleaned_data["serial"])
+        except Refusal as error:
+            raise forms.ValidationError(str(error)) from None
+        return str(self.cleaned_data["serial"])
+
+
+@admin.register(Terminal)
+class TerminalAdmin(AuditedAdmin):
+    """Registering shows the activation code once. A terminal is opened on its own page, not in a form."""
+
+    form = TerminalForm
+    fields = ["serial", "model", "store", "tid", "mid", "tags"]
+    list_display = ["shown_serial", "store", "model", "state", "shown_online", "tid"]
+    list_display_links = None
+    list_filter = ["state", "model", "session__online"]
+    # What the overview's numbers lead to; as side filters they would look through the whole table for their choices.
+    overview_lookups = ("health__printer", "health__screen", "health__keypad", "health__card_reader", "health__tamper")
+    list_select_related = ["store__merchant", "model", "session"]
+    search_fields = ["serial", "tid", "store__name"]
+    autocomplete_fields = ["store", "model"]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return lookup.removesuffix("__exact") in self.overview_lookups or bool(
+            super().lookup_allowed(lookup, value, request)
+        )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["serial"] if obj else []
+
+    @admin.display(description="Serial", ordering="serial")
+    def shown_serial(self, terminal: Terminal) -> str:
+        return format_html('<a href="{}">{}</a>', reverse("terminal-page", args=[terminal.pk]), terminal.serial)
+
+    @admin.display(description="Online", boolean=True)
+    def shown_online(self, terminal: Terminal) -> bool:
+        session = getattr(terminal, "session", None)
+        return bool(session and session.online)
+
+    def save_model(self, request: HttpRequest, obj: Terminal, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        values = {name: form.cleaned_data[name] for name in self.fields}
+        with transaction.atomic():
+            made = services.register_terminal(actor=request.user.get_username(), **values)
+        obj.pk = made.pk
+        obj.refresh_from_db()
+
+    def response_add(self, request: HttpRequest, obj: Terminal, post_url_continue: str | None = None) -> HttpResponse:
+        messages.success(request, f"{obj.serial} is registered. Make an activation code to enrol it.")
+        return redirect("terminal-page", pk=obj.pk)

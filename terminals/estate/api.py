@@ -1,0 +1,133 @@
+"""The estate in the API: merchants, stores, terminal models, terminals, and the audit."""
+
+from typing import Any
+
+import django_filters
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from terminals.common.api.base import EditGuard, EditViewSet, IdempotentPosts, ModelAuditMixin, ReadViewSet, actor_of
+from terminals.common.errors import Refusal
+from terminals.estate import services
+from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
+from terminals.estate.rules import check_time_zone
+
+
+class MerchantSerializer(serializers.ModelSerializer[Merchant]):
+    class Meta:
+        model = Merchant
+        fields = ["id", "name", "mid", "created_at"]
+
+
+class StoreSerializer(serializers.ModelSerializer[Store]):
+    class Meta:
+        model = Store
+        fields = ["id", "merchant", "name", "city", "time_zone", "created_at"]
+
+    def validate_time_zone(self, value: str) -> str:
+        try:
+            return check_time_zone(value)
+        except Refusal as error:
+            raise serializers.ValidationError(str(error)) from None
+
+
+class TerminalModelSerializer(serializers.ModelSerializer[TerminalModel]):
+    class Meta:
+        model = TerminalModel
+        fields = ["id", "vendor", "name", "platform", "capabilities"]
+
+
+class TerminalSerializer(serializers.ModelSerializer[Terminal]):
+    class Meta:
+        model = Terminal
+        fields = ["id", "serial", "device_id", "model", "store", "tid", "mid", "state", "tags", "registered_at"]
+        read_only_fields = ["device_id", "state", "registered_at"]
+
+    def create(self, validated_data: dict[str, Any]) -> Terminal:
+        return services.register_terminal(actor=actor_of(self.context["request"]), **validated_data)
+
+    def validate_serial(self, value: str) -> str:
+        """The serial names the terminal on the link for good."""
+        if self.instance is not None and value != self.instance.serial:
+            raise serializers.ValidationError("a serial cannot be changed; retire this terminal and register the other")
+        return value
+
+
+class MerchantViewSet(EditViewSet):
+    queryset = Merchant.objects.all()
+    serializer_class = MerchantSerializer
+    filterset_fields = ["name", "mid"]
+
+
+class StoreViewSet(EditViewSet):
+    queryset = Store.objects.all()
+    serializer_class = StoreSerializer
+    filterset_fields = ["merchant", "name", "city"]
+
+
+class TerminalModelViewSet(EditViewSet):
+    queryset = TerminalModel.objects.all()
+    serializer_class = TerminalModelSerializer
+    filterset_fields = ["vendor", "name", "platform"]
+
+
+class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
+    serial_contains = django_filters.CharFilter(field_name="serial", lookup_expr="icontains")
+    tag = django_filters.CharFilter(field_name="tags", lookup_expr="contains", method="with_tag")
+    merchant = django_filters.NumberFilter(field_name="store__merchant")
+
+    class Meta:
+        model = Terminal
+        fields = ["serial", "state", "store", "model", "tid"]
+        filter_overrides = {ArrayField: {"filter_class": django_filters.CharFilter}}
+
+    def with_tag(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
+        return queryset.filter(tags__contains=[value])
+
+
+class TransitionSerializer(serializers.Serializer[Any]):
+    """Why an operator suspends, resumes or retires a terminal."""
+
+    reason = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+
+
+class TerminalViewSet(
+    EditGuard, IdempotentPosts, ModelAuditMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin, ReadViewSet
+):
+    """Terminals are never deleted: they retire, because their money and their audit remain."""
+
+    queryset = Terminal.objects.all()
+    serializer_class: type[serializers.BaseSerializer[Any]] = TerminalSerializer
+    filterset_class: type[django_filters.FilterSet] = TerminalFilter
+    ordering_fields = ("serial", "registered_at", "id")
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        serializer.save()  # register_terminal audits it
+
+    @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
+    @action(detail=True, methods=["post"])
+    def suspend(self, request: Request, pk: str) -> Response:
+        return self._transition(request, "suspend")
+
+    @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        return self._transition(request, "resume")
+
+    @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
+    @action(detail=True, methods=["post"])
+    def retire(self, request: Request, pk: str) -> Response:
+        return self._transition(request, "retire")
+
+    def _transition(self, request: Request, name: str) -> Response:
+        wanted = TransitionSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        services.transition(
+            terminal=self.get_object(), name=name, actor=actor_of(request), reason=wanted.validated_data["reason"]
+        )
+        return Response(self.get_serializer(self.get_object()).data)

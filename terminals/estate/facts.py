@@ -1,0 +1,26 @@
+"""What happens to a terminal as a piece of the estate."""
+
+from typing import ClassVar
+
+from django.utils.translation import gettext as _
+
+from terminals.common.facts.kinds import FactBody
+
+
+class TerminalRegistered(FactBody, frozen=True):
+    kind: ClassVar[str] = "state.registered"
+    by: str
+
+    def text(self) -> str:
+        return _("registered by %(by)s") % {"by": self.by}
+
+
+class StateChanged(FactBody, frozen=True):
+    kind: ClassVar[str] = "state.changed"
+    to: str
+    by: str
+    reason: str = ""
+
+    def text(self) -> str:
+        said = _("%(to)s by %(by)s") % {"to": self.to, "by": self.by}
+        return f"{said}: {self.reason}" if self.reason else said

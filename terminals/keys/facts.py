@@ -1,0 +1,36 @@
+"""What becomes of key deliveries."""
+
+from typing import ClassVar
+
+from django.utils.translation import gettext as _
+
+from terminals.common.facts.kinds import FactBody
+
+
+class KeyConfirmed(FactBody, frozen=True):
+    kind: ClassVar[str] = "key.confirmed"
+    usage: str
+    kcv: str
+
+    def text(self) -> str:
+        return _("key %(usage)s confirmed, KCV %(kcv)s") % {"usage": self.usage, "kcv": self.kcv}
+
+
+class KeyMismatched(FactBody, frozen=True):
+    kind: ClassVar[str] = "key.mismatch"
+    usage: str
+    kcv: str
+    answered_kcv: str
+
+    def text(self) -> str:
+        said = _("key %(usage)s: the terminal's KCV %(answered)s is not %(kcv)s; NOT confirmed")
+        return said % {"usage": self.usage, "answered": self.answered_kcv, "kcv": self.kcv}
+
+
+class KeyNotDelivered(FactBody, frozen=True):
+    kind: ClassVar[str] = "key.not_delivered"
+    usage: str
+    outcome: str
+
+    def text(self) -> str:
+        return _("key %(usage)s not delivered: %(outcome)s") % {"usage": self.usage, "outcome": self.outcome}

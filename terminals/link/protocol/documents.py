@@ -1,0 +1,275 @@
+"""The protocol's documents, made from the message types: JSON Schemas, AsyncAPI 3, and a page with every message.
+
+Pure: `documents()` returns file name -> text. `manage.py protocol_docs` writes them to docs/protocol, and a check holds
+that what is written is what the code speaks.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from terminals.link.protocol import messages, topics
+from terminals.link.protocol.messages import COMMANDS, INBOUND
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+DEVICE_ID = "SN-20417"
+NOW = datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
+_ID = UUID("0195531e-4a00-7b3c-8d5e-2f60718293a4")
+_COMMAND_ID = UUID("0195531d-11c8-7e44-9a0b-6c5d4e3f2a1b")
+_KEY_ID = UUID("0195531c-0a10-7c55-b1d2-3e4f5a6b7c8d")
+_SIG = "eyJhbGciOiJFUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19..<signature>"
+_SOFTWARE = {"payment": "2.1.0", "os": "12.4"}
+_TOTAL = messages.MethodTotal("card", sale_count=2, sale_minor=4890, refund_count=1, refund_minor=500)
+
+EXAMPLES: dict[str, Struct] = {
+    "hello": messages.Hello(
+        serial="SN-20417",
+        software=_SOFTWARE,
+        parameters_version=3,
+        keys=[messages.HeldKey(_KEY_ID, "P0", "08793E")],
+        batch_number=118,
+    ),
+    "health": messages.Health(
+        network=messages.Network("cellular", rssi_dbm=-71, latency_ms=48),
+        printer="paper_low",
+        screen="ok",
+        keypad="ok",
+        card_reader="ok",
+        storage_free_mb=1811,
+        tamper=False,
+        software=_SOFTWARE,
+        unsettled=messages.Money("EUR", 4390, 3),
+        battery=messages.Battery(percent=64, charging=False),
+    ),
+    "result": messages.Result(_COMMAND_ID, "succeeded", kcv="08793E"),
+    "transactions": messages.Transactions(
+        batch_number=118,
+        records=[
+            messages.TransactionRecord(
+                id=UUID("0195531b-9c40-7d66-8e7f-90a1b2c3d4e5"),
+                kind="sale",
+                method="card",
+                amount_minor=2390,
+                currency="EUR",
+                occurred_at=NOW,
+                approval_code="048213",
+                card_last4="4242",
+            )
+        ],
+    ),
+    "settlement": messages.Settlement(
+        batch_number=118, closed_at=NOW, currency="EUR", totals=[_TOTAL], host_response="00", command_id=_COMMAND_ID
+    ),
+    "tamper": messages.Tamper(active=True, occurred_at=NOW, detail="case opened"),
+    "presence": messages.Presence("online"),
+    "install": messages.Install(
+        release_id=12,
+        package="tillwarden-pay",
+        version="2.1.0",
+        url="https://tms.example.com/artifacts/MTI6U04tMjA0MTc:1vVxyz:signature",
+        size_bytes=196608,
+        sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        manifest="<header>.<payload>.<signature>",
+    ),
+    "deliver_key": messages.DeliverKey(
+        _KEY_ID,
+        "P0",
+        "D0112P0AE00E0000B82679114F470F540165EDFBF7E250FCEA43F810D215F8D2"
+        "07E2E417C07156A27E8E31DA05F7425509593D03A457DC34",
+    ),
+    "settle": messages.Settle("cycle"),
+    "configure": messages.Configure("shop", 3, {"currency": "EUR", "tip_enabled": True}),
+    "ack": messages.Ack([_ID]),
+}
+BODIES: dict[str, type[Struct]] = (
+    {name: body for name, (_, body, _) in INBOUND.items()} | COMMANDS | {"ack": messages.Ack}
+)
+
+
+def documents() -> dict[str, str]:
+    """Return every generated file of docs/protocol: its name -> its text."""
+    files = {f"schemas/{name}.json": _json(schema(name)) for name in BODIES}
+    return files | {"asyncapi.json": _json(asyncapi()), "messages.md": messages_page()}
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Return the JSON Schema of a whole message: its envelope with this type's body."""
+    inbound = name in INBOUND
+    wrapper, body = (messages.Envelope if inbound else messages.CommandEnvelope), BODIES[name]
+    (envelope_ref, body_ref), definitions = msgspec.json.schema_components(
+        [wrapper, body], ref_template="#/$defs/{name}"
+    )
+    envelope = definitions.pop(envelope_ref["$ref"].rsplit("/", 1)[1])
+    envelope["properties"] |= {
+        "type": {"const": name},
+        "body": body_ref,
+        "sig": {"type": "string", "description": "detached JWS over the envelope without `sig`"},
+    }
+    signed = not inbound or INBOUND[name][2]
+    if not inbound and name != "ack":
+        envelope["required"] += ["not_before", "expires_at"]
+    required = sorted({*envelope["required"], *(["sig"] if signed else [])})
+    head = {"$schema": DRAFT, "$id": f"urn:tillwarden:v1:{name}"}
+    return head | {**envelope, "title": name, "description": _summary(body), "required": required, "$defs": definitions}
+
+
+def example(name: str) -> dict[str, Any]:
+    """Return a whole message as it goes over the wire, its signature left out."""
+    body = _drop_nulls(msgspec.to_builtins(EXAMPLES.get(name, messages.Empty()), str_keys=True))
+    instant = "2026-03-01T20:30:00.000Z"
+    if name in INBOUND:
+        envelope = {
+            "id": str(_ID),
+            "type": name,
+            "sent_at": instant,
+            "boot_id": "0195531a-77aa",
+            "seq": 42,
+            "body": body,
+        }
+        return envelope | ({"sig": _SIG} if INBOUND[name][2] else {})
+    envelope = {"id": str(_COMMAND_ID), "type": name, "device_id": DEVICE_ID, "sent_at": instant}
+    if name != "ack":
+        envelope |= {"not_before": instant, "expires_at": "2026-03-02T00:30:00.000Z"}
+    return envelope | {"body": body, "sig": _SIG}
+
+
+def topic(name: str) -> str:
+    """Return the topic of a message type with `{device_id}` in it."""
+    if name in INBOUND:
+        channel = INBOUND[name][0]
+        return topics.presence("{device_id}") if channel == "presence" else topics.up("{device_id}", channel)
+    return topics.ack("{device_id}") if name == "ack" else topics.command("{device_id}")
+
+
+def asyncapi() -> dict[str, Any]:
+    """Return the AsyncAPI 3 document, told from the server's side."""
+    channels = _channels()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Tillwarden device protocol",
+            "version": "1.0.0",
+            "description": "How a card terminal and the terminal management system speak over MQTT, at QoS 1.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "broker": {
+                "host": "mqtt.example.com:8883",
+                "protocol": "mqtts",
+                "description": "MQTT 3.1.1 or 5; the client certificate from enrolment names the terminal",
+            }
+        },
+        "channels": channels,
+        "operations": {channel: _operation(channel) for channel in channels},
+        "components": {"messages": {name: _message(name) for name in BODIES}},
+    }
+
+
+def _channels() -> dict[str, Any]:
+    """Return the channels by the last word of their topic, each with the messages that go there."""
+    channels: dict[str, Any] = {}
+    for name in BODIES:
+        address = topic(name)
+        channel = channels.setdefault(
+            address.rsplit("/", 1)[1],
+            {
+                "address": address,
+                "parameters": {"device_id": {"description": "as enrolment answered it: [A-Z0-9-]{4,32}"}},
+                "messages": {},
+            },
+        )
+        channel["messages"][name] = {"$ref": f"#/components/messages/{name}"}
+    return channels
+
+
+def _operation(channel: str) -> dict[str, Any]:
+    return {
+        "action": "send" if channel in ("command", "ack") else "receive",
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "bindings": {"mqtt": {"qos": 1, "retain": channel == "presence"}},
+    }
+
+
+def _message(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "summary": _summary(BODIES[name]).split(". ")[0],
+        "contentType": "application/json",
+        "payload": {"$ref": f"schemas/{name}.json"},
+        "examples": [{"name": name, "payload": example(name)}],
+    }
+
+
+def messages_page() -> str:
+    """Return the page that shows every message, for people who build terminals."""
+    parts = [
+        "# Every message of the device protocol v1",
+        "Made by `manage.py protocol_docs` from the types that the server itself decodes with; do not edit. "
+        "[README.md](README.md) tells how they are sent, signed and acknowledged.",
+        "## From the terminal",
+        *(_section(name) for name in INBOUND),
+        "## To the terminal",
+        *(_section(name) for name in (*COMMANDS, "ack")),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(name: str) -> str:
+    signed = name not in INBOUND or INBOUND[name][2]
+    facts = f"`{topic(name)}` · {'signed' if signed else 'not signed'} · [schema](schemas/{name}.json)"
+    rows = list(_rows(schema(name)))
+    table = "\n".join(["| member of `body` | type | |", "| --- | --- | --- |", *rows]) if rows else "`body` is `{}`."
+    return "\n\n".join(
+        [f"### {name}", facts, _summary(BODIES[name]), table, f"```json\n{json.dumps(example(name), indent=2)}\n```"]
+    )
+
+
+def _rows(whole: dict[str, Any], at: str = "", definition: dict[str, Any] | None = None) -> Any:
+    """Yield a table row for each member of the body, members of members with a dotted name."""
+    definitions = whole["$defs"]
+    definition = definition or definitions[whole["properties"]["body"]["$ref"].rsplit("/", 1)[1]]
+    for name, member in definition.get("properties", {}).items():
+        optional = "" if name in definition.get("required", []) else "optional"
+        inner = next((m for m in member.get("anyOf", [member]) if m.get("type") != "null"), member)
+        target = inner.get("items", inner)
+        notes = ", ".join(filter(None, [optional, inner.get("description", "").replace("|", "/"), _limits(inner)]))
+        yield f"| `{at}{name}` | {_type_name(inner)} | {notes} |"
+        if "$ref" in target:
+            suffix = "[]." if "items" in inner else "."
+            yield from _rows(whole, f"{at}{name}{suffix}", definitions[target["$ref"].rsplit("/", 1)[1]])
+
+
+def _type_name(member: dict[str, Any]) -> str:
+    if "enum" in member:
+        return " ".join(f"`{value}`" for value in member["enum"])
+    if "$ref" in member:
+        return "object"
+    return str(member.get("format") or member.get("type", "any"))
+
+
+def _limits(member: dict[str, Any]) -> str:
+    low, high = member.get("minimum"), member.get("maximum")
+    bounds = f"{low} to {high}" if low is not None and high is not None else ""
+    sizes = f"at most {member['maxLength']} characters" if "maxLength" in member else ""
+    items = f"at most {member['maxItems']}" if "maxItems" in member else ""
+    pattern = f"`{member['pattern']}`".replace("|", "\\|") if "pattern" in member else ""
+    return ", ".join(filter(None, [bounds, sizes, items, pattern]))
+
+
+def _summary(body: type[Struct]) -> str:
+    return " ".join((body.__doc__ or "").split())
+
+
+def _drop_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _drop_nulls(member) for name, member in value.items() if member is not None}
+    return [_drop_nulls(member) for member in value] if isinstance(value, list) else value
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,17 @@
+"""What becomes of parameters."""
+
+from typing import ClassVar
+
+from django.utils.translation import gettext as _
+
+from terminals.common.facts.kinds import FactBody
+
+
+class ParametersAnswered(FactBody, frozen=True):
+    kind: ClassVar[str] = "parameters.answered"
+    outcome: str
+
+    def text(self) -> str:
+        if self.outcome == "succeeded":
+            return _("parameters applied")
+        return _("parameters not applied: %(outcome)s") % {"outcome": self.outcome}

@@ -1,0 +1,98 @@
+"""The admin: every page opens, and what an operator presses does what it says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from terminals.common.audit.models import AuditEntry
+from terminals.estate.models import Terminal
+from terminals.link.models import Command
+from tests.conftest import deliver, enrolled_device
+
+PAGES = [model._meta for model in admin.site._registry]
+
+
+@pytest.fixture
+def staff(client: Client, operator: Any) -> Client:
+    client.force_login(operator)
+    return client
+
+
+@pytest.mark.parametrize("meta", PAGES, ids=str)
+def test_every_list_opens_searches_and_sorts(staff: Client, meta: Any) -> None:
+    url = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+    assert staff.get(url).status_code == 200
+    assert staff.get(url, {"q": "x'\"%"}, follow=True).status_code == 200
+    assert staff.get(url, {"o": "1"}, follow=True).status_code == 200
+
+
+def test_a_terminal_is_registered_from_the_form_with_its_audit_entry(staff: Client, shop: dict[str, int]) -> None:
+    answer = staff.post(
+        reverse("admin:terminals_terminal_add"),
+        {"serial": "SN-1", "store": shop["store"], "model": shop["model"], "tid": "1", "mid": "", "tags": "pilot"},
+    )
+    assert answer.status_code == 302, answer.content.decode()[:500]
+    assert Terminal.objects.get().device_id == "SN-1"
+    assert AuditEntry.objects.get().action == "terminal.register"
+
+
+def test_a_serial_that_cannot_be_is_told_in_the_form(staff: Client, shop: dict[str, int]) -> None:
+    answer = staff.post(
+        reverse("admin:terminals_terminal_add"),
+        {"serial": "a/b/c", "store": shop["store"], "model": shop["model"], "tid": "1", "mid": "", "tags": ""},
+    )
+    assert answer.status_code == 200
+    assert "cannot be a device id" in answer.content.decode()
+    assert Terminal.objects.count() == AuditEntry.objects.count() == 0
+
+
+@pytest.mark.parametrize("action", ["ping", "reboot", "lock", "unlock", "settle", "suspend", "activation_code"])
+def test_a_button_of_the_terminals_page_does_it_and_says_so(
+    staff: Client, register: Callable[[str], Terminal], action: str
+) -> None:
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    before = AuditEntry.objects.count()
+    answer = staff.post(reverse("terminal-action", args=[terminal.pk]), {"action": action}, follow=True)
+    assert answer.status_code == 200
+    assert AuditEntry.objects.count() == before + 1
+    assert "SN-1" in answer.content.decode()
+
+
+def test_a_button_that_does_not_fit_the_state_says_why_and_does_nothing(
+    staff: Client, register: Callable[[str], Terminal]
+) -> None:
+    terminal = register("SN-1")
+    answer = staff.post(reverse("terminal-action", args=[terminal.pk]), {"action": "settle"}, follow=True)
+    assert "is registered; only" in answer.content.decode()
+    assert Command.objects.count() == 0
+
+
+def test_a_button_needs_staff_and_a_token(client: Client, operator: Any, register: Callable[[str], Terminal]) -> None:
+    url = reverse("terminal-action", args=[register("SN-1").pk])
+    assert client.post(url, {"action": "ping"}).status_code == 302
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(operator)
+    assert strict.post(url, {"action": "ping"}).status_code == 403
+    assert Command.objects.count() == 0
+
+
+def test_the_page_offers_only_what_the_terminals_state_allows(
+    staff: Client, register: Callable[[str], Terminal]
+) -> None:
+    terminal = register("SN-1")
+
+    def page() -> str:
+        return staff.get(reverse("terminal-page", args=[terminal.pk])).content.decode()
+
+    assert "It has not enrolled yet" in page()
+    assert "Settle now" not in page()
+    deliver(enrolled_device(terminal).hello())
+    assert "Settle now" in page()
+    Terminal.objects.update(state="suspended")
+    assert "Settle now" not in page()
+    assert "Resume" in page()

@@ -1,0 +1,136 @@
+"""The overview: its numbers are right after every change, its cost is that of a page, and only staff sees it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from fleet.pages import selectors
+from fleet.pages.models import Tally
+from fleet.pages.tasks import fold_tallies
+from terminals.estate.models import Terminal
+from terminals.estate.services import transition
+from terminals.health.models import HealthState
+from terminals.link.heartbeat import beat
+from terminals.settlement.services import request_settlement
+from terminals.simulator.faults import Faults
+from tests.conftest import deliver, enrolled_device, obey
+
+Register = Callable[[str], Terminal]
+
+
+def overview() -> selectors.Overview:
+    return selectors.overview(datetime.now(UTC))
+
+
+def test_the_numbers_follow_every_change(register: Register) -> None:
+    terminal = register("SN-1")
+    assert overview().states == {"registered": 1}
+    device = enrolled_device(terminal, Faults(wrong_totals=True))
+    deliver(device.hello(), device.health())
+    register("SN-2")
+    assert overview().states == {"active": 1, "registered": 1}
+    assert (overview().online, overview().offline) == (1, 0)
+    device.sell()
+    device.memory.paper = 0
+    sold = device.memory.batch[0].amount_minor
+    deliver(device.health())
+    assert overview().printers == {"out_of_paper": 1}
+    assert overview().unsettled == [f"{sold // 100}.{sold % 100:02d} EUR"]
+    terminal.refresh_from_db()
+    request_settlement(terminal=terminal, actor="ops")
+    obey(device, "settle")
+    deliver(device.health())
+    assert overview().settlements == {"unbalanced": 1}
+    assert overview().apart_today == ["12.34 EUR"]
+    assert overview().unsettled == []
+    transition(terminal=terminal, name="retire", actor="ops")
+    assert overview().states == {"registered": 1, "retired": 1}
+
+
+def test_folding_the_tallies_changes_no_number(register: Register) -> None:
+    for n in range(5):
+        deliver(enrolled_device(register(f"SN-{n}")).hello())
+    before, rows = overview(), Tally.objects.count()
+    fold_tallies()
+    assert overview() == before
+    assert Tally.objects.count() < rows
+
+
+def test_the_overview_counts_nothing_over_the_fleet(register: Register) -> None:
+    def queries() -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            overview()
+            selectors.trouble()
+        return [query["sql"] for query in captured]
+
+    few = queries()
+    for n in range(20):
+        register(f"SN-{n}")
+    assert len(queries()) == len(few) == 2
+    assert not any("terminals_terminal" in sql and "COUNT" in sql.upper() for sql in queries())
+
+
+def test_only_staff_sees_it(client: Client, operator: Any, register: Register) -> None:
+    terminal = register("SN-1")
+    pages = [
+        "/admin/",
+        "/admin/overview/panel/",
+        f"/admin/terminals/{terminal.pk}/",
+        f"/admin/terminals/{terminal.pk}/panel/",
+    ]
+    for page in pages:
+        assert client.get(page).status_code == 302
+    client.force_login(operator)
+    for page in pages:
+        assert client.get(page).status_code == 200
+
+
+def test_a_terminals_page_takes_a_fixed_number_of_queries(client: Client, operator: Any, register: Register) -> None:
+    client.force_login(operator)
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(f"/admin/terminals/{terminal.pk}/panel/").status_code == 200
+        return len(captured)
+
+    deliver(device.hello(), device.health())
+    first = cost()
+    for _ in range(5):
+        device.sell()
+        deliver(*device.upload_transactions(), device.health())
+    assert cost() == first
+    assert HealthState.objects.count() == 1
+
+
+def test_the_page_says_when_nothing_is_heard_any_more(client: Client, operator: Any) -> None:
+    client.force_login(operator)
+    now = datetime.now(UTC)
+    for part in ("link", "broker", "worker"):
+        beat(name=f"{part}:one", part=part, healthy=True, at=now)
+    assert "Not answering" not in client.get("/admin/overview/panel/").content.decode()
+    assert client.get("/readyz").status_code == 200
+    beat(name="link:one", part="link", healthy=True, at=now - timedelta(seconds=20))
+    beat(name="broker:one", part="broker", healthy=False, at=now)
+    page = client.get("/admin/overview/panel/").content.decode()
+    assert "Not answering: broker, link." in page
+    ready = client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["parts"] == {"web": "up", "database": "up", "broker": "down", "link": "down", "worker": "up"}
+    assert "what stands below is old" in page
+
+
+def test_the_numbers_lead_to_the_terminals_behind_them(client: Client, operator: Any, register: Register) -> None:
+    client.force_login(operator)
+    device = enrolled_device(register("SN-1"))
+    device.memory.paper = 0
+    deliver(device.hello(), device.health())
+    deliver(enrolled_device(register("SN-2")).hello())
+    shown = client.get("/admin/terminals/terminal/?health__printer__exact=out_of_paper").content.decode()
+    assert "SN-1" in shown
+    assert "SN-2" not in shown

@@ -1,0 +1,113 @@
+"""The protocol's documents say what the code speaks, and what the simulator really sends and hears fits them."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import rfc8785
+from cryptography.hazmat.primitives import serialization
+from django.core.files import File
+from django.core.management import call_command
+
+from firmware.models import Package
+from firmware.services import assign_release, publish_release
+from terminals.estate.models import Terminal
+from terminals.keys import rules as key_rules
+from terminals.keys.services import request_key_delivery
+from terminals.link import services
+from terminals.link.models import Command, DeadLetter
+from terminals.link.protocol import signing
+from terminals.link.protocol.documents import BODIES, example
+from terminals.link.protocol.messages import Tamper
+from terminals.parameters.services import configure_terminals, publish_parameters
+from terminals.settlement.services import request_settlement
+from terminals.simulator.device import Outgoing
+from tests.conftest import deliver, enrolled_device
+
+DOCS = Path(__file__).parent.parent.parent.parent.parent / "docs" / "protocol"
+
+
+def check(message: dict[str, Any]) -> None:
+    """Hold a message against the schema that docs/protocol gives its type."""
+    schema = json.loads((DOCS / "schemas" / f"{message['type']}.json").read_text())
+    jsonschema.validate(message, schema, format_checker=jsonschema.FormatChecker())
+
+
+def test_the_documents_are_up_to_date() -> None:
+    call_command("protocol_docs", "--check")
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_example_fits_its_schema(name: str) -> None:
+    check(example(name))
+
+
+def test_the_asyncapi_document_names_every_message_and_every_schema_exists() -> None:
+    document = json.loads((DOCS / "asyncapi.json").read_text())
+    assert document["asyncapi"] == "3.0.0"
+    assert set(document["components"]["messages"]) == set(BODIES)
+    for message in document["components"]["messages"].values():
+        assert (DOCS / message["payload"]["$ref"]).exists()
+    assert {name for channel in document["channels"].values() for name in channel["messages"]} == set(BODIES)
+    assert set(document["operations"]) == set(document["channels"])
+
+
+def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    recorded: list[bytes] = []
+
+    def send(*messages: Outgoing) -> None:
+        recorded.extend(message.payload for message in messages)
+        for device_id, ids in deliver(*messages).events.items():
+            recorded.append(services.signed_ack(device_id, ids))
+
+    def obey_all() -> None:
+        for command in Command.objects.filter(finished_at=None).order_by("id"):
+            recorded.append(bytes(command.payload))
+            send(*device.receive("", bytes(command.payload)))
+
+    send(device.presence("online"), device.hello(), device.health())
+    terminal.refresh_from_db()
+    for _ in range(3):
+        device.sell()
+    send(*device.upload_transactions(), device._critical("tamper", Tamper(False, device.now())))
+    package = Package.objects.create(name="pay")
+    release = publish_release(
+        package=package, version="2.0", platform="linux-arm64", artifact=File(io.BytesIO(b"software")), actor="ops"
+    )
+    assign_release(release=release, terminals=[terminal], actor="ops")
+    request_key_delivery(terminal=terminal, usage="P0", actor="ops")
+    shop = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
+    configure_terminals(terminals=[terminal], version=shop, actor="ops")
+    request_settlement(terminal=terminal, actor="ops")
+    for kind in services.PLAIN_COMMANDS:
+        services.send_plain_command(terminal=terminal, command_type=kind, actor="ops")
+        obey_all()
+    send(device.installing(40), device.finish_install(), device.presence("offline"))
+
+    messages = [json.loads(payload) for payload in recorded]
+    for message in messages:
+        check(message)
+    assert {message["type"] for message in messages} == set(BODIES), "a type of the protocol was not heard"
+    assert DeadLetter.objects.count() == 0
+
+
+def test_the_vectors_hold() -> None:
+    vectors = json.loads((DOCS / "vectors.json").read_text())
+    private_key: Any = serialization.load_pem_private_key(vectors["terminal_private_key"].encode(), None)
+    keys = {"server": signing.public_key(vectors["server_public_key"]), "terminal": private_key.public_key()}
+    for signed in vectors["signed"]:
+        message = signed["message"]
+        signing.verify_envelope(json.dumps(message).encode(), keys[signed["by"]])
+        assert rfc8785.dumps({k: v for k, v in message.items() if k != "sig"}).decode() == signed["canonical"]
+        check(message)
+    agreement, block = vectors["key_agreement"], vectors["key_block"]
+    kbpk = key_rules.accept_offer(private_key, agreement["offer"], device_id=agreement["device_id"])
+    assert kbpk.hex().upper() == agreement["kbpk"]
+    working_key = key_rules.unwrap(kbpk=kbpk, key_block=block["block"], usage=block["usage"])
+    assert (working_key.hex().upper(), key_rules.aes_kcv(working_key)) == (block["key"], block["kcv"])
