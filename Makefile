@@ -7,7 +7,7 @@ CHECK_ENV := SECRET_KEY=only-for-static-checks DATABASE_URL=postgresql://check@l
 	MQTT_URL=mqtt://127.0.0.1:1883 CELERY_BROKER_URL=memory:// VAULT_MASTER_KEY_FILE=/dev/null DEVICE_CA_KEY_FILE=/dev/null \
 	DEVICE_CA_CERTIFICATE_FILE=/dev/null COMMAND_SIGNING_KEY_FILE=/dev/null RELEASE_SIGNING_KEY_FILE=/dev/null AUDIT_SIGNING_KEY_FILE=/dev/null
 
-.PHONY: run test check bench docs clean lock format
+.PHONY: run test check bench docs clean clean-state lock format
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run-ready
@@ -37,8 +37,11 @@ format: $(VENV)/.dev-ready
 lock: $(VENV)/.dev-ready
 	@$(BIN)/python -m pip install -q uv==0.9.* && $(BIN)/python deploy/lock.py
 
-clean:
-	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  # leaves the installation's state (.run) alone
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+clean-state:  # removes the database, the keys and the simulated fleet of `make run` for good
+	rm -rf $(or $(STATE_DIR),.run)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Tillwarden needs Python 3.11 or newer; %s is %d.%d. Try: make run PYTHON=python3.12" % (sys.executable, v[0], v[1]))'

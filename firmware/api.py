@@ -1,6 +1,6 @@
 """Packages, releases, baselines and installations in the API."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
@@ -91,6 +91,7 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     queryset = Release.objects.select_related("package")
     serializer_class = ReleaseSerializer
     filterset_fields = ["package", "version", "platform"]
+    needs: ClassVar[dict[str, str]] = {"assign": services.ASSIGN_RELEASE}
 
     def get_parsers(self) -> list[Any]:
         return [MultiPartParser()] if self.action_map.get("post") == "create" else super().get_parsers()

@@ -5,9 +5,12 @@ behind a CDN, `url` points there instead and this view idles.
 """
 
 import re
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
+from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
@@ -18,6 +21,7 @@ from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES
 
 CHUNK_BYTES = 64 * 1024
+RETRY_SECONDS = 10
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -44,7 +48,13 @@ def download_artifact(request: HttpRequest, token: str) -> HttpResponseBase:
         response["Content-Range"] = f"bytes */{release.size_bytes}"
         return response
     first, last, partial = span
-    body = _stream(release.artifact.open("rb"), first, last) if request.method == "GET" else iter(())
+    if settings.ARTIFACT_ACCEL_PREFIX:
+        return _accelerated(release, etag)
+    if request.method == "GET" and not slots.enter(device_id):
+        busy = _refuse("too many downloads at once; come back", status=503, title="Busy")
+        busy["Retry-After"] = str(RETRY_SECONDS)
+        return busy
+    body = Download(release.artifact.open("rb"), first, last, device_id) if request.method == "GET" else iter(())
     answer = StreamingHttpResponse(body, status=206 if partial else 200, content_type="application/octet-stream")
     answer["Content-Length"] = str(last - first + 1)
     answer["Accept-Ranges"] = "bytes"
@@ -64,18 +74,68 @@ def _wanted_range(request: HttpRequest, etag: str, size: int) -> tuple[int, int,
     return (begin, end, True) if begin <= end else None
 
 
-def _stream(file: IO[bytes], first: int, last: int) -> Iterator[bytes]:
-    with file:
+class Slots:
+    """How many downloads a web process serves at once: few of its threads, and fewer for one terminal.
+
+    Slow readers hold their threads; the others stay free for pages, the API and enrolment.
+    """
+
+    def __init__(self, *, together: int, each: int) -> None:
+        self._together, self._each = together, each
+        self._busy: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def enter(self, device_id: str) -> bool:
+        """Take a slot for a terminal; return False where there is none."""
+        with self._lock:
+            if self._busy.total() >= self._together or self._busy[device_id] >= self._each:
+                return False
+            self._busy[device_id] += 1
+            return True
+
+    def leave(self, device_id: str) -> None:
+        with self._lock:
+            self._busy[device_id] -= 1
+            self._busy += Counter()  # forget the zeros
+
+
+slots = Slots(together=settings.DOWNLOADS_PER_PROCESS, each=settings.DOWNLOADS_PER_TERMINAL)
+
+
+class Download:
+    """The bytes of a file from first to last; gives its slot back when it is closed, read to its end or not."""
+
+    def __init__(self, file: IO[bytes], first: int, last: int, device_id: str) -> None:
         file.seek(first)
-        left = last - first + 1
-        while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
-            left -= len(chunk)
-            yield chunk
+        self._file, self._left, self._device_id = file, last - first + 1, device_id
+        self._open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while self._left > 0 and (chunk := self._file.read(min(CHUNK_BYTES, self._left))):
+                self._left -= len(chunk)
+                yield chunk
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._file.close()
+            slots.leave(self._device_id)
 
 
-def _refuse(detail: str) -> JsonResponse:
+def _accelerated(release: Release, etag: str) -> HttpResponse:
+    """Let the proxy in front send the file (nginx: an internal location under ARTIFACT_ACCEL_PREFIX); it knows ranges."""
+    answer = HttpResponse(content_type="application/octet-stream")
+    answer["X-Accel-Redirect"] = f"{settings.ARTIFACT_ACCEL_PREFIX.rstrip('/')}/{release.artifact.name}"
+    answer["ETag"] = etag
+    return answer
+
+
+def _refuse(detail: str, *, status: int = 403, title: str = "Forbidden") -> JsonResponse:
     return JsonResponse(
-        {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail},
-        status=403,
+        {"type": "about:blank", "title": title, "status": status, "detail": detail},
+        status=status,
         content_type="application/problem+json",
     )

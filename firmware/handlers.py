@@ -17,6 +17,12 @@ from terminals.link.protocol.messages import Hello
 from terminals.link.routes import Outcome, Received
 from terminals.link.services import Target
 
+FORGET = """
+DELETE FROM firmware_installedsoftware s
+ WHERE s.terminal_id = ANY(%(ids)s)
+   AND NOT EXISTS (SELECT 1 FROM json_to_recordset(%(told)s) AS r(terminal_id bigint, component text)
+                    WHERE r.terminal_id = s.terminal_id AND r.component = s.component)
+"""
 REPORT = """
 INSERT INTO firmware_installedsoftware AS s (terminal_id, component, version, reported_at)
 SELECT DISTINCT ON (terminal_id, component) * FROM json_to_recordset(%s)
@@ -82,18 +88,17 @@ def on_hello(batch: list[Received]) -> None:
 
 
 def _report(batch: Iterable[Received]) -> None:
+    """Replace what each terminal runs by what its latest hello of the batch says."""
+    latest = {received.terminal_id: received for received in batch}
     rows = [
-        {
-            "terminal_id": received.terminal_id,
-            "component": component,
-            "version": version,
-            "reported_at": received.received_at,
-        }
-        for received in batch
+        {"terminal_id": pk, "component": component, "version": version, "reported_at": received.received_at}
+        for pk, received in sorted(latest.items())
         for component, version in cast(Hello, received.body).software.items()
     ]
     with connection.cursor() as cursor:
-        cursor.execute(REPORT, [msgspec.json.encode(rows).decode()])
+        told = msgspec.json.encode(rows).decode()
+        cursor.execute(FORGET, {"ids": sorted(latest), "told": told})
+        cursor.execute(REPORT, [told])
 
 
 def on_install_outcomes(batch: list[Outcome]) -> None:

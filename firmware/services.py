@@ -17,6 +17,7 @@ from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.protocol.messages import Install
 from terminals.link.services import Order, Target, create_commands, target_of
 
+ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs
 VALID_FOR = timedelta(days=3)
 OPEN = ("assigned", "installing")
 MAX_ARTIFACT_BYTES = 2 * 1024**3

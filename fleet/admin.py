@@ -1,17 +1,132 @@
-"""Operators' accounts in the admin, in the admin's own look."""
+"""Accounts, tokens and background work in the admin: everything that a library registered comes under the audit."""
 
-from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django_celery_beat import admin as beat_admin
+from django_celery_beat import models as beat
+from knox import admin as knox_admin  # noqa: F401 - it registers its pages, which are replaced below
+from knox.models import AuthToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from terminals.common.admin_base import AuditedAdmin
+from terminals.common.audit import services as audit
 
-admin.site.unregister(User)
+for _model in (User, Group, AuthToken, *(m for m in admin.site._registry if m._meta.app_label == "django_celery_beat")):
+    if admin.site.is_registered(_model):
+        admin.site.unregister(_model)
+
+
+class GrantsAudited(AuditedAdmin):
+    """Who was given which group or permission is recorded besides the object's own columns."""
+
+    grants: tuple[str, ...] = ()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        before = self._granted(form.instance)
+        super().save_related(request, form, formsets, change)
+        after = self._granted(form.instance)
+        if before != after:
+            action = f"{form.instance._meta.model_name}.grant"
+            audit.record_change(
+                actor=request.user.get_username(), action=action, instance=form.instance, old=before, new=after
+            )
+
+    def _granted(self, instance: Model) -> dict[str, Any]:
+        return {name: sorted(str(one) for one in getattr(instance, name).all()) for name in self.grants}
 
 
 @admin.register(User)
-class OperatorAdmin(UserAdmin, AuditedAdmin):  # type: ignore[misc,type-arg]
+class OperatorAdmin(UserAdmin, GrantsAudited):  # type: ignore[misc,type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    grants = ("groups", "user_permissions")
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        if "password" in str(message).lower():
+            audit.record(
+                actor=request.user.get_username(), action="user.set_password", subject=audit.subject_of(obj), detail={}
+            )
+        return super().log_change(request, obj, message)
+
+
+@admin.register(Group)
+class RoleAdmin(GroupAdmin, GrantsAudited):  # type: ignore[misc]
+    grants = ("permissions",)
+
+
+class OwnTokenForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = AuthToken
+        fields = ["expiry"]
+
+
+@admin.register(AuthToken)
+class OwnTokenAdmin(AuditedAdmin):
+    """An operator's own tokens: one for somebody else would be that person's identity in another's hand."""
+
+    form = OwnTokenForm
+    list_display = ["token_key", "created", "expiry"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
+        return super().get_queryset(request).filter(user=request.user)  # type: ignore[no-any-return]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: AuthToken, form: Any, change: bool) -> None:
+        made, token = AuthToken.objects.create(user=request.user)
+        AuthToken.objects.filter(pk=made.pk).update(expiry=form.cleaned_data["expiry"])
+        obj.pk = made.pk
+        obj.refresh_from_db()
+        audit.record(
+            actor=request.user.get_username(),
+            action="authtoken.create",
+            subject=f"authtoken:{obj.token_key}",
+            detail={"expiry": obj.expiry},
+        )
+        messages.warning(request, f"Your token, shown only now: {token}")
+
+
+@admin.register(beat.PeriodicTask)
+class BackgroundWorkAdmin(beat_admin.PeriodicTaskAdmin, AuditedAdmin):  # type: ignore[misc]
+    """Switching off what asks terminals to settle leaves a trace."""
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """The library's actions change tasks past save_model, and so past the audit."""
+        return {}
+
+
+@admin.register(beat.IntervalSchedule, beat.CrontabSchedule, beat.SolarSchedule, beat.ClockedSchedule)
+class ScheduleAdmin(AuditedAdmin):
+    """When background work runs."""
+
+
+class AuditedLogIn(AdminAuthenticationForm):
+    """Log-ins and refused ones are recorded; what was typed as a password is not."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned = super().clean()
+        except ValidationError:
+            self._record("login.refused", str(self.cleaned_data.get("username", ""))[:150])
+            raise
+        self._record("login", self.get_user().get_username())
+        return cleaned
+
+    def _record(self, action: str, username: str) -> None:
+        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+        with transaction.atomic():
+            audit.record(actor=username, action=action, subject=f"user:{username}", detail={"address": address})
+
+
+admin.site.login_form = AuditedLogIn

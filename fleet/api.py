@@ -1,6 +1,6 @@
 """The API's terminals with what all features know of them, and the router of everything."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
 from django.db import transaction
@@ -8,22 +8,23 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.routers import DefaultRouter
+from rest_framework.routers import APIRootView, DefaultRouter
 
 from firmware import api as firmware
 from fleet.pages import selectors
 from terminals.common.api.base import actor_of
 from terminals.common.api.records import AuditViewSet, TimelineSerializer
-from terminals.enrolment.services import issue_activation_code
+from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
 from terminals.estate import api as estate
 from terminals.estate.models import Terminal
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
 from terminals.keys import api as keys
 from terminals.link import api as link
-from terminals.link.services import send_plain_command
+from terminals.link.services import SEND_COMMAND, send_plain_command
 from terminals.parameters import api as parameters
 from terminals.settlement import api as settlement
 
@@ -66,7 +67,7 @@ class FleetTerminalSerializer(estate.TerminalSerializer):
 class RegisteredSerializer(FleetTerminalSerializer):
     """A terminal just registered, with the code that enrols it. The code is shown once."""
 
-    activation_code = serializers.CharField(read_only=True)
+    activation_code = serializers.CharField(read_only=True, allow_null=True)
 
     class Meta(FleetTerminalSerializer.Meta):
         fields = [*FleetTerminalSerializer.Meta.fields, "activation_code"]
@@ -88,18 +89,26 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
     serializer_class = FleetTerminalSerializer
     filterset_class = FleetTerminalFilter
     secret_fields = ("activation_code",)
+    needs: ClassVar[dict[str, str]] = {
+        **estate.TerminalViewSet.needs,
+        "activation_code": ISSUE_CODE,
+        "commands": SEND_COMMAND,
+        "list_commands": "link.view_command",
+        "health": "health.view_healthstate",
+    }
 
     def get_queryset(self) -> QuerySet[Terminal]:
         return selectors.with_fleet_columns(super().get_queryset())
 
     @extend_schema(responses={201: RegisteredSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Register a terminal; the answer holds the one-time activation code."""
+        """Register a terminal; the answer holds the one-time activation code, for who may issue one."""
         wanted = self.get_serializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         with transaction.atomic():
             terminal = wanted.save()
-            code = issue_activation_code(terminal=terminal, actor=actor_of(request))
+            may = request.user.has_perm(ISSUE_CODE)
+            code = issue_activation_code(terminal=terminal, actor=actor_of(request)) if may else None
         shown = self.get_serializer(self.get_queryset().get(pk=terminal.pk)).data | {"activation_code": code}
         return Response(shown, status=status.HTTP_201_CREATED)
 
@@ -119,14 +128,16 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         command = send_plain_command(
             terminal=self.get_object(), command_type=wanted.validated_data["type"], actor=actor_of(request)
         )
-        return Response(link.CommandSerializer(command).data, status=status.HTTP_201_CREATED)
+        return Response(
+            link.CommandSerializer(command, context=self.get_serializer_context()).data, status=status.HTTP_201_CREATED
+        )
 
     @extend_schema(responses={200: link.CommandSerializer(many=True)})
     @commands.mapping.get
     def list_commands(self, request: Request, pk: str) -> Response:
         """The terminal's last hundred commands."""
         commands = self.get_object().commands.all()[:100]
-        return Response(link.CommandSerializer(commands, many=True).data)
+        return Response(link.CommandSerializer(commands, many=True, context=self.get_serializer_context()).data)
 
     @extend_schema(responses={200: HealthStateSerializer})
     @action(detail=True)
@@ -145,8 +156,15 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         return Response(selectors.timeline(self.get_object(), limit=100))
 
 
+class Directory(APIRootView):
+    """Where everything is."""
+
+    permission_classes = (IsAuthenticated,)
+
+
 router = DefaultRouter()
-router.include_root_view = False
+router.APIRootView = Directory
+router.include_format_suffixes = False
 router.register("merchants", estate.MerchantViewSet)
 router.register("stores", estate.StoreViewSet)
 router.register("terminal-models", estate.TerminalModelViewSet)

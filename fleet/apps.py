@@ -1,4 +1,9 @@
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from terminals.estate.models import Terminal
 
 
 class FleetConfig(AppConfig):
@@ -9,11 +14,30 @@ class FleetConfig(AppConfig):
     def ready(self) -> None:
         from fleet import device_routes
         from terminals.enrolment import services as enrolment
-        from terminals.estate import services as estate
-        from terminals.keys.services import establish_protection_key
+        from terminals.estate.services import hooks
+        from terminals.keys.services import destroy_keys, establish_protection_key
         from terminals.link.services import cancel_commands
-        from terminals.settlement.services import assign_batch_number
+        from terminals.settlement.services import assign_batch_number, end_schedule, refuse_stranded_money
 
         device_routes.register()
-        enrolment.on_enrolled = [establish_protection_key, assign_batch_number]
-        estate.on_retired = [cancel_commands]
+        # An earlier device's commands end before the new one is given anything.
+        enrolment.on_enrolled = [cancel_queued, establish_protection_key, assign_batch_number]
+        hooks.before = {"retire": [refuse_stranded_money]}
+        hooks.after = {
+            "suspend": [enrolment.withdraw_codes],
+            "retire": [
+                cancel_commands,
+                enrolment.withdraw_codes,
+                enrolment.revoke_certificates,
+                destroy_keys,
+                end_schedule,
+            ],
+        }
+
+
+def cancel_queued(terminal: "Terminal", public_key: object) -> dict[str, object]:
+    """Close what was queued for the device that held this identity before."""
+    from terminals.link.services import cancel_commands
+
+    cancel_commands(terminal.pk)
+    return {}

@@ -61,3 +61,16 @@ def number(name: str, default: int) -> int:
 
 def names(name: str, default: str) -> list[str]:
     return [part.strip() for part in optional(name, default).split(",") if part.strip()]
+
+
+def refuse_shared_files(settings: dict[str, str]) -> None:
+    """Refuse to start where two purposes share one key: whoever holds it for the one could sign for the other."""
+    purposes: dict[bytes, str] = {}
+    for name, path in settings.items():
+        try:
+            content = Path(path).read_bytes()
+        except OSError:
+            continue  # whoever needs it says so
+        if content and content in purposes:
+            raise MissingSetting(f"{name} and {purposes[content]} hold the same key; make one for each purpose.")
+        purposes[content] = name

@@ -56,6 +56,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "fleet.middleware.RefuseNullCharacters",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -64,6 +65,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # nothing that is told lies in a cookie
 ROOT_URLCONF = "fleet.urls"
 WSGI_APPLICATION = "fleet.wsgi.application"
 TEMPLATES = [
@@ -113,6 +115,10 @@ STORAGES = {
         "OPTIONS": {"location": STATE_DIR / "artifacts"} if ARTIFACT_STORAGE.endswith("FileSystemStorage") else {},
     },
 }
+# A slow reader holds a web thread: of 8 threads a process at most so many serve downloads, so many for one terminal.
+DOWNLOADS_PER_PROCESS = env.number("DOWNLOADS_PER_PROCESS", 4)
+DOWNLOADS_PER_TERMINAL = env.number("DOWNLOADS_PER_TERMINAL", 1)
+ARTIFACT_ACCEL_PREFIX = env.optional("ARTIFACT_ACCEL_PREFIX", "")  # nginx's internal location, which sends the files
 FILE_UPLOAD_PERMISSIONS = 0o600
 
 # --- device link -----------------------------------------------------------------------------------------------------
@@ -133,6 +139,15 @@ DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: th
 AUDIT_SIGNING_KEY_FILE = env.required("AUDIT_SIGNING_KEY_FILE", "PEM, EC P-256: signs the audit's anchors")
 AUDIT_ANCHOR_FILE = env.optional("AUDIT_ANCHOR_FILE", str(STATE_DIR / "audit-anchors.jsonl"))
 VAULT_MASTER_KEY_FILE = env.required("VAULT_MASTER_KEY_FILE", "32 bytes in hex: encrypts keys at rest")
+
+env.refuse_shared_files(
+    {
+        "COMMAND_SIGNING_KEY_FILE": COMMAND_SIGNING_KEY_FILE,
+        "RELEASE_SIGNING_KEY_FILE": RELEASE_SIGNING_KEY_FILE,
+        "DEVICE_CA_KEY_FILE": DEVICE_CA_KEY_FILE,
+        "AUDIT_SIGNING_KEY_FILE": AUDIT_SIGNING_KEY_FILE,
+    }
+)
 
 # --- background work -------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.required("CELERY_BROKER_URL", "redis://, amqp:// or filesystem:// for Celery")

@@ -24,10 +24,10 @@ from terminals.enrolment.services import enrol, issue_activation_code
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.services import register_terminal
 from terminals.keys.rules import accept_offer
-from terminals.link import inbox
-from terminals.link.handlers import recently_touched
+from terminals.link.inbox import BatchResult, Inbox
 from terminals.link.models import Command, Heartbeat
 from terminals.link.mqtt import Incoming
+from terminals.link.routes import routes
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
@@ -40,12 +40,6 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE common_auditentry DISABLE TRIGGER audit_is_not_emptied")
         cursor.execute("ALTER TABLE common_auditseal DISABLE TRIGGER seals_are_not_emptied")
-
-
-@pytest.fixture(autouse=True)
-def fresh_link() -> None:
-    """Let no test inherit what the link remembers of another's terminals."""
-    recently_touched.clear()
 
 
 @pytest.fixture
@@ -92,10 +86,12 @@ def enrolled_device(terminal: Terminal, faults: Faults = Faults()) -> Device:  #
     return Device(memory, faults=faults, dice=SteadyDice(7), now=lambda: datetime.now(UTC))
 
 
-def deliver(*outgoing: Outgoing) -> inbox.Taken:
+def deliver(*outgoing: Outgoing) -> BatchResult:
     """Give messages to the inbox as the link would."""
     now = datetime.now(UTC)
-    return inbox.take([Incoming(1, n, message.topic, message.payload, now) for n, message in enumerate(outgoing, 1)])
+    return Inbox(routes).take(
+        [Incoming(1, n, message.topic, message.payload, now) for n, message in enumerate(outgoing, 1)]
+    )
 
 
 def obey(device: Device, kind: str) -> Command:

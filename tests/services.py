@@ -42,7 +42,7 @@ def _run(child: embedded.Child, stop_signal: signal.Signals) -> "subprocess.Pope
         user=child.user,
         group=child.user,
         extra_groups=[] if child.user else None,
-        env={**os.environ, **child.environment},
+        env=child.full_environment(),
     )
     atexit.register(process.wait, 10)
     atexit.register(process.send_signal, stop_signal)

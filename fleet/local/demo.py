@@ -52,10 +52,11 @@ def plant() -> None:
         _audit_created(KeyRequirement.objects.create(model=model, usage="P0"))
     # Far too often for a shop, and just right for somebody who wants to see it happen.
     plan = SettlementPlan(
-        name="Demonstration: every minute, or at 150.00",
+        name="Demonstration: every minute, or at 150.00 EUR",
         cycle="* * * * *",
         time_zone="Europe/Berlin",
         threshold_minor=15_000,
+        threshold_currency="EUR",
         jitter_seconds=3,
         is_default=True,
     )

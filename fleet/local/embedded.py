@@ -11,6 +11,8 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleet.local.installation import refuse_foreign_folder
+
 with warnings.catch_warnings():
     # On import it looks for a folder that we never use, and complains where root has no XDG_RUNTIME_DIR.
     warnings.simplefilter("ignore")
@@ -30,6 +32,9 @@ IotCoreBroker(config_path=sys.argv[1]).run_forever()
 """
 
 
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+
+
 @dataclass(frozen=True)
 class Child:
     """How to run one process: its command line, the system user it runs as, and what it needs in its environment."""
@@ -37,6 +42,12 @@ class Child:
     argv: list[str]
     user: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    inherits: bool = True  # our environment, with its secrets; another's program needs none of them
+
+    def full_environment(self) -> dict[str, str]:
+        """Return the environment to run it in."""
+        kept = os.environ if self.inherits else {n: os.environ[n] for n in KEPT_VARIABLES if n in os.environ}
+        return {**kept, **self.environment, "PYTHONUNBUFFERED": "1"}
 
 
 def postgres(data_dir: Path, socket_dir: Path, *, durable: bool = True) -> Child:
@@ -47,9 +58,10 @@ def postgres(data_dir: Path, socket_dir: Path, *, durable: bool = True) -> Child
     """
     server = get_server(data_dir, start=False, cleanup_mode=None)
     server.ensure_pgdata_inited()
+    account = pwd.getpwnam(server.system_user) if server.system_user is not None else None
+    refuse_foreign_folder(socket_dir, {os.getuid(), account.pw_uid if account else os.getuid()})
     socket_dir.mkdir(mode=0o700, exist_ok=True)
-    if server.system_user is not None:
-        account = pwd.getpwnam(server.system_user)
+    if account is not None:
         os.chown(socket_dir, account.pw_uid, account.pw_gid)
     options = {
         "listen_addresses": "",
@@ -63,7 +75,9 @@ def postgres(data_dir: Path, socket_dir: Path, *, durable: bool = True) -> Child
         "log_checkpoints": "off",
     }
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    return Child([str(server.bin_path / "postgres"), "-D", str(data_dir), *arguments], user=server.system_user)
+    return Child(
+        [str(server.bin_path / "postgres"), "-D", str(data_dir), *arguments], user=server.system_user, inherits=False
+    )
 
 
 def broker(config_path: Path, port: int) -> Child:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import socket
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def prepare(state_dir: Path) -> None:
     settings = {
         name: value if name == "EMBEDDED_PARTS" else os.environ.get(name) or value for name, value in settings.items()
     }
-    _write_private(state_dir / env.ENVIRONMENT_FILE, "".join(f"{name}={value}\n" for name, value in settings.items()))
+    write_private(state_dir / env.ENVIRONMENT_FILE, "".join(f"{name}={value}\n" for name, value in settings.items()))
     os.environ.update(settings)
 
 
@@ -65,7 +66,19 @@ def socket_dir(state_dir: Path) -> Path:
     if len(str(inside)) <= 80:  # sun_path holds 107 bytes, and PostgreSQL appends its own file name
         return inside
     digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:12]
-    return Path("/tmp") / f"tillwarden-{digest}"  # noqa: S108 - made with mode 0700 by the server's own user
+    return Path("/tmp") / f"tillwarden-{digest}"  # noqa: S108 - refuse_foreign_folder looks who made it
+
+
+def refuse_foreign_folder(folder: Path, owners: set[int]) -> None:
+    """Raise CannotStart for a socket folder in /tmp that somebody else put there, or that others may enter."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
+        raise CannotStart(
+            f"{folder} was made by somebody else or is open to others; remove it or choose another STATE_DIR"
+        )
 
 
 def _database_url(state_dir: Path) -> str:
@@ -121,7 +134,7 @@ def _secret_settings(secrets_dir: Path) -> dict[str, str]:
     _write_once(secrets_dir / "vault_master_key", secrets.token_hex(32))
     for name in ("device_ca", "command_signing", "release_signing", "audit_signing"):
         if not (secrets_dir / f"{name}.key.pem").exists():
-            _write_private(secrets_dir / f"{name}.key.pem", _new_private_key_pem())
+            write_private(secrets_dir / f"{name}.key.pem", _new_private_key_pem())
     certificate = secrets_dir / "device_ca.crt.pem"
     if not certificate.exists():
         certificate.write_text(_self_signed_ca_pem((secrets_dir / "device_ca.key.pem").read_bytes()))
@@ -178,10 +191,10 @@ def _self_signed_ca_pem(key_pem: bytes) -> str:
 
 def _write_once(path: Path, text: str) -> None:
     if not path.exists():
-        _write_private(path, text)
+        write_private(path, text)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read; whole or not at all."""
     partial = path.with_name(path.name + ".part")
     partial.unlink(missing_ok=True)

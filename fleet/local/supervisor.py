@@ -94,7 +94,7 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **part.child.environment, "PYTHONUNBUFFERED": "1"},
+            env=part.child.full_environment(),
             user=part.child.user,
             group=part.child.user,
             extra_groups=[] if part.child.user else None,

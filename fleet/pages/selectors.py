@@ -24,10 +24,11 @@ from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.common.money import format_minor
 from terminals.estate.models import Terminal
-from terminals.health.models import HealthState
+from terminals.health.models import HealthState, TamperAlarm
 from terminals.keys.models import TerminalKey
 from terminals.link.models import OPEN_STATES, Command, DeviceSession
-from terminals.settlement.models import SettlementRun, SettlementSchedule
+from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
+from terminals.settlement.selectors import open_batches
 
 
 class Overview(NamedTuple):
@@ -45,7 +46,7 @@ class Overview(NamedTuple):
     unsettled: list[str]
     settlements: dict[str, int]
     settled_today: list[str]
-    apart_today: list[str]
+    unreconciled_today: list[str]
 
 
 def overview(now: datetime) -> Overview:
@@ -71,7 +72,9 @@ def overview(now: datetime) -> Overview:
         versions=tallies["software"],
         unsettled=[format_minor(amount, currency) for currency, amount in tallies["unsettled"].items()],
         settlements=_of_day(tallies["settled"], today),
-        apart_today=[format_minor(n, currency) for currency, n in _of_day(tallies["settled_apart"], today).items()],
+        unreconciled_today=[
+            format_minor(n, currency) for currency, n in _of_day(tallies["unreconciled"], today).items()
+        ],
         settled_today=[format_minor(n, currency) for currency, n in _of_day(tallies["settled_sum"], today).items()],
     )
 
@@ -127,6 +130,8 @@ class TerminalPage(NamedTuple):
     health: HealthState | None
     software: list[InstalledSoftware]
     keys: list[TerminalKey]
+    tamper: TamperAlarm | None
+    unsettled: list[Batch]
     schedule: SettlementSchedule | None
     runs: list[SettlementRun]
     installation: Installation | None
@@ -141,6 +146,8 @@ def terminal_page(terminal: Terminal) -> TerminalPage:
         health=HealthState.objects.filter(pk=terminal.pk).first(),
         software=list(InstalledSoftware.objects.filter(terminal=terminal).order_by("component")),
         keys=list(TerminalKey.objects.filter(terminal=terminal)[:5]),
+        tamper=TamperAlarm.objects.filter(pk=terminal.pk).first(),
+        unsettled=open_batches(terminal.pk),
         schedule=SettlementSchedule.objects.filter(pk=terminal.pk).select_related("plan").first(),
         runs=list(SettlementRun.objects.filter(terminal=terminal)[:5]),
         installation=Installation.objects.filter(terminal=terminal).select_related("release__package").first(),

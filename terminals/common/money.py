@@ -1,5 +1,10 @@
 """Money as people read it. Everywhere else it is an integer in the currency's minor unit."""
 
+import re
+
+from terminals.common.errors import Refusal
+
+LARGEST_MINOR = 10**15
 # ISO 4217's minor unit exponents that are not 2 (list one, maintenance agency SIX).
 _EXPONENTS = dict.fromkeys(
     [
@@ -33,3 +38,18 @@ def format_minor(amount_minor: int, currency: str, *, signed: bool = False) -> s
     sign = "-" if amount_minor < 0 else "+" if signed else ""
     digits = f"{whole:,}" + (f".{rest:0{exponent}d}" if exponent else "")
     return f"{sign}{digits} {currency}".strip()
+
+
+def parse_major(text: str) -> tuple[int, str]:
+    """Return minor units and currency of what a person types: `150.00 EUR`, `1,500 JPY`; raise Refusal otherwise."""
+    found = re.fullmatch(r"\s*([0-9][0-9,]*)(?:\.([0-9]+))?\s*([A-Za-z]{3})\s*", text)
+    if found is None:
+        raise Refusal("bad_amount", f"{text!r} is no amount; write for example 150.00 EUR")
+    currency = found[3].upper()
+    exponent, cents = _EXPONENTS.get(currency, 2), found[2] or ""
+    if len(cents) > exponent:
+        raise Refusal("bad_amount", f"{currency} has {exponent} decimals; {text.strip()!r} has {len(cents)}")
+    minor = int(found[1].replace(",", "") + cents.ljust(exponent, "0"))
+    if minor > LARGEST_MINOR:
+        raise Refusal("bad_amount", f"{text.strip()!r} is more than can be counted")
+    return minor, currency

@@ -42,7 +42,7 @@ def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.Ellip
         public_key = request.public_key()
         attributes = list(request.subject)
         extensions = list(request.extensions)
-    except (ValueError, TypeError, UnsupportedAlgorithm, UnicodeError, x509.DuplicateExtension):
+    except (ValueError, TypeError, UnsupportedAlgorithm, UnicodeError, x509.DuplicateExtension, x509.InvalidVersion):
         raise Refusal("bad_request", "csr must be one PEM encoded PKCS#10 certificate request") from None
     if not signed:
         raise Refusal("bad_signature", "the certificate request is not signed by its own key")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
@@ -23,6 +23,7 @@ from terminals.estate.rules import source_states
 from terminals.estate.services import move
 from terminals.link.protocol import signing, topics
 
+ISSUE_CODE = "enrolment.add_activationcode"  # what issuing a code needs
 CODE_LIFETIME = timedelta(days=7)
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 # Features that give a terminal something at enrolment (a protection key, say); filled by the project.
@@ -43,6 +44,16 @@ def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     detail = {"expires_at": expires_at.isoformat()}
     audit.record(actor=actor, action="terminal.activation_code", subject=subject_of(terminal), detail=detail)
     return code
+
+
+def withdraw_codes(terminal_id: int) -> None:
+    """Take the force of a terminal's unused codes: who leaves service must not come back by an old code."""
+    ActivationCode.objects.filter(terminal=terminal_id, used_at=None).delete()
+
+
+def revoke_certificates(terminal_id: int) -> None:
+    """Revoke what a terminal that leaves service for good was issued."""
+    Certificate.objects.filter(terminal=terminal_id, revoked_at=None).update(revoked_at=timezone.now())
 
 
 @transaction.atomic
@@ -99,13 +110,17 @@ def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> str:
     certificate = authority.issue(public_key, device_id=terminal.device_id, now=now)
     Certificate.objects.filter(terminal=terminal, revoked_at=None).update(revoked_at=now)
     pem = certificate.public_bytes(Encoding.PEM).decode()
-    Certificate.objects.create(
-        terminal=terminal,
-        serial_number=f"{certificate.serial_number:x}",
-        public_key_digest=digest,
-        pem=pem,
-        not_after=certificate.not_valid_after_utc,
-    )
+    try:
+        with transaction.atomic():
+            Certificate.objects.create(
+                terminal=terminal,
+                serial_number=f"{certificate.serial_number:x}",
+                public_key_digest=digest,
+                pem=pem,
+                not_after=certificate.not_valid_after_utc,
+            )
+    except IntegrityError:  # another terminal brought the same key at this moment
+        raise Refusal("key_in_use", "this key was certified before; a terminal makes a new key to enrol") from None
     return pem
 
 

@@ -1,6 +1,5 @@
 """`POST /enrol`: the one request that a terminal makes before it has a certificate."""
 
-import json
 import logging
 
 import msgspec
@@ -29,11 +28,12 @@ class EnrolmentRequest(msgspec.Struct):
 def enrol_terminal(request: HttpRequest) -> JsonResponse:
     """Answer 201 with the certificate and trust anchors, or an RFC 9457 problem whose `reason` programs can read."""
     try:
-        if int(request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES:
+        length = request.headers.get("Content-Length") or "0"
+        if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
             raise Refusal("bad_request", f"the request is longer than {MAX_BODY_BYTES} bytes")
         wanted = msgspec.json.decode(request.body, type=EnrolmentRequest)
         answer = services.enrol(code=wanted.code, serial=wanted.serial, csr_pem=wanted.csr)
-    except (msgspec.DecodeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return _problem("bad_request", f"the request must be JSON with code, serial and csr: {error}")
     except Refusal as refusal:
         logger.warning("enrolment refused: %s", refusal.reason)

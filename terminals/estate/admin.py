@@ -49,9 +49,11 @@ class TerminalModelAdmin(AuditedAdmin):
 class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_serial(self) -> str:
         try:
-            device_id_for(self.cleaned_data["serial"])
+            device_id = device_id_for(self.cleaned_data["serial"])
         except Refusal as error:
             raise forms.ValidationError(str(error)) from None
+        if Terminal.objects.exclude(pk=self.instance.pk).filter(device_id=device_id).exists():
+            raise forms.ValidationError(f"another terminal has the device id {device_id}; use another serial")
         return str(self.cleaned_data["serial"])
 
 
@@ -65,7 +67,13 @@ class TerminalAdmin(AuditedAdmin):
     list_display_links = None
     list_filter = ["state", "model", "session__online"]
     # What the overview's numbers lead to; as side filters they would look through the whole table for their choices.
-    overview_lookups = ("health__printer", "health__screen", "health__keypad", "health__card_reader", "health__tamper")
+    overview_lookups = (
+        "health__printer",
+        "health__screen",
+        "health__keypad",
+        "health__card_reader",
+        "tamper_alarm__active",
+    )
     list_select_related = ["store__merchant", "model", "session"]
     search_fields = ["serial", "tid", "store__name"]
     autocomplete_fields = ["store", "model"]

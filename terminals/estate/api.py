@@ -1,6 +1,6 @@
 """The estate in the API: merchants, stores, terminal models, terminals, and the audit."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
 from django.contrib.postgres.fields import ArrayField
@@ -94,6 +94,9 @@ class TransitionSerializer(serializers.Serializer[Any]):
     """Why an operator suspends, resumes or retires a terminal."""
 
     reason = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+    write_off = serializers.BooleanField(
+        required=False, default=False, help_text="Retire though money in the open batch will never be settled"
+    )
 
 
 class TerminalViewSet(
@@ -105,6 +108,7 @@ class TerminalViewSet(
     serializer_class: type[serializers.BaseSerializer[Any]] = TerminalSerializer
     filterset_class: type[django_filters.FilterSet] = TerminalFilter
     ordering_fields = ("serial", "registered_at", "id")
+    needs: ClassVar[dict[str, str]] = services.TRANSITION_PERMISSIONS
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         serializer.save()  # register_terminal audits it
@@ -127,7 +131,5 @@ class TerminalViewSet(
     def _transition(self, request: Request, name: str) -> Response:
         wanted = TransitionSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        services.transition(
-            terminal=self.get_object(), name=name, actor=actor_of(request), reason=wanted.validated_data["reason"]
-        )
+        services.transition(terminal=self.get_object(), name=name, actor=actor_of(request), **wanted.validated_data)
         return Response(self.get_serializer(self.get_object()).data)

@@ -90,6 +90,10 @@ class Terminal(models.Model):
 
     class Meta:
         ordering = ["serial"]
+        permissions = [
+            ("suspend_terminal", "Can suspend and resume terminals"),
+            ("retire_terminal", "Can retire terminals for good"),
+        ]
         indexes = [models.Index(fields=["state", "serial"]), GinIndex(fields=["tags"], name="terminal_tags")]
         constraints = [
             models.CheckConstraint(
@@ -97,7 +101,9 @@ class Terminal(models.Model):
                 name="terminal_state_known",
             ),
             models.UniqueConstraint(
-                fields=["store", "tid"], condition=~models.Q(tid=""), name="terminal_tid_once_per_store"
+                fields=["store", "tid"],
+                condition=~models.Q(tid="") & ~models.Q(state="retired"),
+                name="terminal_tid_once_per_store",
             ),
         ]
 

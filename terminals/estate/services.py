@@ -1,6 +1,7 @@
 """What operators do to the estate. Every function writes the change and its audit entry in one transaction."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from django.db import models, transaction
 
@@ -11,8 +12,27 @@ from terminals.estate.facts import StateChanged, TerminalRegistered
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.rules import ImpossibleTransition, device_id_for, source_states, target_state
 
-# What features do when a terminal leaves service for good (its id is given); filled by the project.
-on_retired: list[Callable[[int], object]] = []
+# What each verb needs; page, admin and API ask the same.
+REGISTER = "terminals.add_terminal"
+TRANSITION_PERMISSIONS = {
+    "suspend": "terminals.suspend_terminal",
+    "resume": "terminals.suspend_terminal",
+    "retire": "terminals.retire_terminal",
+}
+
+
+@dataclass
+class TransitionHooks:
+    """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/apps.py).
+
+    `before` may refuse it (it gets the terminal and what the operator says to it), `after` gets the terminal's id.
+    """
+
+    before: dict[str, list[Callable[[Terminal, bool], object]]] = field(default_factory=dict)
+    after: dict[str, list[Callable[[int], object]]] = field(default_factory=dict)
+
+
+hooks = TransitionHooks()
 
 
 @transaction.atomic
@@ -44,11 +64,15 @@ def register_terminal(
 
 
 @transaction.atomic
-def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "") -> Terminal:
+def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", write_off: bool = False) -> Terminal:
     """Move a terminal by a named transition of rules.TRANSITIONS.
+
+    `write_off` lets a terminal retire though money in its open batch will never be settled; it stands in the audit.
 
     Raises ImpossibleTransition, and changes nothing, where the terminal is in no state that the transition leaves.
     """
+    for ask in hooks.before.get(name, ()):
+        ask(terminal, write_off)
     moved = move(Terminal.objects.filter(pk=terminal.pk), name)
     if not moved:
         terminal.refresh_from_db(fields=["state"])
@@ -56,12 +80,11 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "") -
             "impossible_transition",
             f"terminal {terminal.serial} is {terminal.state}; only {' or '.join(source_states(name))} ones can {name}",
         )
-    detail = {"to": target_state(name), "reason": reason}
+    detail = {"to": target_state(name), "reason": reason, "write_off": write_off}
     audit.record(actor=actor, action=f"terminal.{name}", subject=subject_of(terminal), detail=detail)
     record_facts([(terminal.pk, StateChanged(to=target_state(name), by=actor, reason=reason))])
-    if name == "retire":
-        for leave in on_retired:
-            leave(terminal.pk)
+    for follow in hooks.after.get(name, ()):
+        follow(terminal.pk)
     terminal.refresh_from_db()
     return terminal
 

@@ -10,9 +10,7 @@ from typing import cast
 import msgspec
 from django.db import connection
 
-from terminals.common.facts.services import record_facts
-from terminals.health.facts import TamperChanged
-from terminals.health.models import HealthState
+from terminals.health import services
 from terminals.link.protocol.messages import Health, Tamper
 from terminals.link.routes import Received
 
@@ -22,17 +20,21 @@ battery_percent smallint, battery_charging boolean, storage_free_mb bigint, tamp
 unsettled_currency text, unsettled_count integer"""
 _NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
 _ASSIGN = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
+# Messages of one boot between two readings that count: a month of one in three seconds, never heard.
+SEQ_LEAP = 1_000_000
 MERGE = f"""
 WITH reading AS MATERIALIZED (
-    SELECT r.*, s.boot_id IS NOT DISTINCT FROM r.boot_id AS present
+    SELECT r.*, s.boot_id IS NOT DISTINCT FROM r.boot_id AS present,
+           -- A reading is not signed: one that leaps ahead must not mute the true ones that follow it.
+           r.seq <= CASE WHEN h.boot_id = r.boot_id THEN h.seq ELSE 0 END + {SEQ_LEAP} AS plausible
       FROM json_to_recordset(%s) AS r(terminal_id bigint, {_COLUMNS}, software jsonb)
-      LEFT JOIN link_devicesession s USING (terminal_id)
+      LEFT JOIN link_devicesession s USING (terminal_id) LEFT JOIN health_healthstate h USING (terminal_id)
 ), history AS (
     INSERT INTO health_healthsample (terminal_id, {_NAMES}) SELECT terminal_id, {_NAMES} FROM reading
 )
 INSERT INTO health_healthstate AS h (terminal_id, {_NAMES}, software)
 SELECT DISTINCT ON (terminal_id) terminal_id, {_NAMES}, software FROM reading
- ORDER BY terminal_id, present DESC, seq DESC
+ WHERE plausible ORDER BY terminal_id, present DESC, seq DESC
 ON CONFLICT (terminal_id) DO UPDATE SET {_ASSIGN}, software = excluded.software
  WHERE (h.boot_id = excluded.boot_id AND h.seq < excluded.seq)
     OR (h.boot_id <> excluded.boot_id
@@ -75,14 +77,5 @@ def _row(received: Received, health: Health) -> dict[str, object]:
 
 
 def on_tamper(batch: list[Received]) -> None:
-    """A tamper event is written down at once and shows until the terminal says that it is cleared."""
-    latest = {received.terminal_id: cast(Tamper, received.body).active for received in batch}
-    for active in (True, False):
-        HealthState.objects.filter(pk__in=[key for key, value in latest.items() if value is active]).update(
-            tamper=active
-        )
-    record_facts(
-        (received.terminal_id, TamperChanged(active=body.active, detail=body.detail))
-        for received in batch
-        for body in [cast(Tamper, received.body)]
-    )
+    """Note signed tamper events; an alarm shows until the terminal says, signed, that it is cleared."""
+    services.note_tamper([(received.terminal_id, cast(Tamper, received.body)) for received in batch])

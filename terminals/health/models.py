@@ -43,6 +43,21 @@ class HealthState(Reading):
         return f"health of {self.terminal_id}"
 
 
+class TamperAlarm(models.Model):
+    """What a terminal's signed tamper events say; telemetry is not signed and neither raises nor clears an alarm."""
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="tamper_alarm")
+    active = models.BooleanField()
+    detail = models.CharField(max_length=300, blank=True)
+    occurred_at = models.DateTimeField(help_text="The terminal's clock")
+
+    class Meta:
+        indexes = [models.Index(fields=["terminal"], condition=models.Q(active=True), name="tamper_alarm_active")]
+
+    def __str__(self) -> str:
+        return f"{self.terminal_id} {'TAMPER' if self.active else 'cleared'}"
+
+
 class HealthSample(Reading):
     """One reading of the history; pruned after HISTORY_DAYS (tasks.py)."""
 

@@ -1,6 +1,6 @@
 """Keys in the API: what they are for, their check values and how their delivery went; never a key."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
@@ -41,6 +41,7 @@ class KeyViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     queryset = TerminalKey.objects.all()
     serializer_class = KeySerializer
     filterset_fields = ["terminal", "usage", "state"]
+    needs: ClassVar[dict[str, str]] = {"create": services.DELIVER_KEY}
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         wanted = self.get_serializer(data=request.data)

@@ -32,12 +32,13 @@ class TerminalKey(models.Model):
         FAILED = "failed"
         EXPIRED = "expired"
         REPLACED = "replaced"
+        DESTROYED = "destroyed"
 
     id = models.UUIDField(primary_key=True, editable=False)
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="keys")
     usage = models.CharField(max_length=2, choices=USAGES)
     algorithm = models.CharField(max_length=10, default="AES-128")
-    sealed_key = models.BinaryField()
+    sealed_key = models.BinaryField(help_text="Empty once the key is destroyed")
     kcv = models.CharField("KCV", max_length=10)
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="delivered_key")

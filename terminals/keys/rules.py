@@ -17,6 +17,7 @@ from terminals.common.errors import Refusal
 
 AGREEMENT_CONTEXT = b"tillwarden/v1/kbpk/"
 KBPK_BYTES = 32
+AES_BYTES = (16, 24, 32)
 # usage -> (mode of use, what it is for); a key has one purpose
 POLICY = {"P0": ("E", "PIN encryption"), "D0": ("B", "data encryption"), "M6": ("C", "CMAC")}
 
@@ -41,6 +42,7 @@ def wrap(*, kbpk: bytes, working_key: bytes, usage: str) -> str:
 
     Raises Refusal for a usage outside POLICY and for a protecting key weaker than the protected one.
     """
+    _refuse_lengths(kbpk, working_key)
     if usage not in POLICY:
         raise Refusal("key_policy", f"key usage {usage!r} is not one of {', '.join(POLICY)}")
     if len(kbpk) < len(working_key):
@@ -56,12 +58,24 @@ def wrap(*, kbpk: bytes, working_key: bytes, usage: str) -> str:
     return str(tr31.wrap(kbpk, header, working_key))
 
 
+def _refuse_lengths(kbpk: bytes, working_key: bytes) -> None:
+    """AES keys of 128, 192 or 256 bits, under an AES key (TR-31 version D, X9.143)."""
+    for name, key in (("protection", kbpk), ("working", working_key)):
+        if len(key) not in AES_BYTES:
+            raise Refusal("key_policy", f"a {name} key of {len(key)} bytes is not an AES key")
+
+
 def unwrap(*, kbpk: bytes, key_block: str, usage: str) -> bytes:
     """Open a block as a terminal does; raise Refusal unless it is intact, for this key, and for this usage."""
     try:
         header, working_key = tr31.unwrap(kbpk, key_block)
     except (tr31.HeaderError, tr31.KeyBlockError, ValueError) as error:
         raise Refusal("bad_key_block", f"the key block cannot be opened: {error}") from None
+    _refuse_lengths(kbpk, working_key)
+    if (header.version_num, header.exportability) != ("00", "N"):
+        raise Refusal(
+            "bad_key_block", "the key block holds a key version or an exportable key, which the policy does not know"
+        )
     bound = (header.version_id, header.key_usage, header.algorithm, header.mode_of_use)
     if usage not in POLICY or bound != ("D", usage, "A", POLICY[usage][0]):
         raise Refusal("bad_key_block", f"the key block is bound to {bound}, not to usage {usage}")

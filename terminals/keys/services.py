@@ -16,6 +16,7 @@ from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.link.protocol.messages import DeliverKey
 from terminals.link.services import Order, Target, create_commands, new_id, target_of
 
+DELIVER_KEY = "keys.add_terminalkey"  # what making and delivering a key needs
 VALID_FOR = timedelta(days=1)
 
 
@@ -66,6 +67,12 @@ def deliver_keys(wanted: Iterable[tuple[Target, str]], *, requested_by: str) -> 
     for key, command in zip(keys, commands, strict=True):
         key.command = command
     return TerminalKey.objects.bulk_create(keys)
+
+
+def destroy_keys(terminal_id: int) -> None:
+    """Destroy a terminal's keys for good: the sealed material goes, check values and states remain as the record."""
+    ProtectionKey.objects.filter(terminal=terminal_id).delete()
+    TerminalKey.objects.filter(terminal=terminal_id).update(sealed_key=b"", state="destroyed")
 
 
 def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[TerminalKey, DeliverKey]:

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from terminals.common.api.base import ReadViewSet
 from terminals.link.models import Command, DeadLetter
-from terminals.link.services import PLAIN_COMMANDS
+from terminals.link.services import PLAIN_COMMANDS, READ_MESSAGE
 
 
 class CommandSerializer(serializers.ModelSerializer[Command]):
@@ -35,7 +35,11 @@ class CommandSerializer(serializers.ModelSerializer[Command]):
             "message",
         ]
 
-    def get_message(self, command: Command) -> dict[str, Any]:
+    def get_message(self, command: Command) -> dict[str, Any] | None:
+        """Null for who may not read whole messages: they hold key blocks and download links."""
+        request = self.context.get("request")
+        if request is None or not request.user.has_perm(READ_MESSAGE):
+            return None
         message: dict[str, Any] = msgspec.json.decode(bytes(command.payload))
         return message
 

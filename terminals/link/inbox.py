@@ -1,14 +1,14 @@
 """The way in: a batch of raw messages -> parsed and verified -> handlers -> **commit** -> what may be acknowledged.
 
-`take` owns the transaction. Whatever comes out of it is either committed once, or a dead letter with its reason; a
-failing database raises, and the same batch is taken again. A message that makes a handler fail is found by halving
-the batch, so that it alone becomes a dead letter.
+`Inbox.take` owns the transaction. Whatever comes out of it is either committed once, or a dead letter with its reason; a
+failing database raises, and the same messages are taken again. Hostile messages are refused one by one in the first
+pass, and by handlers in theirs. Only a message that makes a handler **fail** is found by halving the batch.
 """
 
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,22 +16,23 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 
 from terminals.common.errors import Refusal
 from terminals.estate.rules import LINKED_STATES
-from terminals.link import handlers
+from terminals.link import sessions
+from terminals.link.dead_letters import Letter, store_dead_letters
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol import messages, signing, topics
-from terminals.link.routes import Received, routes
+from terminals.link.routes import DeviceRoutes, Received
 
 logger = logging.getLogger(__name__)
+TOUCH_PAUSE = timedelta(seconds=4)
+MOST_REMEMBERED = 100_000
+# Of one sender; what is beyond them is counted once more as `too_many`, and no longer kept.
+LETTERS_A_MINUTE = 30
 LOOK_UP = "SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))"
+# Raw: the ORM cannot say which rows an insert with conflicts has written.
 REMEMBER = """
 INSERT INTO link_seenmessage (message_id, terminal_id, signed)
 SELECT * FROM json_to_recordset(%s) AS r(message_id uuid, terminal_id bigint, signed boolean) ON CONFLICT DO NOTHING
 RETURNING message_id, terminal_id, signed
-"""
-BURY = """
-INSERT INTO link_deadletter AS d (digest, topic, reason, detail, payload, payload_bytes, count)
-VALUES (%s, %s, %s, %s, %s, %s, 1)
-ON CONFLICT (digest) DO UPDATE SET count = d.count + 1, last_at = now(), reason = excluded.reason, detail = excluded.detail
 """
 
 
@@ -43,58 +44,127 @@ class Known(NamedTuple):
     public_key_pem: str
 
 
-class Taken(NamedTuple):
-    """What a committed batch came to: events to acknowledge end to end (device id -> message ids), and counts."""
+class BatchResult(NamedTuple):
+    """What committed messages came to: events to acknowledge end to end (device id -> message ids), and counts."""
 
     events: dict[str, list[UUID]]
     fresh: int
     dead: int
 
 
-def take(batch: Sequence[Incoming], *, again: bool = False) -> Taken:
-    """Commit a batch; raise OperationalError or InterfaceError where the database is away (take it again then)."""
-    try:
-        return _commit(batch)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception as error:
-        if len(batch) == 1:
-            if isinstance(error, IntegrityError) and not again:
-                return take(batch, again=True)  # it met an operator who did the same thing: now it sees that
-            if not isinstance(error, Refusal):
+class Accepted(NamedTuple):
+    """A message that passed the first pass, with where it came from."""
+
+    incoming: Incoming
+    device_id: str
+    received: Received
+
+
+class Inbox:
+    """One link's way in. It owns its routes, and remembers whom it heard and how many letters it kept, after the commit."""
+
+    def __init__(self, routes: DeviceRoutes) -> None:
+        self._routes = routes
+        # terminal id -> when its session was last written. Only a saving: a hello and a silence do not look at it.
+        self._touched: dict[int, datetime] = {}
+        self._letters: dict[str, int] = {}
+        self._letters_since: datetime | None = None
+
+    def take(self, batch: Sequence[Incoming], *, again: bool = False) -> BatchResult:
+        """Commit messages; raise OperationalError or InterfaceError where the database is away (take them again then)."""
+        try:
+            result, touched = self._commit(batch)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                if isinstance(error, IntegrityError) and not again:
+                    return self.take(batch, again=True)  # it met an operator who did the same: now it sees that
                 logger.exception("a handler failed on a message on %s", batch[0].topic)
-            return _bury_only(batch[0], error)
-        half = len(batch) // 2
-        return _merge(take(batch[:half]), take(batch[half:]))
+                kind = "database" if isinstance(error, DatabaseError) else "handler"
+                with transaction.atomic():
+                    store_dead_letters([Letter(batch[0], f"{kind}_error", f"{type(error).__name__}: {error}")])
+                return BatchResult({}, 0, 1)
+            half = len(batch) // 2
+            return _merge(self.take(batch[:half]), self.take(batch[half:]))
+        self._touched.update(touched)
+        return result
+
+    @transaction.atomic
+    def _commit(self, batch: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime]]:
+        accepted, letters = _sort_out(batch)
+        fresh = _not_seen(accepted)
+        touched = self._touch(fresh)
+        letters += self._dispatch(fresh)
+        store_dead_letters(self._within_limit(letters, batch[-1].received_at))
+        events: dict[str, list[UUID]] = defaultdict(list)
+        for _, device_id, received in accepted:
+            if messages.INBOUND[received.envelope.type][0] == "event":
+                events[device_id].append(received.envelope.id)
+        return BatchResult(events, len(fresh), len(letters)), touched
+
+    def _touch(self, fresh: Sequence[Accepted]) -> dict[int, datetime]:
+        """Note whom these messages show to be alive; those noted a moment ago need no statement."""
+        heard = {a.received.terminal_id for a in fresh if a.received.envelope.type != "presence"}
+        now = fresh[-1].received.received_at if fresh else None
+        due = {pk for pk in heard if pk not in self._touched or (now and now - self._touched[pk] > TOUCH_PAUSE)}
+        if not due or now is None:
+            return {}
+        if len(self._touched) > MOST_REMEMBERED:
+            self._touched.clear()
+        sessions.touch_sessions(due, now)
+        return dict.fromkeys(due, now)
+
+    def _dispatch(self, fresh: Sequence[Accepted]) -> list[Letter]:
+        """Give each type's messages to its handlers, in the order of routes: money before the outcome that speaks of it.
+
+        What a handler refuses the next ones do not get; it becomes a letter.
+        """
+        by_type: dict[str, list[Received]] = defaultdict(list)
+        for _, _, received in fresh:
+            by_type[received.envelope.type].append(received)
+        refused: dict[int, Refusal] = {}
+        for name, handlers in self._routes.messages.items():
+            for handle in handlers:
+                if rest := [received for received in by_type[name] if id(received) not in refused]:
+                    refused |= {id(message): refusal for message, refusal in handle(rest) or []}
+        return [
+            Letter(incoming, refused[id(received)].reason, refused[id(received)].detail)
+            for incoming, _, received in fresh
+            if id(received) in refused
+        ]
+
+    def _within_limit(self, letters: Sequence[Letter], now: datetime) -> list[Letter]:
+        """Keep at most LETTERS_A_MINUTE of a topic's sender; say once that there were more."""
+        if self._letters_since is None or now - self._letters_since > timedelta(minutes=1):
+            self._letters, self._letters_since = {}, now
+        kept = []
+        for letter in letters:
+            sender = "/".join(letter.message.topic.split("/", 3)[:3])
+            self._letters[sender] = count = self._letters.get(sender, 0) + 1
+            if count <= LETTERS_A_MINUTE:
+                kept.append(letter)
+            elif count == LETTERS_A_MINUTE + 1:
+                logger.warning("more than %d dead letters a minute from %s", LETTERS_A_MINUTE, sender)
+                detail = f"more than {LETTERS_A_MINUTE} dead letters in a minute; the rest of this minute is not kept"
+                kept.append(Letter(letter.message._replace(payload=b""), "too_many", detail))
+        return kept
 
 
-@transaction.atomic
-def _commit(batch: Sequence[Incoming]) -> Taken:
-    accepted, refused = _sort_out(batch)
-    fresh = _not_seen(accepted)
-    _dispatch(fresh)
-    for message, refusal in refused:
-        _bury(message, refusal.reason, refusal.detail)
-    events: dict[str, list[UUID]] = defaultdict(list)
-    for device_id, received in accepted:
-        if messages.INBOUND[received.envelope.type][0] == "event":
-            events[device_id].append(received.envelope.id)
-    return Taken(events, len(fresh), len(refused))
-
-
-def _sort_out(batch: Sequence[Incoming]) -> tuple[list[tuple[str, Received]], list[tuple[Incoming, Refusal]]]:
-    """Part the batch into (device id, message) that may be processed and those refused."""
+def _sort_out(batch: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter]]:
+    """Part the messages into those that may be processed and those refused."""
     sources = [topics.parse_inbound(message.topic) for message in batch]
     known = _look_up({source.device_id for source in sources if source})
-    accepted, refused = [], []
+    accepted: list[Accepted] = []
+    letters: list[Letter] = []
     for message, source in zip(batch, sources, strict=True):
         try:
             if source is None:
                 raise Refusal("wrong_topic", "terminals do not speak on this topic")
-            accepted.append((source.device_id, _receive(message, source, known)))
+            accepted.append(Accepted(message, source.device_id, _receive(message, source, known)))
         except Refusal as refusal:
-            refused.append((message, refusal))
-    return accepted, refused
+            letters.append(Letter(message, refusal.reason, refusal.detail))
+    return accepted, letters
 
 
 def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Known]) -> Received:
@@ -105,6 +175,8 @@ def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Known])
         raise Refusal("not_in_service", f"the terminal is {sender.state}")
     envelope, body = messages.parse(message.payload, source.channel)
     if messages.INBOUND[envelope.type][2]:
+        if not envelope.sig:
+            raise Refusal("bad_signature", "the message is not signed")
         try:
             signing.verify_envelope(message.payload, signing.public_key(sender.public_key_pem))
         except signing.BadSignature as error:
@@ -118,13 +190,13 @@ def _look_up(device_ids: Iterable[str]) -> dict[str, Known]:
         return {row[0]: Known(*row[1:]) for row in cursor.fetchall()}
 
 
-def _not_seen(accepted: Sequence[tuple[str, Received]]) -> list[Received]:
+def _not_seen(accepted: Sequence[Accepted]) -> list[Accepted]:
     """Remember the messages' ids and return those that were not known, in order, each once."""
     if not accepted:
         return []
     by_id = {
-        (received.envelope.id, received.terminal_id, messages.INBOUND[received.envelope.type][2]): received
-        for _, received in reversed(accepted)
+        (a.received.envelope.id, a.received.terminal_id, messages.INBOUND[a.received.envelope.type][2]): a
+        for a in reversed(accepted)
     }
     # The same order in every link process, or two of them could wait for each other's rows.
     keys = sorted(by_id)
@@ -132,46 +204,12 @@ def _not_seen(accepted: Sequence[tuple[str, Received]]) -> list[Received]:
     with connection.cursor() as cursor:
         cursor.execute(REMEMBER, [messages.encode(rows).decode()])
         new = by_id.keys() if cursor.rowcount == len(keys) else set(cursor.fetchall())
-    return [received for key, received in reversed(by_id.items()) if key in new]
+    return [one for key, one in reversed(by_id.items()) if key in new]
 
 
-def _dispatch(fresh: Sequence[Received]) -> None:
-    """Give each type's messages to its handlers, in the order of routes: money before the outcome that speaks of it."""
-    by_type: dict[str, list[Received]] = defaultdict(list)
-    for received in fresh:
-        by_type[received.envelope.type].append(received)
-    heard = {received.terminal_id for received in fresh if received.envelope.type != "presence"}
-    if heard:
-        handlers.touch_sessions(heard, fresh[-1].received_at)
-    for name, handle_all in routes.messages.items():
-        if name in by_type:
-            for handle in handle_all:
-                handle(by_type[name])
-
-
-@transaction.atomic
-def _bury_only(message: Incoming, error: Exception) -> Taken:
-    if isinstance(error, Refusal):
-        _bury(message, error.reason, error.detail)
-    else:
-        kind = "database" if isinstance(error, DatabaseError) else "handler"
-        _bury(message, f"{kind}_error", f"{type(error).__name__}: {error}")
-    return Taken({}, 0, 1)
-
-
-def _bury(message: Incoming, reason: str, detail: str) -> None:
-    """Keep what could not be taken. The same bytes on the same topic only raise the count."""
-    digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).hexdigest()
-    payload = message.payload[: messages.MAX_BYTES]
-    topic = message.topic.replace("\0", "\ufffd")[:200]
-    detail = detail.replace("\0", "\ufffd")[:500]
-    with connection.cursor() as cursor:
-        cursor.execute(BURY, [digest, topic, reason, detail, payload, len(message.payload)])
-
-
-def _merge(first: Taken, second: Taken) -> Taken:
+def _merge(first: BatchResult, second: BatchResult) -> BatchResult:
     events: dict[str, list[UUID]] = defaultdict(list)
     for part in (first.events, second.events):
         for device_id, ids in part.items():
             events[device_id] += ids
-    return Taken(events, first.fresh + second.fresh, first.dead + second.dead)
+    return BatchResult(events, first.fresh + second.fresh, first.dead + second.dead)

@@ -63,6 +63,10 @@ class Command(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [
+            ("send_command", "Can reboot, lock, unlock and ping terminals"),
+            ("read_message", "Can read whole signed messages"),
+        ]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(state__in=OPEN_STATES), name="command_due"),
             models.Index(fields=["expires_at"], condition=Q(state__in=OPEN_STATES), name="command_open_by_expiry"),

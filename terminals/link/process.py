@@ -13,11 +13,13 @@ import psycopg.errors
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from terminals.link import inbox, services
+from terminals.link import services
 from terminals.link.heartbeat import beat
+from terminals.link.inbox import Inbox
 from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected
 from terminals.link.protocol import topics
 from terminals.link.relay import Relay
+from terminals.link.routes import routes
 
 logger = logging.getLogger(__name__)
 BATCH = 500
@@ -32,6 +34,7 @@ class LinkProcess:
         self.name = name
         self.broker = BrokerConnection(f"tillwarden-link-{name}", [share + f for f in topics.INBOUND_FILTERS])
         self.relay = Relay(self.broker)
+        self._inbox = Inbox(routes)
         self._stop = threading.Event()
         self._next_beat = 0.0
 
@@ -78,7 +81,7 @@ class LinkProcess:
         """Commit the batch, however long the database takes to come back; then acknowledge it."""
         while not self._stop.is_set():
             try:
-                taken = inbox.take(batch)
+                taken = self._inbox.take(batch)
                 break
             except (OperationalError, InterfaceError) as error:
                 if isinstance(error.__cause__, psycopg.errors.DeadlockDetected):

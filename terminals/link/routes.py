@@ -1,7 +1,8 @@
 """Where device messages and commands' outcomes go: a registry that the project fills (fleet/device_routes.py).
 
 The link knows no feature. A handler gets a **batch** inside the link's transaction: it must be set-based, must not
-acknowledge anything, and may raise `Refusal` to turn a message into a dead letter.
+acknowledge anything, and returns the messages that it refuses: they become dead letters, and later handlers do not see
+them.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from terminals.common.errors import Refusal
 from terminals.link.protocol.messages import Body, Envelope, Result
 
 
@@ -35,7 +37,14 @@ class Outcome(NamedTuple):
         return self.state not in ("queued", "sent", "accepted", "running")
 
 
-MessageHandler = Callable[[list[Received]], None]
+class RefusedMessage(NamedTuple):
+    """A message that a handler does not take, and why."""
+
+    message: Received
+    refusal: Refusal
+
+
+MessageHandler = Callable[[list[Received]], list[RefusedMessage] | None]
 OutcomeHandler = Callable[[list[Outcome]], None]
 
 

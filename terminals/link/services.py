@@ -21,6 +21,8 @@ from terminals.link.models import OPEN_STATES, Command
 from terminals.link.protocol import messages, signing
 from terminals.link.routes import Outcome, routes
 
+SEND_COMMAND = "link.send_command"  # what sending a plain command needs
+READ_MESSAGE = "link.read_message"  # to see whole signed messages, key blocks and download links among them
 NOTIFY_CHANNEL = "tillwarden_outbox"
 # What an operator may send as it is; the other types are made by their feature, which knows what stands behind them.
 PLAIN_COMMANDS = ("ping", "reboot", "lock", "unlock")
@@ -160,6 +162,22 @@ UPDATE link_command c SET state = %(state)s, finished_at = %(now)s, next_attempt
   FROM chosen WHERE c.id = chosen.id
 RETURNING c.id, c.terminal_id, c.type
 """
+
+
+REOPEN = """
+UPDATE link_command c SET next_attempt_at = %(now)s
+  FROM (SELECT id FROM link_command WHERE terminal_id = ANY(%(ids)s::bigint[]) AND state = ANY(%(open)s) AND attempts > 0
+         ORDER BY id FOR UPDATE) o
+ WHERE c.id = o.id
+"""
+
+
+def offer_again(terminal_ids: Iterable[int], now: datetime) -> None:
+    """Make the open commands of these terminals due at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(REOPEN, {"ids": sorted(terminal_ids), "open": list(OPEN_STATES), "now": now})
+        if cursor.rowcount:
+            wake_relay()
 
 
 def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from terminals.common.sql import delete_in_chunks
-from terminals.link import handlers, services
+from terminals.link import services, sessions
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeadLetter
 
@@ -23,7 +23,7 @@ def tick() -> None:
     """Every few seconds: prove that beat and worker live, close expired commands, mark the silent offline."""
     now = timezone.now()
     beat(name="worker", part="worker", healthy=True, at=now)
-    handlers.sweep_silent_sessions(now)
+    sessions.sweep_silent_sessions(now)
     while services.expire_commands() == 1000:
         pass
 

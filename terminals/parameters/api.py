@@ -1,6 +1,6 @@
 """Parameter versions in the API, and sending them."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
@@ -39,6 +39,7 @@ class ParameterVersionViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadView
     queryset = ParameterVersion.objects.all()
     serializer_class = ParameterVersionSerializer
     filterset_fields = ["name", "version"]
+    needs: ClassVar[dict[str, str]] = {"send": services.SEND_PARAMETERS}
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         serializer.instance = services.publish_parameters(actor=actor_of(self.request), **serializer.validated_data)

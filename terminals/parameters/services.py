@@ -16,6 +16,7 @@ from terminals.link.services import Order, create_commands, supersede_commands, 
 from terminals.parameters import rules
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 
+SEND_PARAMETERS = "parameters.add_terminalparameters"  # what sending a version to terminals needs
 VALID_FOR = timedelta(days=7)
 
 

@@ -2,20 +2,47 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import TabularInline
 
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
-from terminals.common.money import format_minor
+from terminals.common.errors import Refusal
+from terminals.common.money import format_minor, parse_major
 from terminals.settlement import services
 from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 
 
+class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
+    """People type major units with their currency; the row keeps minor units and the ISO code."""
+
+    threshold = forms.CharField(
+        required=False, help_text="Settle at this unsettled amount, for example 150.00 EUR; empty for no threshold"
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["threshold"].initial = self.instance.shown_threshold()
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        minor, currency = None, ""
+        try:
+            if values.get("threshold"):
+                minor, currency = parse_major(values["threshold"])
+        except Refusal as refusal:
+            self.add_error("threshold", refusal.detail)
+        self.instance.threshold_minor, self.instance.threshold_currency = minor, currency
+        return values
+
+
 @admin.register(SettlementPlan)
 class SettlementPlanAdmin(AuditedAdmin):
-    list_display = ["name", "cycle", "time_zone", "threshold_minor", "jitter_seconds", "is_default", "enabled"]
+    form = ThresholdForm
+    exclude = ["threshold_minor", "threshold_currency"]
+    list_display = ["name", "cycle", "time_zone", "shown_threshold", "jitter_seconds", "is_default", "enabled"]
 
     def save_model(self, request: HttpRequest, obj: SettlementPlan, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -25,11 +52,18 @@ class SettlementPlanAdmin(AuditedAdmin):
 
 @admin.register(SettlementSchedule)
 class SettlementScheduleAdmin(AuditedAdmin):
-    list_display = ["terminal", "plan", "cycle", "time_zone", "threshold_minor", "next_due_at"]
+    """A terminal's schedule goes only with the terminal: deleting it would end its settlements unnoticed."""
+
+    form = ThresholdForm
+    exclude = ["threshold_minor", "threshold_currency"]
+    list_display = ["terminal", "plan", "cycle", "time_zone", "shown_threshold", "next_due_at"]
     list_filter = ["plan"]
     list_select_related = ["terminal", "plan"]
     search_fields = ["terminal__serial"]
     autocomplete_fields = ["terminal"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
     def save_model(self, request: HttpRequest, obj: SettlementSchedule, form: Any, change: bool) -> None:
         now = timezone.now()

@@ -1,6 +1,6 @@
 """Plans, schedules, runs and transactions in the API."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.db import transaction
 from drf_spectacular.utils import extend_schema
@@ -17,7 +17,17 @@ from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun,
 class PlanSerializer(serializers.ModelSerializer[SettlementPlan]):
     class Meta:
         model = SettlementPlan
-        fields = ["id", "name", "cycle", "time_zone", "threshold_minor", "jitter_seconds", "is_default", "enabled"]
+        fields = [
+            "id",
+            "name",
+            "cycle",
+            "time_zone",
+            "threshold_minor",
+            "threshold_currency",
+            "jitter_seconds",
+            "is_default",
+            "enabled",
+        ]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         present = (
@@ -34,7 +44,16 @@ class ScheduleSerializer(serializers.ModelSerializer[SettlementSchedule]):
 
     class Meta:
         model = SettlementSchedule
-        fields = ["terminal", "plan", "cycle", "time_zone", "threshold_minor", "next_due_at", "due_reason"]
+        fields = [
+            "terminal",
+            "plan",
+            "cycle",
+            "time_zone",
+            "threshold_minor",
+            "threshold_currency",
+            "next_due_at",
+            "due_reason",
+        ]
         read_only_fields = ["next_due_at", "due_reason"]
         extra_kwargs: dict[str, Any] = {"terminal": {"validators": []}}
 
@@ -99,7 +118,7 @@ class ScheduleViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 class RunViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     """POST asks a terminal to settle now."""
 
-    post_permission = "terminals.change_terminal"
+    needs: ClassVar[dict[str, str]] = {"create": services.REQUEST_SETTLEMENT}
 
     queryset = SettlementRun.objects.prefetch_related("totals")
     serializer_class = RunSerializer

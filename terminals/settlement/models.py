@@ -1,5 +1,6 @@
 """Plans, each terminal's schedule, transactions, batches and settlement runs. All money is integer minor units."""
 
+import re
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
@@ -8,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from terminals.common.errors import Refusal
+from terminals.common.money import format_minor
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.settlement import rules
@@ -26,6 +28,9 @@ class Cycle(models.Model):
     threshold_minor = models.BigIntegerField(
         null=True, blank=True, help_text="Settle at this unsettled amount, in minor units; empty for no threshold"
     )
+    threshold_currency = models.CharField(
+        max_length=3, blank=True, help_text="ISO 4217; a batch in another currency never reaches the threshold"
+    )
 
     class Meta:
         abstract = True
@@ -38,6 +43,14 @@ class Cycle(models.Model):
             raise ValidationError({"cycle": str(error)}) from None
         if self.threshold_minor is not None and self.threshold_minor <= 0:
             raise ValidationError({"threshold_minor": "the threshold must be above zero"})
+        if (self.threshold_minor is None) != (not self.threshold_currency):
+            raise ValidationError({"threshold_currency": "a threshold is an amount and its currency, or neither"})
+        if self.threshold_currency and not re.fullmatch("[A-Z]{3}", self.threshold_currency):
+            raise ValidationError({"threshold_currency": "write an ISO 4217 code, for example EUR"})
+
+    def shown_threshold(self) -> str:
+        """Return for example `150.00 EUR`; empty where there is none."""
+        return "" if self.threshold_minor is None else format_minor(self.threshold_minor, self.threshold_currency)
 
 
 class SettlementPlan(Cycle):
@@ -58,7 +71,9 @@ class SettlementPlan(Cycle):
                 fields=["is_default"], condition=Q(is_default=True), name="one_default_settlement_plan"
             ),
             models.CheckConstraint(
-                condition=Q(threshold_minor=None) | Q(threshold_minor__gt=0), name="plan_threshold_positive"
+                condition=Q(threshold_minor=None, threshold_currency="")
+                | Q(threshold_minor__gt=0, threshold_currency__regex="^[A-Z]{3}$"),
+                name="plan_threshold_positive",
             ),
         ]
 
@@ -78,7 +93,9 @@ class SettlementSchedule(Cycle):
         indexes = [models.Index(fields=["next_due_at"], condition=Q(next_due_at__isnull=False), name="schedule_due")]
         constraints = [
             models.CheckConstraint(
-                condition=Q(threshold_minor=None) | Q(threshold_minor__gt=0), name="schedule_threshold_positive"
+                condition=Q(threshold_minor=None, threshold_currency="")
+                | Q(threshold_minor__gt=0, threshold_currency__regex="^[A-Z]{3}$"),
+                name="schedule_threshold_positive",
             )
         ]
 

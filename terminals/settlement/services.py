@@ -21,8 +21,10 @@ from terminals.link.protocol.messages import Settle
 from terminals.link.services import Order, Target, create_commands, target_of
 from terminals.settlement.facts import NotSettled
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.selectors import at_stake, open_batches
 
 # An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
+REQUEST_SETTLEMENT = "settlement.add_settlementrun"  # what asking a terminal to settle needs
 LAST_BATCH_NUMBER = 999_999  # ISO 8583 DE60 has six digits
 VALID_FOR = timedelta(hours=4)
 REPORT_WITHIN = timedelta(hours=24)
@@ -96,10 +98,16 @@ def set_schedule(
     cycle: str = "",
     time_zone: str = "",
     threshold_minor: int | None = None,
+    threshold_currency: str = "",
 ) -> SettlementSchedule:
     """Put a terminal under a plan, with what differs for it; raises ValidationError for an unusable schedule."""
     schedule = SettlementSchedule(
-        terminal=terminal, plan=plan, cycle=cycle, time_zone=time_zone, threshold_minor=threshold_minor
+        terminal=terminal,
+        plan=plan,
+        cycle=cycle,
+        time_zone=time_zone,
+        threshold_minor=threshold_minor,
+        threshold_currency=threshold_currency,
     )
     schedule.clean()
     schedule.next_due_at = schedule.next_due_after(timezone.now())
@@ -108,7 +116,7 @@ def set_schedule(
         schedule.next_due_at, schedule.due_reason = due.next_due_at, due.due_reason
     SettlementSchedule.objects.filter(terminal=terminal).delete()
     schedule.save(force_insert=True)
-    detail = {"plan": plan.name, "cycle": cycle, "time_zone": time_zone, "threshold_minor": threshold_minor}
+    detail = {"plan": plan.name, "cycle": cycle, "time_zone": time_zone, "threshold": schedule.shown_threshold()}
     audit.record(actor=actor, action="settlement.schedule", subject=subject_of(terminal), detail=detail)
     return schedule
 
@@ -117,6 +125,21 @@ def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any
     """Tell a terminal that enrols which batch it opens: a new device must not count from 1 again into settled batches."""
     latest = Batch.objects.filter(terminal=terminal).order_by("-opened_at", "-batch_number").first()
     return {"batch_number": latest.batch_number % LAST_BATCH_NUMBER + 1 if latest else 1}
+
+
+def refuse_stranded_money(terminal: Terminal, write_off: bool) -> None:
+    """Raise Refusal where a terminal would retire with money that nobody could settle any more."""
+    stranded = at_stake(open_batches(terminal.pk))
+    if stranded and not write_off:
+        raise Refusal(
+            "unsettled_money", f"{stranded} on {terminal.serial} are not settled; settle first, or write them off"
+        )
+
+
+def end_schedule(terminal_id: int) -> None:
+    """A terminal that left service has no next settlement; runs still open will never be answered."""
+    SettlementSchedule.objects.filter(terminal=terminal_id).delete()
+    fail_runs(SettlementRun.objects.filter(terminal=terminal_id), "the terminal was retired")
 
 
 def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
@@ -177,6 +200,7 @@ UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = '
    AND NOT EXISTS (SELECT 1 FROM settlement_batch n WHERE n.terminal_id = b.terminal_id
                       AND (n.opened_at, n.batch_number) > (b.opened_at, b.batch_number))
    AND b.net_minor >= coalesce(s.threshold_minor, p.threshold_minor)
+   AND b.currency = CASE WHEN s.threshold_minor IS NULL THEN p.threshold_currency ELSE s.threshold_currency END
    AND NOT EXISTS (SELECT 1 FROM settlement_settlementrun r
                     WHERE r.terminal_id = s.terminal_id AND r.state IN ('requested', 'settling'))
 """

@@ -5,7 +5,7 @@ It judges commands as a real terminal must: the server's signature, its own devi
 
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -24,6 +24,7 @@ from terminals.simulator.hardware import FULL_ROLL, Hardware
 from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
 
 MAX_RECORDS = 150
+FORGET_AFTER = timedelta(days=7)  # an outcome whose command's end is not known any more, after a restart
 FINAL = ("succeeded", "failed", "rejected")
 
 
@@ -57,6 +58,7 @@ class Device:
         self.refused_commands = 0
         self._seq = 0
         self._ignored: set[str] = set()
+        self._expiries: dict[str, datetime] = {}
         self._hardware = Hardware(dice)
 
     # --- what it says of itself --------------------------------------------------------------------------------------
@@ -163,6 +165,10 @@ class Device:
             return []
         if isinstance(envelope.expires_at, datetime) and envelope.expires_at <= self.now():
             return [self._finish(Result(command_id=envelope.id, state="rejected", code="expired"))]
+        if isinstance(envelope.not_before, datetime) and envelope.not_before > self.now():
+            return []  # the server offers it again when its time has come
+        if isinstance(envelope.expires_at, datetime):
+            self._expiries[command_id] = envelope.expires_at
         do = self._verbs.get(envelope.type)
         if do is None:
             return [self._finish(Result(command_id=envelope.id, state="rejected", code="unknown_command"))]
@@ -258,7 +264,9 @@ class Device:
     # --- envelopes ---------------------------------------------------------------------------------------------------
     def _finish(self, result: Result) -> Outgoing:
         """Say the last word on a command and remember it."""
-        self.memory.remember_outcome(str(result.command_id), msgspec.to_builtins(result))
+        command_id, now = str(result.command_id), self.now()
+        until = self._expiries.pop(command_id, now + FORGET_AFTER)
+        self.memory.remember_outcome(command_id, msgspec.to_builtins(result), until=_utc(until), now=_utc(now))
         self.changed = True
         return self._result(result)
 
@@ -289,6 +297,10 @@ class Device:
         device_id = self.memory.device_id
         topic = topics.presence(device_id) if channel == "presence" else topics.up(device_id, channel)
         return Outgoing(topic, messages.encode(envelope))
+
+
+def _utc(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _without_nulls(value: Any) -> Any:

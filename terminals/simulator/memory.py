@@ -12,8 +12,6 @@ from msgspec import Struct, field
 
 from terminals.link.protocol.messages import TransactionRecord
 
-KEPT_OUTCOMES = 50
-
 
 class HeldWorkingKey(Struct):
     key_id: str
@@ -50,6 +48,7 @@ class Memory(Struct):
     unsent: list[TransactionRecord] = field(default_factory=list)
     pending: list[PendingEvent] = field(default_factory=list)
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outcomes_until: dict[str, str] = field(default_factory=dict)
     locked: bool = False
     paper: int = 60
 
@@ -57,11 +56,16 @@ class Memory(Struct):
     def enrolled(self) -> bool:
         return bool(self.certificate_pem)
 
-    def remember_outcome(self, command_id: str, result: dict[str, Any]) -> None:
-        """Keep the last word on a command, so that a repeated command gets the same answer and is not done twice."""
+    def remember_outcome(self, command_id: str, result: dict[str, Any], *, until: str, now: str) -> None:
+        """Keep the last word on a command until it expires, so that a repeat gets the same answer and is not done twice.
+
+        `until` and `now` are RFC 3339 in UTC, to the millisecond.
+        """
         self.outcomes[command_id] = result
-        for stale in list(self.outcomes)[:-KEPT_OUTCOMES]:
-            del self.outcomes[stale]
+        self.outcomes_until[command_id] = until
+        for stale in [known for known, end in self.outcomes_until.items() if end < now]:
+            self.outcomes.pop(stale, None)
+            del self.outcomes_until[stale]
 
 
 def load(folder: Path, serial: str) -> Memory:

@@ -11,6 +11,8 @@ from django.core.files import File
 from django.test import Client
 from django.utils import timezone
 
+from firmware import downloads
+from firmware.downloads import Slots
 from firmware.models import Package, Release
 from firmware.services import VALID_FOR, assign_release, publish_release
 from terminals.estate.models import Terminal
@@ -18,6 +20,11 @@ from terminals.link.protocol.messages import Install
 from tests.conftest import deliver, enrolled_device
 
 CONTENT = bytes(range(256)) * 1000
+
+
+@pytest.fixture(autouse=True)
+def free_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "slots", Slots(together=4, each=1))
 
 
 @pytest.fixture
@@ -78,7 +85,7 @@ def test_a_range_outside_of_the_file_is_refused(client: Client, link: str, wante
 
 
 def test_a_resumed_download_of_another_file_begins_anew(client: Client, link: str) -> None:
-    etag = client.get(link)["ETag"]
+    etag = client.head(link)["ETag"]
     assert fetch(client, link, "bytes=10-19", **{"If-Range": etag})[0] == 206
     assert fetch(client, link, "bytes=10-19", **{"If-Range": '"other"'})[0] == 200
     assert fetch(client, link, **{"If-None-Match": etag})[0] == 304
@@ -91,3 +98,29 @@ def test_a_forged_or_old_link_or_a_retired_terminal_gets_nothing(client: Client,
     Terminal.objects.update(state="retired")
     assert fetch(client, link)[0] == 403
     assert Release.objects.count() == 1
+
+
+def test_a_terminal_reads_one_file_at_a_time_and_its_place_is_free_again_however_it_ends(
+    client: Client, link: str
+) -> None:
+    slow: Any = client.get(link)
+    assert slow.status_code == 200
+    second = client.get(link)
+    assert (second.status_code, second["Retry-After"]) == (503, "10")
+    for closer in slow._resource_closers:  # as the server does where a reader leaves; this one never read a byte
+        closer()
+    assert fetch(client, link)[0] == 200
+
+
+def test_slow_readers_of_many_links_leave_threads_for_everybody_else() -> None:
+    slots = Slots(together=4, each=1)
+    assert [slots.enter(f"SN-{n}") for n in range(24)] == [True] * 4 + [False] * 20
+    slots.leave("SN-0")
+    assert slots.enter("SN-9") is True
+
+
+def test_a_proxy_may_send_the_file(client: Client, link: str, settings: Any) -> None:
+    settings.ARTIFACT_ACCEL_PREFIX = "/internal-artifacts/"
+    answer = client.get(link)
+    assert answer["X-Accel-Redirect"] == f"/internal-artifacts/{Release.objects.get().artifact.name}"
+    assert answer.content == b""

@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from firmware.models import Package
 from terminals.common.api.models import IdempotentResponse
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Merchant, Terminal
+from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
 from tests.conftest import deliver, enrolled_device, obey
 
@@ -214,7 +217,8 @@ def test_the_schema_describes_the_api(api: APIClient) -> None:
     [
         ([], set()),
         (["view_terminal"], {"list"}),
-        (["view_terminal", "change_terminal"], {"list", "retire", "settle"}),
+        (["view_terminal", "change_terminal"], {"list"}),
+        (["retire_terminal", "add_settlementrun"], {"retire", "settle"}),
         (["add_terminal"], {"register"}),
     ],
 )
@@ -247,3 +251,42 @@ def test_an_etag_is_of_what_is_edited_and_not_of_what_is_heard(
     changed = api.patch(url, {"tid": "42"}, format="json", HTTP_IF_MATCH=etag)
     assert changed.status_code == 200
     assert changed["ETag"] == api.get(url)["ETag"] != etag
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("cursor=cD0lMDA%3D", 404), ("serial=%00", 400), ("stat=active", 400), ("page_siez=5", 400)]
+)
+def test_a_query_that_cannot_be_meant_is_refused(api: APIClient, query: str, status: int) -> None:
+    answer = api.get(f"{TERMINALS}?{query}")
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json")
+
+
+def test_a_commands_message_is_for_who_may_read_it(register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    terminal.refresh_from_db()
+    request_key_delivery(terminal=terminal, usage="P0", actor="ops")
+    for permissions, shown in ((["view_terminal", "view_command"], False), (["view_command", "read_message"], True)):
+        clerk = get_user_model().objects.create_user(f"clerk{shown}", is_staff=True)
+        clerk.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client = APIClient()
+        client.force_authenticate(clerk)
+        [command] = client.get(f"{TERMINALS}{terminal.pk}/commands/").json()
+        assert (command["message"] is not None) is shown
+
+
+def test_an_upload_with_the_same_key_and_other_bytes_is_another_request(api: APIClient) -> None:
+    package = Package.objects.create(name="pay")
+
+    def upload(content: bytes) -> Any:
+        file = SimpleUploadedFile("pay.bin", content)
+        body = {"package": package.pk, "version": "1.0", "platform": "linux-arm64", "artifact": file}
+        return api.post("/api/v1/releases/", body, format="multipart", HTTP_IDEMPOTENCY_KEY="k1")
+
+    assert [upload(b"aaaa").status_code, upload(b"aaaa").status_code, upload(b"bbbb").status_code] == [201, 201, 409]
+
+
+def test_the_apis_own_address_says_where_everything_is(api: APIClient) -> None:
+    assert APIClient().get("/api/v1/").status_code == 401
+    directory = api.get("/api/v1/").json()
+    assert directory["terminals"].endswith("/api/v1/terminals/")

@@ -197,3 +197,13 @@ def test_without_a_secret_or_an_address_nothing_starts(tmp_path: Path, missing: 
     assert run.returncode == 1
     assert missing in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_one_key_for_two_purposes_is_refused_at_the_start(tmp_path: Path) -> None:
+    shared = os.environ["COMMAND_SIGNING_KEY_FILE"]
+    environment = os.environ | {"STATE_DIR": str(tmp_path), "RELEASE_SIGNING_KEY_FILE": shared}
+    run = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert "RELEASE_SIGNING_KEY_FILE and COMMAND_SIGNING_KEY_FILE hold the same key" in run.stderr

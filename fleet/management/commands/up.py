@@ -1,7 +1,6 @@
 """`manage.py up`: the whole of Tillwarden on this machine, in one process group. `make run` calls it."""
 
 import json
-import os
 import secrets
 import signal
 import sys
@@ -20,8 +19,7 @@ from django.db import OperationalError, connection
 from knox.models import AuthToken
 
 from fleet import env
-from fleet.local import demo, embedded
-from fleet.local import installation as local
+from fleet.local import demo, embedded, installation
 from fleet.local.embedded import Child
 from fleet.local.supervisor import Part, Supervisor, say
 from terminals.link.mqtt import broker_answers
@@ -85,9 +83,9 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
 
 
 def _start_database(supervisor: Supervisor, state_dir: Path) -> None:
-    child = embedded.postgres(state_dir / "database", local.socket_dir(state_dir))
+    child = embedded.postgres(state_dir / "database", installation.socket_dir(state_dir))
     supervisor.start(Part("database", child, stop_signal=signal.SIGINT))  # SIGINT: fast shutdown
-    address = f"postgresql://postgres@/postgres?host={local.socket_dir(state_dir)}"
+    address = f"postgresql://postgres@/postgres?host={installation.socket_dir(state_dir)}"
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -107,6 +105,7 @@ def _application_parts() -> list[Part]:
     bin_dir = str(Path(python).parent)
     web = [f"{bin_dir}/gunicorn", "fleet.wsgi", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
     web += ["--workers", "2", "--threads", "8", "--graceful-timeout", "3", "--log-level", "warning"]
+    web += ["--no-control-socket"]
     celery = [python, "-m", "celery", "--quiet", "-A", "fleet"]
     worker = [*celery, "worker", "--pool", "threads", "--concurrency", "2", "--loglevel", "warning"]
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -141,8 +140,7 @@ def _ensure_operator(state_dir: Path) -> str | None:
     if not digest_known:
         _, known["token"] = AuthToken.objects.create(user=user)
     known |= {"url": settings.PUBLIC_URL, "username": OPERATOR}
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(known, file, indent=1)
+    installation.write_private(path, json.dumps(known, indent=1) + "\n")
     return password
 
 

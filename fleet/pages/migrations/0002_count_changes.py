@@ -9,8 +9,9 @@ CONTRIBUTIONS = {
     "health_healthstate": """
         SELECT v.* FROM {rows} r CROSS JOIN LATERAL (VALUES
             ('printer', r.printer::text, 1::bigint), ('screen', r.screen, 1), ('keypad', r.keypad, 1),
-            ('card_reader', r.card_reader, 1), ('tamper', r.tamper::text, 1),
-            ('unsettled', r.unsettled_currency, r.unsettled_minor)) AS v""",
+            ('card_reader', r.card_reader, 1)) AS v""",
+    "health_tamperalarm": "SELECT 'tamper', active::text, 1::bigint FROM {rows}",
+    "settlement_batch": "SELECT 'unsettled', currency, net_minor FROM {rows} WHERE NOT closed",
     "firmware_installedsoftware": "SELECT 'software', component || ' ' || version, 1::bigint FROM {rows}",
     "settlement_settlementrun": """
         SELECT 'settled', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || state, 1::bigint
@@ -19,7 +20,7 @@ CONTRIBUTIONS = {
         SELECT 'settled_sum', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || currency, reported_minor
           FROM {rows} WHERE finished_at IS NOT NULL AND reported_minor IS NOT NULL
         UNION ALL
-        SELECT 'settled_apart', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || currency, abs(difference_minor)
+        SELECT 'unreconciled', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || currency, abs(difference_minor)
           FROM {rows} WHERE state = 'unbalanced' AND difference_minor IS NOT NULL""",
 }
 EVENTS = {"insert": ["new"], "update": ["new", "old"], "delete": ["old"]}

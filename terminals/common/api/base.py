@@ -78,6 +78,13 @@ class CappedCountCursorPagination(CursorPagination):
         self.count = queryset.order_by().values("pk")[: COUNT_LIMIT + 1].count()
         return super().paginate_queryset(queryset, request, view)
 
+    def decode_cursor(self, request: Request) -> Any:
+        """Refuse a cursor that no database could compare with."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and "\0" in str(cursor.position):
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return cursor
+
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names; ties break by key."""
         allowed = getattr(view, "ordering_fields", ())
@@ -222,11 +229,24 @@ class EditGuard:
 
 
 class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Any]):
-    """Lists and shows."""
+    """Lists and shows. A query parameter that nobody knows is refused: a filter with a typing error would list all."""
 
     pagination_class = CappedCountCursorPagination
     ordering: ClassVar[str] = "-id"
     ordering_fields: ClassVar[tuple[str, ...]] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        known = {"format"}
+        if self.action == "list":
+            known |= {"cursor", "page_size", "ordering", *self._filter_names()}
+        if unknown := sorted(set(request.query_params) - known):
+            told = [f"not known here; choose of {', '.join(sorted(known))}"]
+            raise exceptions.ValidationError(dict.fromkeys(unknown, told))
+
+    def _filter_names(self) -> list[str]:
+        declared = getattr(self, "filterset_class", None)
+        return list(declared.base_filters) if declared else list(getattr(self, "filterset_fields", ()))
 
 
 class ModelAuditMixin:

@@ -1,4 +1,4 @@
-"""Who may do what in the API: the same model permissions that the admin asks for."""
+"""Who may do what in the API: the permissions that stand beside the services, which pages and admin ask, too."""
 
 from typing import Any
 
@@ -9,22 +9,21 @@ _VERBS = {"GET": "view", "HEAD": "view", "OPTIONS": "view", "POST": "add", "PUT"
 
 
 class StaffWithPermission(BasePermission):
-    """Staff who hold the model's view, add, change or delete permission; what acts on terminals needs to change them.
-
-    A view may name what its POST needs in `post_permission`, where that is not to add a row of its own model.
-    """
+    """Staff who hold what the operation needs: the view's `needs` names it by action, else it is the model's own."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         user = request.user
         return bool(
-            user.is_authenticated and getattr(user, "is_staff", False) and user.has_perm(_needed(request, view))
+            user.is_authenticated
+            and getattr(user, "is_staff", False)
+            and user.has_perm(needed(view, str(request.method), view.action))
         )
 
 
-def _needed(request: Request, view: Any) -> str:
-    if request.method == "POST" and getattr(view, "action", "create") != "create":
-        return "terminals.change_terminal"
-    if request.method == "POST" and hasattr(view, "post_permission"):
-        return str(view.post_permission)
+def needed(view: Any, method: str, action: str | None) -> str:
+    """Return the permission that an operation of a viewset (instance or class) needs."""
+    named = getattr(view, "needs", {}).get(action)
+    if named:
+        return str(named)
     meta = view.queryset.model._meta
-    return f"{meta.app_label}.{_VERBS.get(str(request.method), 'delete')}_{meta.model_name}"
+    return f"{meta.app_label}.{_VERBS.get(method, 'delete')}_{meta.model_name}"

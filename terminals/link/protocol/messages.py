@@ -72,7 +72,7 @@ class Hello(Struct):
     """Sent on every connect, signed: what the terminal is and has."""
 
     serial: Word
-    software: Annotated[dict[Word, Word], Meta(max_length=20, description="component -> version")]
+    software: Annotated[dict[Word, Word], Meta(max_length=32, description="component -> version")]
     parameters_version: Count = 0
     keys: Annotated[list[HeldKey], Meta(max_length=50)] = []
     batch_number: BatchNumber | None = None
@@ -99,7 +99,7 @@ class Health(Struct):
     card_reader: Part
     storage_free_mb: Count
     tamper: bool
-    software: Annotated[dict[Word, Word], Meta(max_length=20)]
+    software: Annotated[dict[Word, Word], Meta(max_length=32)]
     unsettled: Money
     battery: Battery | None = None
 
@@ -277,6 +277,8 @@ _by_channel = {
     if channel != "event"
 }
 encode = msgspec.json.encode
+# What hostile JSON can raise in a decoder: no UTF-8, no JSON, 5,000 digits, a depth of 20,000.
+UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
 
 def parse(payload: bytes, channel: str) -> tuple[Envelope, Body]:
@@ -289,14 +291,14 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Body]:
         name, decode = _by_channel[channel]
         try:
             message = cast(Any, decode(payload))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             pass  # the long way below finds out what is wrong
         else:
             if message.type == name and _is_uuid7(message.id):
                 return message, message.body
     try:
         envelope = _decode_envelope(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Refusal("malformed", f"envelope: {error}") from None
     expected = INBOUND.get(envelope.type)
     if expected is None:
@@ -307,7 +309,7 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Body]:
         raise Refusal("malformed", "envelope: id must be a UUIDv7")
     try:
         return envelope, cast(Body, _body_decoders[envelope.type](envelope.body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Refusal("malformed", f"body: {error}") from None
 
 

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.conf import settings
 
+from terminals.link.protocol import messages
+
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _jws = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"])
@@ -45,13 +47,13 @@ def sign_envelope(envelope: dict[str, Any], key: PrivateKey) -> dict[str, Any]:
 
 def verify_envelope(payload: bytes, key: PublicKey) -> None:
     """Check the `sig` member of a JSON message; raise BadSignature unless `key` made it over exactly this content."""
-    envelope = msgspec.json.decode(payload)
-    signature = envelope.pop("sig", None)
-    if not signature:
-        raise BadSignature("the message is not signed")
     try:
+        envelope = msgspec.json.decode(payload)
+        signature = envelope.pop("sig", None)
+        if not isinstance(signature, str):
+            raise BadSignature("the message is not signed")
         _jws.decode(signature, key, algorithms=[algorithm_for(key)], detached_payload=rfc8785.dumps(envelope))
-    except (jwt.InvalidTokenError, rfc8785.CanonicalizationError, ValueError) as error:
+    except (jwt.InvalidTokenError, rfc8785.CanonicalizationError, *messages.UNREADABLE) as error:
         raise BadSignature(str(error)) from None
 
 

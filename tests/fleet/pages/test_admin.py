@@ -1,13 +1,18 @@
 """The admin: every page opens, and what an operator presses does what it says."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
+from django_celery_beat.models import PeriodicTask
+from knox.models import AuthToken
 
+from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
@@ -96,3 +101,70 @@ def test_the_page_offers_only_what_the_terminals_state_allows(
     Terminal.objects.update(state="suspended")
     assert "Settle now" not in page()
     assert "Resume" in page()
+
+
+def test_every_admin_page_is_under_the_audit() -> None:
+    outside = [
+        model._meta.label
+        for model, page in admin.site._registry.items()
+        if not isinstance(page, AuditedAdmin | RecordAdmin)
+    ]
+    assert outside == []
+
+
+def test_a_token_is_made_for_oneself_only_and_stands_in_the_audit_without_its_secret(
+    staff: Client, operator: Any
+) -> None:
+    other = get_user_model().objects.create_superuser("other", password="a-long-password-here")
+    url = reverse("admin:knox_authtoken_add")
+    page = staff.post(url, {"user": other.pk, "expiry_0": "", "expiry_1": ""}, follow=True).content.decode()
+    token = AuthToken.objects.get()
+    assert token.user == operator
+    assert "shown only now" in page
+    entry = AuditEntry.objects.get(action="authtoken.create")
+    assert entry.subject == f"authtoken:{token.token_key}"
+
+
+def test_switching_off_background_work_leaves_a_trace(staff: Client) -> None:
+    task = PeriodicTask.objects.get(task="terminals.settlement.tasks.settle_due")
+    form = {"name": task.name, "regtask": task.task, "task": task.task, "interval": task.interval_id, "args": "[]"}
+    url = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+    answer = staff.post(url, {**form, "kwargs": "{}", "headers": "{}", "expire_seconds": "5"})
+    assert answer.status_code == 302, answer.content.decode()[:2000]
+    entry = AuditEntry.objects.get(action="periodictask.update")
+    assert (entry.detail["old"]["enabled"], entry.detail["new"]["enabled"]) == (True, False)
+
+
+def test_log_ins_and_refused_ones_are_recorded(client: Client, operator: Any) -> None:
+    url = reverse("admin:login")
+    client.post(url, {"username": "ops", "password": "wrong"})
+    client.post(url, {"username": "ops", "password": "a-long-password-here"})
+    assert list(AuditEntry.objects.order_by("id").values_list("action", "actor")) == [
+        ("login.refused", "ops"),
+        ("login", "ops"),
+    ]
+    assert "wrong" not in str(AuditEntry.objects.values())
+
+
+def test_an_activation_code_is_on_its_answer_alone(staff: Client, register: Callable[[str], Terminal]) -> None:
+    url = reverse("terminal-action", args=[register("SN-1").pk])
+    answer = staff.post(url, {"action": "activation_code"})
+    assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
+    [code] = re.findall(r"<code>([A-Z2-7-]{31})</code>", answer.content.decode())
+    assert code not in str(answer.cookies)
+    assert code not in staff.get(reverse("admin:index")).content.decode()
+
+
+@pytest.mark.parametrize("query", ["state__exact=%00", "q=%00", "p=%00"])
+def test_a_null_character_in_an_address_is_refused(staff: Client, query: str) -> None:
+    assert staff.get(f"{reverse('admin:terminals_terminal_changelist')}?{query}").status_code == 400
+
+
+def test_a_serial_with_anothers_device_id_is_told_in_the_form(
+    staff: Client, register: Callable[[str], Terminal]
+) -> None:
+    there = register("AB.1")
+    body = {"serial": "AB-1", "store": there.store_id, "model": there.model_id, "tid": "", "mid": "", "tags": ""}
+    answer = staff.post(reverse("admin:terminals_terminal_add"), body)
+    assert (answer.status_code, Terminal.objects.count()) == (200, 1)
+    assert "another terminal has the device id AB-1" in answer.content.decode()

@@ -37,7 +37,7 @@ def test_the_numbers_follow_every_change(register: Register) -> None:
     device.sell()
     device.memory.paper = 0
     sold = device.memory.batch[0].amount_minor
-    deliver(device.health())
+    deliver(*device.upload_transactions(), device.health())
     assert overview().printers == {"out_of_paper": 1}
     assert overview().unsettled == [f"{sold // 100}.{sold % 100:02d} EUR"]
     terminal.refresh_from_db()
@@ -45,7 +45,7 @@ def test_the_numbers_follow_every_change(register: Register) -> None:
     obey(device, "settle")
     deliver(device.health())
     assert overview().settlements == {"unbalanced": 1}
-    assert overview().apart_today == ["12.34 EUR"]
+    assert overview().unreconciled_today == ["12.34 EUR"]
     assert overview().unsettled == []
     transition(terminal=terminal, name="retire", actor="ops")
     assert overview().states == {"registered": 1, "retired": 1}

@@ -2,7 +2,8 @@
 
 import pytest
 
-from terminals.common.money import format_minor
+from terminals.common.errors import Refusal
+from terminals.common.money import format_minor, parse_major
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,23 @@ from terminals.common.money import format_minor
 )
 def test_minor_units_are_shown_by_the_currencys_exponent(minor: int, currency: str, signed: bool, text: str) -> None:
     assert format_minor(minor, currency, signed=signed) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("150 EUR", (15_000, "EUR")),
+        ("150.00 eur", (15_000, "EUR")),
+        (" 1,234.5 USD ", (123_450, "USD")),
+        ("1500JPY", (1_500, "JPY")),
+        ("1.234 KWD", (1_234, "KWD")),
+    ],
+)
+def test_what_a_person_types_is_major_units_with_their_currency(text: str, amount: tuple[int, str]) -> None:
+    assert parse_major(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "150", "EUR 150", "-1 EUR", "1.5 JPY", "1.234 EUR", "1e3 EUR", "9" * 20 + " EUR"])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(Refusal):
+        parse_major(text)

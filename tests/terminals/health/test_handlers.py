@@ -1,5 +1,6 @@
 """Health: the latest reading wins, whatever order readings arrive in, and each stays in the history."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -9,9 +10,10 @@ from django.utils import timezone
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
-from terminals.health.models import HealthSample, HealthState
+from terminals.health.models import HealthSample, HealthState, TamperAlarm
 from terminals.health.tasks import prune_health_history
 from terminals.link.protocol.messages import Tamper
+from terminals.link.services import new_id
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device
 
@@ -53,16 +55,25 @@ def test_a_clock_that_fell_back_does_not_freeze_what_is_shown(device: Device) ->
     assert HealthState.objects.get().boot_id == device.boot_id
 
 
-def test_a_tamper_alarm_shows_at_once_and_until_it_is_cleared(device: Device) -> None:
-    deliver(device.health())
+def test_a_tamper_alarm_comes_from_signed_events_alone_and_shows_before_the_first_health(device: Device) -> None:
     deliver(device._critical("tamper", Tamper(True, device.now(), "case opened")))
-    assert HealthState.objects.get().tamper is True
+    assert TamperAlarm.objects.get().active is True
+    deliver(device.health())  # it says `tamper: false`, and is not signed
+    assert TamperAlarm.objects.get().active is True
     deliver(device._critical("tamper", Tamper(False, device.now())))
-    assert HealthState.objects.get().tamper is False
+    assert TamperAlarm.objects.get().active is False
     assert [text_of(f.kind, f.body) for f in Fact.objects.filter(kind="tamper.changed").order_by("id")] == [
         "TAMPER case opened",
         "tamper cleared",
     ]
+
+
+def test_an_unsigned_reading_that_leaps_ahead_does_not_mute_the_terminal(device: Device) -> None:
+    deliver(device.health())
+    honest = device.health()
+    forged = json.loads(honest.payload) | {"id": str(new_id()), "seq": 2**53}
+    deliver(honest._replace(payload=json.dumps(forged).encode()), honest)
+    assert HealthState.objects.get().seq == json.loads(honest.payload)["seq"]
 
 
 def test_old_readings_are_pruned_and_the_present_state_stays(device: Device) -> None:

@@ -16,7 +16,7 @@ KEY = bytes.fromhex("3F419E1CB7079442AA37474C2EFBF8B8")
 
 
 def test_the_standards_key_block_opens_to_its_key_and_check_value() -> None:
-    assert unwrap(kbpk=KBPK, key_block=BLOCK, usage="P0") == KEY
+    assert tr31.unwrap(KBPK, BLOCK)[1] == KEY
     assert aes_kcv(KEY) == "08793E"
 
 
@@ -38,9 +38,22 @@ def test_a_strong_key_does_not_travel_under_a_weaker_one() -> None:
         wrap(kbpk=KBPK[:16], working_key=KBPK, usage="D0")
 
 
+def test_an_exportable_key_is_refused_though_its_binding_holds() -> None:
+    with pytest.raises(Refusal, match="exportable"):
+        unwrap(kbpk=KBPK, key_block=BLOCK, usage="P0")
+
+
+@pytest.mark.parametrize("size", [0, 8, 15, 17, 31, 33])
+def test_a_key_of_a_length_that_aes_does_not_have_is_refused(size: int) -> None:
+    with pytest.raises(Refusal, match="is not an AES key"):
+        wrap(kbpk=KBPK, working_key=bytes(size), usage="P0")
+    with pytest.raises(Refusal, match="is not an AES key"):
+        wrap(kbpk=bytes(size), working_key=b"", usage="P0")
+
+
 def test_a_block_for_one_usage_does_not_open_as_another() -> None:
     with pytest.raises(Refusal, match="not to usage D0"):
-        unwrap(kbpk=KBPK, key_block=BLOCK, usage="D0")
+        unwrap(kbpk=KBPK, key_block=wrap(kbpk=KBPK, working_key=KEY, usage="P0"), usage="D0")
 
 
 def test_a_block_of_another_mode_is_refused_though_its_binding_holds() -> None:

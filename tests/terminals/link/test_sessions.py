@@ -6,20 +6,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
-from terminals.link import inbox, services
-from terminals.link.handlers import WILL_GRACE, recently_touched, sweep_silent_sessions
+from terminals.link import services
+from terminals.link.inbox import LETTERS_A_MINUTE, Inbox
 from terminals.link.models import Command, DeadLetter, DeviceSession, SeenMessage
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol.messages import Result
 from terminals.link.relay import claim, mark_sent
 from terminals.link.routes import routes
 from terminals.link.services import expire_commands, send_plain_command
+from terminals.link.sessions import WILL_GRACE, sweep_silent_sessions
 from terminals.link.tasks import prune_link
 from terminals.settlement.models import Transaction
 from terminals.simulator.device import Device, Outgoing
@@ -60,7 +61,6 @@ def test_a_last_will_counts_after_a_grace_and_only_for_its_own_boot(device: Devi
     assert sweep_silent_sessions(timezone.now()) == 0
     assert sweep_silent_sessions(timezone.now() + WILL_GRACE + timedelta(seconds=1)) == 1
     assert DeviceSession.objects.get().online is False
-    recently_touched.clear()  # those seconds have passed in the real world, too
     deliver(device.health())
     assert DeviceSession.objects.get().online is True
 
@@ -117,7 +117,7 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(register:
 def test_a_dead_letter_that_comes_again_only_counts_up(device: Device) -> None:
     now = datetime.now(UTC)
     for _ in range(3):
-        inbox.take([Incoming(1, 1, "tw/v1/SN-1/up/health", b"\x00\xff", now)])
+        Inbox(routes).take([Incoming(1, 1, "tw/v1/SN-1/up/health", b"\x00\xff", now)])
     letter = DeadLetter.objects.get()
     assert (letter.count, letter.payload_bytes, letter.reason) == (3, 2, "malformed")
 
@@ -254,3 +254,71 @@ def test_a_message_that_met_an_operator_doing_the_same_is_taken_at_the_second_tr
     monkeypatch.setitem(routes.messages, "health", [collide, *routes.messages["health"]])
     assert deliver(device.health()).fresh == 1
     assert DeadLetter.objects.count() == 0
+
+
+HOSTILE = {
+    "infinite": b'{"x": 1e400}',
+    "digits": b'{"x": ' + b"9" * 5_000 + b"}",
+    "no utf-8": b'{"x": "\xff\xfe"}',
+    "depth": b"[" * 20_000 + b"]" * 20_000,
+    "surrogate": b'{"x": "\\ud800"}',
+}
+
+
+@pytest.mark.parametrize("channel", ["hello", "health", "event", "result"])
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_json_is_refused_in_the_first_pass_and_costs_its_neighbours_nothing(
+    device: Device, caplog: Any, channel: str, body: bytes
+) -> None:
+    kind = {"event": "transactions"}.get(channel, channel)
+    head = {"id": str(services.new_id()), "type": kind, "sent_at": "2026-01-01T00:00:00Z", "boot_id": "b", "seq": 1}
+    for sig in ({}, {"sig": "eyJhbGciOiJFUzI1NiJ9..AAAA"}, {"sig": "\u00e9..\u00e9"}):
+        payload = json.dumps(head | sig).encode()[:-1] + b', "body": ' + body + b"}"
+        good = [device.health() for _ in range(3)]
+        with CaptureQueriesContext(connection) as clean:
+            assert deliver(*good).fresh == 3
+        good = [device.health() for _ in range(3)]
+        with CaptureQueriesContext(connection) as mixed:
+            taken = deliver(Outgoing(f"tw/v1/SN-1/up/{channel}", payload), *good)
+        assert (taken.fresh, taken.dead) == (3, 1)
+        assert len(mixed) == len(clean) + 1, "one statement for the letters, no halving"
+    assert not [record for record in caplog.records if record.exc_info], "no traceback"
+
+
+def test_what_a_handler_refuses_takes_nobody_with_it(device: Device, terminal: Terminal) -> None:
+    strangers = [device._result(Result(services.new_id(), "succeeded")) for _ in range(5)]
+    command = ping(terminal)
+    mine = device._result(Result(command.pk, "succeeded"))
+    taken = deliver(*strangers, mine)
+    command.refresh_from_db()
+    assert (taken.dead, command.state) == (5, "succeeded")
+    assert set(DeadLetter.objects.values_list("reason", flat=True)) == {"unknown_command"}
+
+
+def test_a_terminal_that_sends_rubbish_without_end_fills_no_table(device: Device) -> None:
+    now, link = datetime.now(UTC), Inbox(routes)
+    for n in range(4):
+        rubbish = [Incoming(1, 1, "tw/v1/SN-1/up/health", b"{%d" % (n * 50 + i), now) for i in range(50)]
+        assert link.take(rubbish).dead == 50
+    assert DeadLetter.objects.filter(reason="malformed").count() == LETTERS_A_MINUTE
+    assert DeadLetter.objects.get(reason="too_many").count == 1
+    link.take([Incoming(1, 1, "tw/v1/SN-1/up/health", b"{x", now + timedelta(seconds=61))])
+    assert DeadLetter.objects.filter(reason="malformed").count() == LETTERS_A_MINUTE + 1
+
+
+def test_a_session_is_remembered_as_written_only_after_its_commit(device: Device, monkeypatch: Any) -> None:
+    DeviceSession.objects.update(online=False)
+    link, failing = Inbox(routes), [True]
+
+    def away(batch: list[Any]) -> None:
+        if failing.pop():
+            raise OperationalError("the database is away")
+
+    monkeypatch.setitem(routes.messages, "health", [away])
+    report = device.health()
+    message = Incoming(1, 1, report.topic, report.payload, datetime.now(UTC))
+    with pytest.raises(OperationalError):
+        link.take([message])
+    failing.append(False)
+    link.take([message])
+    assert DeviceSession.objects.get().online is True

@@ -45,7 +45,9 @@ def test_a_device_that_takes_anothers_place_goes_on_with_the_next_batch(register
 
 
 def test_a_batch_that_a_lost_device_left_open_does_not_ask_for_settlement_for_ever(register: Register) -> None:
-    SettlementPlan.objects.create(name="by amount", threshold_minor=1, time_zone="UTC", is_default=True)
+    SettlementPlan.objects.create(
+        name="by amount", threshold_minor=1, threshold_currency="EUR", time_zone="UTC", is_default=True
+    )
     terminal = register("SN-1")
     lost = enrolled_device(terminal)
     deliver(lost.hello())

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from terminals.common.errors import Refusal
@@ -73,7 +76,7 @@ def test_a_tick_costs_the_same_for_any_number_of_due_terminals(register: Registe
 def test_a_batch_that_reaches_its_threshold_is_settled_by_the_next_tick(
     register: Register, plan: SettlementPlan
 ) -> None:
-    SettlementPlan.objects.update(threshold_minor=1)
+    SettlementPlan.objects.update(threshold_minor=1, threshold_currency="EUR")
     devices = at_work(register, 2)
     devices[0].sell()
     deliver(*devices[0].upload_transactions())
@@ -84,9 +87,15 @@ def test_a_batch_that_reaches_its_threshold_is_settled_by_the_next_tick(
 
 
 def test_an_override_of_the_threshold_counts_for_its_terminal(register: Register, plan: SettlementPlan) -> None:
-    SettlementPlan.objects.update(threshold_minor=1)
+    SettlementPlan.objects.update(threshold_minor=1, threshold_currency="EUR")
     devices = at_work(register, 2)
-    set_schedule(terminal=Terminal.objects.get(serial="SN-000"), plan=plan, actor="ops", threshold_minor=10**9)
+    set_schedule(
+        terminal=Terminal.objects.get(serial="SN-000"),
+        plan=plan,
+        actor="ops",
+        threshold_minor=10**9,
+        threshold_currency="EUR",
+    )
     for device in devices:
         device.sell()
         deliver(*device.upload_transactions())
@@ -144,3 +153,28 @@ def test_an_edit_of_the_plan_does_not_move_who_is_due_already(register: Register
     make_due(2)
     set_schedule(terminal=Terminal.objects.get(serial="SN-001"), plan=plan, actor="ops", cycle="0 4 * * *")
     assert run_due_settlements(timezone.now()) == 1
+
+
+def test_a_batch_in_another_currency_does_not_reach_the_threshold(register: Register, plan: SettlementPlan) -> None:
+    SettlementPlan.objects.update(threshold_minor=1, threshold_currency="JPY")
+    [device] = at_work(register, 1)
+    device.sell()
+    deliver(*device.upload_transactions())
+    assert run_due_settlements(timezone.now()) == 0
+
+
+def test_a_threshold_is_typed_in_major_units_with_its_currency(
+    client: Client, operator: Any, plan: SettlementPlan
+) -> None:
+    client.force_login(operator)
+    url = reverse("admin:settlement_settlementplan_change", args=[plan.pk])
+    form = {"name": "nightly", "cycle": "30 22 * * *", "time_zone": "Europe/Berlin", "jitter_seconds": "0"}
+    refused = client.post(url, {**form, "threshold": "150"})
+    assert "is no amount; write for example 150.00 EUR" in refused.content.decode()
+    assert client.post(url, {**form, "threshold": "150 EUR"}).status_code == 302
+    plan.refresh_from_db()
+    assert (plan.threshold_minor, plan.threshold_currency) == (15_000, "EUR")
+    assert "150.00 EUR" in client.get(url).content.decode()
+    assert client.post(url, {**form, "threshold": ""}).status_code == 302
+    plan.refresh_from_db()
+    assert (plan.threshold_minor, plan.threshold_currency) == (None, "")

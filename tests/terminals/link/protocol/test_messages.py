@@ -84,7 +84,7 @@ def test_members_of_a_newer_protocol_are_ignored() -> None:
             "malformed",
             "amount",
         ),
-        (payload(body={"software": {str(n): "1" for n in range(30)}}), "health", "malformed", "software"),
+        (payload(body={"software": {str(n): "1" for n in range(33)}}), "health", "malformed", "software"),
         (payload(body={"storage_free_mb": 10**40}), "health", "malformed", ""),
     ],
 )

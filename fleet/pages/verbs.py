@@ -1,0 +1,94 @@
+"""What an operator can do on a terminal's page: a table name -> permission, service, and when it is offered."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from django.shortcuts import get_object_or_404
+
+from firmware.models import Release
+from firmware.services import ASSIGN_RELEASE, assign_release
+from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
+from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES, TRANSITIONS, source_states
+from terminals.estate.services import TRANSITION_PERMISSIONS, transition
+from terminals.keys.services import DELIVER_KEY, request_key_delivery
+from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, send_plain_command
+from terminals.parameters.models import ParameterVersion
+from terminals.parameters.services import SEND_PARAMETERS, configure_terminals
+from terminals.settlement.services import REQUEST_SETTLEMENT, request_settlement
+
+
+class Done(NamedTuple):
+    """What to tell the operator; `secret` is shown on the answer itself and kept nowhere."""
+
+    told: str
+    secret: str = ""
+
+
+class Verb(NamedTuple):
+    """`run` gets the terminal, the form and the actor; it raises Refusal where the service refuses."""
+
+    permission: str
+    states: tuple[str, ...]
+    run: Callable[[Terminal, Mapping[str, str], str], Done]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def _install(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    release = get_object_or_404(Release, pk=_number(form.get("chosen", "")))
+    assign_release(release=release, terminals=[terminal], actor=actor)
+    return Done(f"{release} is on its way.")
+
+
+def _configure(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    version = get_object_or_404(ParameterVersion, pk=_number(form.get("chosen", "")))
+    configure_terminals(terminals=[terminal], version=version, actor=actor)
+    return Done(f"{version} is on its way.")
+
+
+def _deliver_key(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    key = request_key_delivery(terminal=terminal, usage=form.get("chosen", ""), actor=actor)
+    return Done(f"A new {key.usage} key is on its way; expected KCV {key.kcv}.")
+
+
+def _settle(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    run = request_settlement(terminal=terminal, actor=actor)
+    return Done(f"The terminal was asked to settle (run {run.pk}).")
+
+
+def _issue_code(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    code = issue_activation_code(terminal=terminal, actor=actor)
+    return Done("Activation code, shown only now, valid for 7 days", secret=code)
+
+
+def _transition(name: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    transition(terminal=terminal, name=name, actor=actor, write_off=form.get("write_off") == "yes")
+    return Done(f"The terminal is now {terminal.state}.")
+
+
+def _send(command_type: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    command = send_plain_command(terminal=terminal, command_type=command_type, actor=actor)
+    return Done(f"{command.type} is on its way.")
+
+
+VERBS: dict[str, Verb] = {
+    "settle": Verb(REQUEST_SETTLEMENT, COMMANDED_STATES, _settle),
+    "deliver_key": Verb(DELIVER_KEY, COMMANDED_STATES, _deliver_key),
+    "install": Verb(ASSIGN_RELEASE, COMMANDED_STATES, _install),
+    "configure": Verb(SEND_PARAMETERS, COMMANDED_STATES, _configure),
+    **{name: Verb(SEND_COMMAND, COMMANDED_STATES, partial(_send, name)) for name in PLAIN_COMMANDS},
+    **{
+        name: Verb(permission, tuple(source_states(name)), partial(_transition, name))
+        for name, permission in TRANSITION_PERMISSIONS.items()
+    },
+    "activation_code": Verb(ISSUE_CODE, tuple(s for s in TRANSITIONS if "enrol" in TRANSITIONS[s]), _issue_code),
+}
+
+
+def offered(terminal: Terminal, has_perm: Callable[[str], bool]) -> set[str]:
+    """Return the names of the verbs that the terminal's state and the operator's permissions allow."""
+    return {name for name, verb in VERBS.items() if terminal.state in verb.states and has_perm(verb.permission)}

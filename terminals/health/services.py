@@ -1,0 +1,23 @@
+"""Alarms that terminals raise with signed events."""
+
+from collections.abc import Sequence
+
+from terminals.common.facts.services import record_facts
+from terminals.health.facts import TamperChanged
+from terminals.health.models import TamperAlarm
+from terminals.link.protocol.messages import Tamper
+
+
+def note_tamper(events: Sequence[tuple[int, Tamper]]) -> None:
+    """Store each terminal's latest word, and every event as a fact; (terminal id, event) in the order they came."""
+    latest = dict(events)
+    TamperAlarm.objects.bulk_create(
+        [
+            TamperAlarm(terminal_id=pk, active=event.active, detail=event.detail, occurred_at=event.occurred_at)
+            for pk, event in sorted(latest.items())
+        ],
+        update_conflicts=True,
+        unique_fields=["terminal"],
+        update_fields=["active", "detail", "occurred_at"],
+    )
+    record_facts((pk, TamperChanged(active=event.active, detail=event.detail)) for pk, event in events)

@@ -1,0 +1,47 @@
+"""Dead letters: what could not be taken, kept with its reason; the same bytes on the same topic only raise a count."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from django.db import connection
+
+from terminals.link.mqtt import Incoming
+from terminals.link.protocol.messages import MAX_BYTES
+
+# Raw: the ORM's upsert cannot add to a counter. One statement for any number of letters.
+STORE = """
+INSERT INTO link_deadletter AS d (digest, topic, reason, detail, payload, payload_bytes, count)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::int[], %s::int[])
+ON CONFLICT (digest) DO UPDATE
+   SET count = d.count + excluded.count, last_at = now(), reason = excluded.reason, detail = excluded.detail
+"""
+
+
+class Letter(NamedTuple):
+    """A refused message with its reason."""
+
+    message: Incoming
+    reason: str
+    detail: str
+
+
+def store_dead_letters(letters: Iterable[Letter]) -> None:
+    """Keep letters, each different one once, in one statement."""
+    rows: dict[str, list[object]] = {}
+    for message, reason, detail in letters:
+        digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).hexdigest()
+        if digest in rows:
+            rows[digest][-1] = int(str(rows[digest][-1])) + 1
+            continue
+        payload = message.payload[:MAX_BYTES]
+        rows[digest] = [digest, _text(message.topic, 200), reason, _text(detail, 500), payload, len(message.payload), 1]
+    if rows:
+        with connection.cursor() as cursor:
+            # In one order, or two links could wait for each other's letters.
+            cursor.execute(STORE, [list(column) for column in zip(*(rows[key] for key in sorted(rows)), strict=True)])
+
+
+def _text(value: str, limit: int) -> str:
+    """Return what PostgreSQL can keep of a text that came from anywhere."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:limit]

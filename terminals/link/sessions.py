@@ -1,0 +1,98 @@
+"""Sessions: who was heard when, in which boot, and who fell silent."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from terminals.common.facts.services import record_facts
+from terminals.estate.models import Terminal
+from terminals.estate.services import move
+from terminals.link.facts import Connected
+from terminals.link.models import DeviceSession
+
+WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
+HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
+# Written only when it tells something new: a busy terminal's row is touched once in five seconds.
+TOUCH = """
+INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at)
+SELECT id, '', %(now)s, true, %(offline_at)s FROM unnest(string_to_array(%(ids)s, ',')::bigint[]) AS id ORDER BY id
+ON CONFLICT (terminal_id) DO UPDATE
+   SET last_seen_at = excluded.last_seen_at, online = true, offline_at = excluded.offline_at
+ WHERE NOT s.online OR s.offline_at < excluded.offline_at - interval '5 seconds'
+"""
+CONNECT = """
+INSERT INTO link_devicesession AS s (terminal_id, boot_id, connected_at, last_seen_at, online, offline_at)
+SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s
+  FROM unnest(%(ids)s::bigint[], %(boots)s::text[]) AS r(id, boot_id) ORDER BY id
+ON CONFLICT (terminal_id) DO UPDATE
+   SET boot_id = excluded.boot_id, connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
+       online = true, offline_at = excluded.offline_at
+"""
+LEAVE = """
+UPDATE link_devicesession s SET offline_at = least(offline_at, %(offline_at)s)
+  FROM unnest(%(ids)s::bigint[], %(boots)s::text[]) AS r(id, boot_id)
+ WHERE s.terminal_id = r.id AND s.boot_id = r.boot_id AND s.online
+"""
+SWEEP = """
+WITH silent AS (
+    SELECT terminal_id FROM link_devicesession WHERE online AND offline_at <= %(now)s LIMIT 5000 FOR UPDATE SKIP LOCKED
+)
+UPDATE link_devicesession s SET online = false FROM silent WHERE s.terminal_id = silent.terminal_id
+"""
+
+
+class Boot(NamedTuple):
+    """A terminal in one of its boots."""
+
+    terminal_id: int
+    boot_id: str
+
+
+def touch_sessions(terminal_ids: set[int], now: datetime) -> None:
+    """Note that these terminals were heard."""
+    with connection.cursor() as cursor:
+        parameters: dict[str, Any] = {
+            "ids": ",".join(map(str, terminal_ids)),
+            "now": now,
+            "offline_at": now + settings.ONLINE_WITHIN,
+        }
+        cursor.execute(TOUCH, parameters)
+
+
+def open_sessions(boots: Mapping[int, str], now: datetime) -> set[int]:
+    """Open the sessions of terminals that said hello (terminal id -> boot id) and activate the newly enrolled.
+
+    Returns those that shall be offered their open commands again: all but the ones that said hello a moment ago.
+    """
+    sessions = DeviceSession.objects.filter(terminal_id__in=boots).values_list("terminal_id", "boot_id", "connected_at")
+    known = {Boot(terminal_id, boot_id) for terminal_id, boot_id, _ in sessions}
+    hasty = {terminal_id for terminal_id, _, at in sessions if at and at > now - HELLO_PAUSE}
+    with connection.cursor() as cursor:
+        parameters: dict[str, Any] = {
+            "ids": list(boots),
+            "boots": list(boots.values()),
+            "now": now,
+            "offline_at": now + settings.ONLINE_WITHIN,
+        }
+        cursor.execute(CONNECT, parameters)
+    record_facts((boot.terminal_id, Connected(booted=boot not in known)) for boot in map(Boot._make, boots.items()))
+    move(Terminal.objects.filter(pk__in=boots), "activate")
+    return boots.keys() - hasty
+
+
+def leave_sessions(gone: list[Boot], now: datetime) -> None:
+    """Believe a last will only for the boot that the terminal is in, and give it WILL_GRACE to come back."""
+    with connection.cursor() as cursor:
+        ids, boots = [boot.terminal_id for boot in gone], [boot.boot_id for boot in gone]
+        cursor.execute(LEAVE, {"ids": ids, "boots": boots, "offline_at": now + WILL_GRACE})
+
+
+@transaction.atomic
+def sweep_silent_sessions(now: datetime) -> int:
+    """Mark terminals offline that were not heard within ONLINE_WITHIN; cost grows with how many fell silent."""
+    with connection.cursor() as cursor:
+        cursor.execute(SWEEP, {"now": now})
+        return int(cursor.rowcount)

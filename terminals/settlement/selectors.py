@@ -1,0 +1,19 @@
+"""What settlement knows of terminals' money. Reads only."""
+
+from terminals.common.money import format_minor
+from terminals.settlement.models import Batch
+
+
+def open_batches(terminal_id: int) -> list[Batch]:
+    """Return the terminal's batches that hold money which nobody has settled, the newest first."""
+    return list(
+        Batch.objects.filter(terminal=terminal_id, closed=False, transaction_count__gt=0).order_by("-opened_at")[:10]
+    )
+
+
+def at_stake(batches: list[Batch]) -> str:
+    """Return for example `47.57 EUR in 4 transactions`; empty where nothing is."""
+    return ", ".join(
+        f"{format_minor(batch.net_minor, batch.currency)} in {batch.transaction_count} transactions"
+        for batch in batches
+    )

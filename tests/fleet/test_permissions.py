@@ -1,0 +1,127 @@
+"""Every API operation and page is opened by the permission that it names and by no other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from fleet.api import router
+from fleet.pages.verbs import VERBS
+from terminals.common.api.permissions import needed
+from terminals.estate.models import Terminal
+
+OPERATIONS = [
+    (url, view, method, action)
+    for route_prefix, view, _ in router.registry
+    for route in router.get_routes(view)
+    for method, action in route.mapping.items()
+    if hasattr(view, action)
+    for url in [route.url.format(prefix=route_prefix, lookup="{pk}", trailing_slash="/").strip("^$")]
+]
+# Whoever adds an operation that does something says here, too, what it shall need.
+DOES = {
+    "terminals:create": "terminals.add_terminal",
+    "terminals:suspend": "terminals.suspend_terminal",
+    "terminals:resume": "terminals.suspend_terminal",
+    "terminals:retire": "terminals.retire_terminal",
+    "terminals:activation_code": "enrolment.add_activationcode",
+    "terminals:commands": "link.send_command",
+    "releases:create": "firmware.add_release",
+    "releases:assign": "firmware.add_installation",
+    "baselines:create": "firmware.add_baseline",
+    "packages:create": "firmware.add_package",
+    "keys:create": "keys.add_terminalkey",
+    "key-requirements:create": "keys.add_keyrequirement",
+    "parameters:create": "parameters.add_parameterversion",
+    "parameters:send": "parameters.add_terminalparameters",
+    "settlement/plans:create": "settlement.add_settlementplan",
+    "settlement/schedules:create": "settlement.add_settlementschedule",
+    "settlement/runs:create": "settlement.add_settlementrun",
+    "merchants:create": "terminals.add_merchant",
+    "stores:create": "terminals.add_store",
+    "terminal-models:create": "terminals.add_terminalmodel",
+}
+
+
+def staff_with(*names: str) -> Any:
+    user = get_user_model().objects.create_user(f"clerk{len(names)}", is_staff=True)
+    user.user_permissions.set(p for p in Permission.objects.all() if label(p) in names)
+    return user
+
+
+def label(permission: Permission) -> str:
+    return f"{permission.content_type.app_label}.{permission.codename}"
+
+
+def everything_but(name: str) -> list[str]:
+    names = [label(p) for p in Permission.objects.select_related("content_type")]
+    assert name in names, f"no permission is called {name}"
+    return [one for one in names if one != name]
+
+
+@pytest.mark.parametrize(("url", "view", "method", "action"), OPERATIONS, ids=lambda value: str(value)[:60])
+@pytest.mark.django_db
+def test_an_operation_is_opened_by_its_permission_and_by_no_other(
+    url: str, view: Any, method: str, action: str
+) -> None:
+    needs = needed(view, method.upper(), action)
+    path = "/api/v1/" + url.replace("{pk}", "0")
+    for user, opens in ((staff_with(needs), True), (staff_with(*everything_but(needs)), False)):
+        client = APIClient()
+        client.force_authenticate(user)
+        answer = client.generic(method.upper(), path, "{}", content_type="application/json")
+        assert (answer.status_code != 403) is opens, f"{method} {path} with {needs}: {answer.status_code}"
+
+
+def test_what_does_something_needs_what_is_written_down() -> None:
+    found = {
+        f"{url.split('/{pk}')[0].rstrip('/')}:{action}": needed(view, "POST", action)
+        for url, view, method, action in OPERATIONS
+        if method == "post"
+    }
+    assert found == DOES
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_pages_verb_is_opened_by_its_permission_and_by_no_other(
+    client: Client, register: Callable[[str], Terminal], name: str
+) -> None:
+    url = reverse("terminal-action", args=[register("SN-1").pk])
+    needs = VERBS[name].permission
+    client.force_login(staff_with("terminals.view_terminal", needs))
+    assert client.post(url, {"action": name}).status_code != 403
+    client.force_login(staff_with(*everything_but(needs)))
+    assert client.post(url, {"action": name}).status_code == 403
+
+
+@pytest.mark.parametrize("page", ["terminal-page", "terminal-panel", "overview-panel"])
+def test_a_page_about_terminals_needs_to_see_them(
+    client: Client, register: Callable[[str], Terminal], page: str
+) -> None:
+    terminal = register("SN-1")
+    url = reverse(page, args=[] if page.startswith("overview") else [terminal.pk])
+    client.force_login(staff_with("terminals.view_terminal"))
+    assert client.get(url).status_code == 200
+    client.force_login(staff_with(*everything_but("terminals.view_terminal")))
+    assert client.get(url).status_code == 403
+    assert "may not see terminals" in client.get(reverse("admin:index")).content.decode()
+
+
+def test_the_page_and_the_api_ask_the_same(register: Callable[[str], Terminal]) -> None:
+    same = {
+        "settle": "settlement/runs:create",
+        "deliver_key": "keys:create",
+        "install": "releases:assign",
+        "configure": "parameters:send",
+        "reboot": "terminals:commands",
+        "suspend": "terminals:suspend",
+        "resume": "terminals:resume",
+        "retire": "terminals:retire",
+        "activation_code": "terminals:activation_code",
+    }
+    assert {name: VERBS[name].permission for name in same} == {name: DOES[there] for name, there in same.items()}

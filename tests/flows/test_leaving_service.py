@@ -1,0 +1,85 @@
+"""What a terminal leaves behind when it is suspended, enrolled anew or retired: no way back, no key, no lost money."""
+
+from collections.abc import Callable
+
+import pytest
+
+from terminals.common.errors import Refusal
+from terminals.enrolment.models import ActivationCode, Certificate
+from terminals.enrolment.services import issue_activation_code
+from terminals.estate.models import Terminal
+from terminals.estate.services import register_terminal, transition
+from terminals.keys.models import ProtectionKey, TerminalKey
+from terminals.keys.services import request_key_delivery
+from terminals.link.models import Command
+from terminals.link.services import send_plain_command
+from terminals.settlement.models import SettlementPlan, SettlementSchedule
+from terminals.settlement.services import request_settlement
+from tests.conftest import deliver, enrolled_device, obey
+
+Register = Callable[[str], Terminal]
+
+
+def test_a_retired_terminal_has_no_certificate_no_key_no_schedule_and_no_tid(register: Register) -> None:
+    SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
+    terminal = register("SN-1")
+    Terminal.objects.update(tid="7")
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    terminal.refresh_from_db()
+    request_key_delivery(terminal=terminal, usage="P0", actor="ops")
+    obey(device, "deliver_key")
+    issue_activation_code(terminal=terminal, actor="ops")
+    transition(terminal=terminal, name="retire", actor="ops")
+    assert Certificate.objects.get().revoked_at is not None
+    assert not ProtectionKey.objects.exists()
+    key = TerminalKey.objects.get()
+    assert (bytes(key.sealed_key), key.state, len(key.kcv)) == (b"", "destroyed", 6)
+    assert not SettlementSchedule.objects.exists()
+    assert not ActivationCode.objects.filter(used_at=None).exists()
+    successor = register_terminal(serial="SN-2", model=terminal.model, store=terminal.store, tid="7", actor="ops")
+    assert successor.tid == "7"
+
+
+def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Register) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    device.sell()
+    deliver(*device.upload_transactions())
+    terminal.refresh_from_db()
+    with pytest.raises(Refusal, match=r"EUR in 1 transactions on SN-1 are not settled; settle first") as refusal:
+        transition(terminal=terminal, name="retire", actor="ops")
+    assert refusal.value.reason == "unsettled_money"
+    assert Terminal.objects.get().state == "active"
+    request_settlement(terminal=terminal, actor="ops")
+    obey(device, "settle")
+    transition(terminal=terminal, name="retire", actor="ops")
+
+    lost = register("SN-2")
+    other = enrolled_device(lost)
+    deliver(other.hello())
+    other.sell()
+    deliver(*other.upload_transactions())
+    lost.refresh_from_db()
+    transition(terminal=lost, name="retire", actor="ops", reason="burnt", write_off=True)
+    assert lost.state == "retired"
+
+
+def test_a_code_issued_before_a_suspension_does_not_work_after_it(register: Register) -> None:
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    terminal.refresh_from_db()
+    issue_activation_code(terminal=terminal, actor="ops")
+    transition(terminal=terminal, name="suspend", actor="ops")
+    transition(terminal=terminal, name="resume", actor="ops")
+    assert not ActivationCode.objects.filter(used_at=None).exists()
+
+
+def test_enrolling_again_closes_what_was_queued_for_the_old_device(register: Register) -> None:
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    terminal.refresh_from_db()
+    send_plain_command(terminal=terminal, command_type="reboot", actor="ops")
+    enrolled_device(terminal)
+    assert Command.objects.get().state == "cancelled"
