@@ -11,6 +11,7 @@ from django.utils import timezone
 from firmware import services
 from firmware.facts import InstallationEnded, NotRunning
 from firmware.models import Installation, Release
+from firmware.rules import INSTALLATION, OPEN, InstallationState, outcome_of_command
 from terminals.common.facts.services import record_facts
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.protocol.messages import Hello
@@ -105,7 +106,7 @@ def on_install_outcomes(batch: list[Outcome]) -> None:
     """Move installations with their commands. The version counts as running only when a hello reports it."""
     outcomes = {outcome.command_id: outcome for outcome in batch}
     installations = list(
-        Installation.objects.filter(command__in=outcomes, state__in=services.OPEN).select_related("release__package")
+        Installation.objects.filter(command__in=outcomes, state__in=OPEN).select_related("release__package")
     )
     for installation in installations:
         _move(installation, outcomes[installation.command_id])  # type: ignore[index]  # filtered by command above
@@ -123,13 +124,12 @@ def on_install_outcomes(batch: list[Outcome]) -> None:
 def _move(installation: Installation, outcome: Outcome) -> None:
     result = outcome.result
     if not outcome.is_final:
-        installation.state = "installing"
+        installation.state = INSTALLATION.after(installation.state, "progress")
         installation.percent = (result.percent if result else None) or installation.percent
         return
-    by_outcome = {"succeeded": "installed", "rejected": "rejected", "expired": "expired", "cancelled": "expired"}
-    installation.state = by_outcome.get(outcome.state, "failed")
+    installation.state = INSTALLATION.after(installation.state, outcome_of_command(outcome.state))
     installation.finished_at = timezone.now()
-    if installation.state == "installed":
+    if installation.state == InstallationState.INSTALLED:
         installation.percent = 100
     else:
         words = (result.code, result.detail) if result else (outcome.state, None)

@@ -5,6 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from firmware.rules import OPEN, InstallationState
+from terminals.common.states import choices
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.models import Command
 
@@ -65,17 +67,11 @@ class Baseline(models.Model):
 class Installation(models.Model):
     """A release on its way to one terminal."""
 
-    class State(models.TextChoices):
-        ASSIGNED = "assigned"
-        INSTALLING = "installing"
-        INSTALLED = "installed"
-        FAILED = "failed"
-        REJECTED = "rejected"
-        EXPIRED = "expired"
-
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="installations")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="installations")
-    state = models.CharField(max_length=10, choices=State, default=State.ASSIGNED)
+    state = models.CharField(
+        max_length=10, choices=choices(InstallationState), default=InstallationState.ASSIGNED.value
+    )
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="installation")
     assigned_at = models.DateTimeField(db_default=Now())
     assigned_by = models.CharField(max_length=150)
@@ -88,7 +84,9 @@ class Installation(models.Model):
         indexes = [models.Index(fields=["terminal", "-id"], name="installation_of_terminal")]
         constraints = [
             models.UniqueConstraint(
-                fields=["terminal"], condition=Q(state__in=["assigned", "installing"]), name="one_open_installation"
+                fields=["terminal"],
+                condition=Q(state__in=[state.value for state in OPEN]),
+                name="one_open_installation",
             )
         ]
 

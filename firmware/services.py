@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from firmware import manifests
 from firmware.models import Baseline, Installation, Package, Release
+from firmware.rules import OPEN
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
@@ -19,7 +20,6 @@ from terminals.link.services import Order, Target, create_commands, target_of
 
 ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs
 VALID_FOR = timedelta(days=3)
-OPEN = ("assigned", "installing")
 MAX_ARTIFACT_BYTES = 2 * 1024**3
 
 

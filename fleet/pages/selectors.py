@@ -24,10 +24,14 @@ from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.common.money import format_minor
 from terminals.estate.models import Terminal
+from terminals.estate.rules import LINKED_STATES
 from terminals.health.models import HealthState, TamperAlarm
 from terminals.keys.models import TerminalKey
-from terminals.link.models import OPEN_STATES, Command, DeviceSession
+from terminals.keys.rules import KeyState
+from terminals.link.models import Command, DeviceSession
+from terminals.link.protocol.states import OPEN_STATES
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
+from terminals.settlement.rules import TROUBLE
 from terminals.settlement.selectors import open_batches
 
 
@@ -58,7 +62,7 @@ def overview(now: datetime) -> Overview:
         if amount:
             tallies[measure][label] = amount
     today = now.astimezone(UTC).strftime("%Y-%m-%d")
-    in_service = sum(n for state, n in tallies["state"].items() if state in ("enrolled", "active", "suspended"))
+    in_service = sum(n for state, n in tallies["state"].items() if state in LINKED_STATES)
     online = tallies["online"].get("true", 0)
     return Overview(
         states=tallies["state"],
@@ -87,9 +91,7 @@ def _of_day(tally: dict[str, int], day: str) -> dict[str, int]:
 def trouble(limit: int = 5) -> list[SettlementRun]:
     """Return the latest unbalanced or failed settlements: money somebody must look after."""
     return list(
-        SettlementRun.objects.filter(state__in=["unbalanced", "failed"])
-        .select_related("terminal__store")
-        .order_by("-id")[:limit]
+        SettlementRun.objects.filter(state__in=TROUBLE).select_related("terminal__store").order_by("-id")[:limit]
     )
 
 
@@ -97,7 +99,7 @@ def with_fleet_columns(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
     """Add what features know of each terminal; subqueries on indexed keys, evaluated for the page's rows only."""
     mine = OuterRef("pk")
     keys = (
-        TerminalKey.objects.filter(terminal=mine, state="confirmed")
+        TerminalKey.objects.filter(terminal=mine, state=KeyState.CONFIRMED)
         .order_by()
         .values("terminal")
         .annotate(n=Count("pk"))

@@ -10,7 +10,7 @@ from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE, assign_release
 from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
 from terminals.estate.models import Terminal
-from terminals.estate.rules import COMMANDED_STATES, TRANSITIONS, source_states
+from terminals.estate.rules import COMMANDED_STATES, TERMINAL
 from terminals.estate.services import TRANSITION_PERMISSIONS, transition
 from terminals.keys.services import DELIVER_KEY, request_key_delivery
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, send_plain_command
@@ -82,10 +82,10 @@ VERBS: dict[str, Verb] = {
     "configure": Verb(SEND_PARAMETERS, COMMANDED_STATES, _configure),
     **{name: Verb(SEND_COMMAND, COMMANDED_STATES, partial(_send, name)) for name in PLAIN_COMMANDS},
     **{
-        name: Verb(permission, tuple(source_states(name)), partial(_transition, name))
+        name: Verb(permission, TERMINAL.sources(name), partial(_transition, name))
         for name, permission in TRANSITION_PERMISSIONS.items()
     },
-    "activation_code": Verb(ISSUE_CODE, tuple(s for s in TRANSITIONS if "enrol" in TRANSITIONS[s]), _issue_code),
+    "activation_code": Verb(ISSUE_CODE, TERMINAL.sources("enrol"), _issue_code),
 }
 
 

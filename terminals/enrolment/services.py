@@ -19,7 +19,7 @@ from terminals.enrolment import authority, rules
 from terminals.enrolment.facts import Enrolled
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.estate.models import Terminal
-from terminals.estate.rules import source_states
+from terminals.estate.rules import TERMINAL
 from terminals.estate.services import move
 from terminals.link.protocol import signing, topics
 
@@ -33,7 +33,7 @@ on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
 @transaction.atomic
 def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     """Return a fresh one-time code for the terminal; unused earlier ones lose their force. It is shown only now."""
-    if terminal.state not in source_states("enrol"):
+    if terminal.state not in TERMINAL.sources("enrol"):
         raise Refusal("cannot_enrol", f"terminal {terminal.serial} is {terminal.state} and cannot enrol")
     code = rules.new_code()
     ActivationCode.objects.filter(terminal=terminal, used_at=None).delete()

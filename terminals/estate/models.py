@@ -9,6 +9,9 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 
+from terminals.common.states import choices
+from terminals.estate.rules import TerminalState
+
 
 class Merchant(models.Model):
     """Who sells: the party whose account is credited."""
@@ -67,13 +70,6 @@ class TerminalModel(models.Model):
 class Terminal(models.Model):
     """One card terminal. `state` moves only by terminals.services.transition."""
 
-    class State(models.TextChoices):
-        REGISTERED = "registered"
-        ENROLLED = "enrolled"
-        ACTIVE = "active"
-        SUSPENDED = "suspended"
-        RETIRED = "retired"
-
     serial = models.CharField(max_length=32, unique=True)
     device_id = models.CharField(
         max_length=32, unique=True, editable=False, help_text="Name of the terminal on the link"
@@ -82,7 +78,9 @@ class Terminal(models.Model):
     store = models.ForeignKey(Store, on_delete=models.PROTECT, related_name="terminals")
     tid = models.CharField("TID", max_length=8, blank=True, help_text="Terminal id at the acquirer, up to 8 characters")
     mid = models.CharField("MID", max_length=15, blank=True, help_text="Only where it differs from the merchant's")
-    state = models.CharField(max_length=10, choices=State, default=State.REGISTERED, editable=False)
+    state = models.CharField(
+        max_length=10, choices=choices(TerminalState), default=TerminalState.REGISTERED.value, editable=False
+    )
     tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     public_key_pem = models.TextField(blank=True, editable=False, help_text="Verifies the terminal's signatures")
     registered_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -97,12 +95,12 @@ class Terminal(models.Model):
         indexes = [models.Index(fields=["state", "serial"]), GinIndex(fields=["tags"], name="terminal_tags")]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(state__in=["registered", "enrolled", "active", "suspended", "retired"]),
+                condition=models.Q(state__in=[state.value for state in TerminalState]),
                 name="terminal_state_known",
             ),
             models.UniqueConstraint(
                 fields=["store", "tid"],
-                condition=~models.Q(tid="") & ~models.Q(state="retired"),
+                condition=~models.Q(tid="") & ~models.Q(state=TerminalState.RETIRED.value),
                 name="terminal_tid_once_per_store",
             ),
         ]

@@ -1,37 +1,42 @@
 """The estate's rules, pure: which state a terminal may move to, and what an identifier looks like."""
 
 import re
+from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from terminals.common.errors import Refusal
+from terminals.common.states import Machine
 
 DEVICE_ID = re.compile(r"[A-Z0-9-]{4,32}")
 SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,31}")
 
-# state -> the named transitions that leave it
-TRANSITIONS: dict[str, dict[str, str]] = {
-    "registered": {"enrol": "enrolled", "retire": "retired"},
-    "enrolled": {"activate": "active", "enrol": "enrolled", "suspend": "suspended", "retire": "retired"},
-    "active": {"enrol": "enrolled", "suspend": "suspended", "retire": "retired"},
-    "suspended": {"resume": "active", "retire": "retired"},
-    "retired": {},
-}
+
+class TerminalState(StrEnum):
+    REGISTERED = "registered"
+    ENROLLED = "enrolled"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    RETIRED = "retired"
+
+
+_T = TerminalState
+TERMINAL = Machine(
+    TerminalState,
+    {
+        "enrol": ((_T.REGISTERED, _T.ENROLLED, _T.ACTIVE), _T.ENROLLED),
+        "activate": ((_T.ENROLLED,), _T.ACTIVE),
+        "suspend": ((_T.ENROLLED, _T.ACTIVE), _T.SUSPENDED),
+        "resume": ((_T.SUSPENDED,), _T.ACTIVE),
+        "retire": ((_T.REGISTERED, _T.ENROLLED, _T.ACTIVE, _T.SUSPENDED), _T.RETIRED),
+    },
+)
 # States in which a terminal's messages are heard and commands may be made for it.
-LINKED_STATES = ("enrolled", "active", "suspended")
-COMMANDED_STATES = ("enrolled", "active")
+LINKED_STATES = (_T.ENROLLED.value, _T.ACTIVE.value, _T.SUSPENDED.value)
+COMMANDED_STATES = (_T.ENROLLED.value, _T.ACTIVE.value)
 
 
 class ImpossibleTransition(Refusal):
     """The object is not in a state that the named transition leaves."""
-
-
-def source_states(transition: str) -> list[str]:
-    """Return the states from which `transition` may start."""
-    return [state for state, leaving in TRANSITIONS.items() if transition in leaving]
-
-
-def target_state(transition: str) -> str:
-    return next(leaving[transition] for leaving in TRANSITIONS.values() if transition in leaving)
 
 
 def device_id_for(serial: str) -> str:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 from django.db import models, transaction
 
+from terminals.common import transitions
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.facts.services import record_facts
 from terminals.estate.facts import StateChanged, TerminalRegistered
 from terminals.estate.models import Store, Terminal, TerminalModel
-from terminals.estate.rules import ImpossibleTransition, device_id_for, source_states, target_state
+from terminals.estate.rules import TERMINAL, ImpossibleTransition, device_id_for
 
 # What each verb needs; page, admin and API ask the same.
 REGISTER = "terminals.add_terminal"
@@ -65,7 +66,7 @@ def register_terminal(
 
 @transaction.atomic
 def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", write_off: bool = False) -> Terminal:
-    """Move a terminal by a named transition of rules.TRANSITIONS.
+    """Move a terminal by a named transition of rules.TERMINAL.
 
     `write_off` lets a terminal retire though money in its open batch will never be settled; it stands in the audit.
 
@@ -78,11 +79,11 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", w
         terminal.refresh_from_db(fields=["state"])
         raise ImpossibleTransition(
             "impossible_transition",
-            f"terminal {terminal.serial} is {terminal.state}; only {' or '.join(source_states(name))} ones can {name}",
+            f"terminal {terminal.serial} is {terminal.state}; only {' or '.join(TERMINAL.sources(name))} ones can {name}",
         )
-    detail = {"to": target_state(name), "reason": reason, "write_off": write_off}
+    detail = {"to": TERMINAL.target(name).value, "reason": reason, "write_off": write_off}
     audit.record(actor=actor, action=f"terminal.{name}", subject=subject_of(terminal), detail=detail)
-    record_facts([(terminal.pk, StateChanged(to=target_state(name), by=actor, reason=reason))])
+    record_facts([(terminal.pk, StateChanged(to=TERMINAL.target(name).value, by=actor, reason=reason))])
     for follow in hooks.after.get(name, ()):
         follow(terminal.pk)
     terminal.refresh_from_db()
@@ -91,6 +92,4 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", w
 
 def move(terminals: models.QuerySet[Terminal], name: str) -> int:
     """Apply a named transition to every terminal of the set that may take it; return how many moved."""
-    return terminals.filter(state__in=source_states(name)).update(
-        state=target_state(name), updated_at=models.functions.Now()
-    )
+    return transitions.move(terminals, TERMINAL, name, updated_at=models.functions.Now())

@@ -4,7 +4,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from terminals.common.states import choices
 from terminals.estate.models import Terminal, TerminalModel
+from terminals.keys.rules import KeyState
 from terminals.link.models import Command
 
 USAGES = [("P0", "P0 PIN encryption"), ("D0", "D0 data encryption"), ("M6", "M6 CMAC")]
@@ -25,22 +27,13 @@ class ProtectionKey(models.Model):
 class TerminalKey(models.Model):
     """A working key made for one terminal, and how its delivery went. Confirmed only by a matching KCV."""
 
-    class State(models.TextChoices):
-        PENDING = "pending"
-        CONFIRMED = "confirmed"
-        MISMATCH = "mismatch"
-        FAILED = "failed"
-        EXPIRED = "expired"
-        REPLACED = "replaced"
-        DESTROYED = "destroyed"
-
     id = models.UUIDField(primary_key=True, editable=False)
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="keys")
     usage = models.CharField(max_length=2, choices=USAGES)
     algorithm = models.CharField(max_length=10, default="AES-128")
     sealed_key = models.BinaryField(help_text="Empty once the key is destroyed")
     kcv = models.CharField("KCV", max_length=10)
-    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    state = models.CharField(max_length=10, choices=choices(KeyState), default=KeyState.PENDING.value)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="delivered_key")
     created_at = models.DateTimeField(db_default=Now())
     answered_at = models.DateTimeField(null=True)
@@ -51,10 +44,14 @@ class TerminalKey(models.Model):
         indexes = [models.Index(fields=["terminal", "usage"])]
         constraints = [
             models.UniqueConstraint(
-                fields=["terminal", "usage"], condition=Q(state="pending"), name="one_pending_key_per_usage"
+                fields=["terminal", "usage"],
+                condition=Q(state=KeyState.PENDING.value),
+                name="one_pending_key_per_usage",
             ),
             models.UniqueConstraint(
-                fields=["terminal", "usage"], condition=Q(state="confirmed"), name="one_confirmed_key_per_usage"
+                fields=["terminal", "usage"],
+                condition=Q(state=KeyState.CONFIRMED.value),
+                name="one_confirmed_key_per_usage",
             ),
         ]
 

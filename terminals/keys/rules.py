@@ -5,6 +5,7 @@ psec builds and opens any block it is asked to; what may be built is decided her
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -14,12 +15,48 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psec import tr31
 
 from terminals.common.errors import Refusal
+from terminals.common.states import Machine
 
 AGREEMENT_CONTEXT = b"tillwarden/v1/kbpk/"
 KBPK_BYTES = 32
 AES_BYTES = (16, 24, 32)
 # usage -> (mode of use, what it is for); a key has one purpose
 POLICY = {"P0": ("E", "PIN encryption"), "D0": ("B", "data encryption"), "M6": ("C", "CMAC")}
+
+
+class KeyState(StrEnum):
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    MISMATCH = "mismatch"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+    DESTROYED = "destroyed"
+
+
+_K = KeyState
+KEY = Machine(
+    KeyState,
+    {
+        "confirm": ((_K.PENDING,), _K.CONFIRMED),
+        "mismatch": ((_K.PENDING,), _K.MISMATCH),
+        "fail": ((_K.PENDING,), _K.FAILED),
+        "expire": ((_K.PENDING,), _K.EXPIRED),
+        "replace": ((_K.PENDING, _K.CONFIRMED), _K.REPLACED),
+        "destroy": (tuple(state for state in KeyState if state is not _K.DESTROYED), _K.DESTROYED),
+    },
+)
+# A terminal that has one of these is not given another by itself: it has or awaits it, or somebody must look.
+HELD = (_K.PENDING, _K.CONFIRMED, _K.MISMATCH, _K.FAILED)
+
+
+def outcome_of_delivery(*, expired: bool, succeeded: bool, kcv_fits: bool) -> str:
+    """Return the name of the transition that a delivery's end is: a key counts only if the terminal computed its KCV."""
+    if expired:
+        return "expire"
+    if not succeeded:
+        return "fail"
+    return "confirm" if kcv_fits else "mismatch"
 
 
 @dataclass(frozen=True)

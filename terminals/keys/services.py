@@ -1,19 +1,27 @@
 """Making and delivering working keys. No function here returns, logs or raises with a clear key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.db import transaction
+from django.utils import timezone
 
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.facts.kinds import FactBody
+from terminals.common.facts.services import record_facts
+from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.keys import rules, vault
+from terminals.keys.facts import KeyConfirmed, KeyMismatched, KeyNotDelivered
 from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.link.protocol.messages import DeliverKey
+from terminals.link.protocol.states import CommandState
+from terminals.link.routes import Outcome
 from terminals.link.services import Order, Target, create_commands, new_id, target_of
 
 DELIVER_KEY = "keys.add_terminalkey"  # what making and delivering a key needs
@@ -32,7 +40,7 @@ def establish_protection_key(
     ProtectionKey.objects.update_or_create(
         terminal=terminal, defaults={"sealed_key": sealed, "kcv": established.offer["kcv"]}
     )
-    TerminalKey.objects.filter(terminal=terminal, state__in=["pending", "confirmed"]).update(state="replaced")
+    move(TerminalKey.objects.filter(terminal=terminal), rules.KEY, "replace")
     return {"key_protection": established.offer}
 
 
@@ -40,7 +48,7 @@ def establish_protection_key(
 def request_key_delivery(*, terminal: Terminal, usage: str, actor: str) -> TerminalKey:
     """Make a working key and queue its delivery; raise Refusal where the terminal cannot take one now."""
     target = target_of(terminal)
-    if TerminalKey.objects.filter(terminal=terminal, usage=usage, state="pending").exists():
+    if TerminalKey.objects.filter(terminal=terminal, usage=usage, state=rules.KeyState.PENDING).exists():
         raise Refusal("key_pending", f"a {usage} key is already on its way to {terminal.serial}; wait for its answer")
     key = deliver_keys([(target, usage)], requested_by=actor)
     if not key:
@@ -72,7 +80,7 @@ def deliver_keys(wanted: Iterable[tuple[Target, str]], *, requested_by: str) -> 
 def destroy_keys(terminal_id: int) -> None:
     """Destroy a terminal's keys for good: the sealed material goes, check values and states remain as the record."""
     ProtectionKey.objects.filter(terminal=terminal_id).delete()
-    TerminalKey.objects.filter(terminal=terminal_id).update(sealed_key=b"", state="destroyed")
+    move(TerminalKey.objects.filter(terminal=terminal_id), rules.KEY, "destroy", sealed_key=b"")
 
 
 def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[TerminalKey, DeliverKey]:
@@ -93,3 +101,39 @@ def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[Te
 
 def _kbpk_name(terminal_id: int) -> str:
     return f"kbpk:{terminal_id}"
+
+
+def end_deliveries(outcomes: Mapping[UUID, Outcome]) -> None:
+    """Move pending keys by what became of their commands (command id -> final outcome), and write it down."""
+    keys = list(
+        TerminalKey.objects.filter(command__in=outcomes, state=rules.KeyState.PENDING).select_for_update(of=("self",))
+    )
+    for key in keys:
+        outcome = outcomes[key.command_id]  # type: ignore[index]  # filtered by command above
+        key.answered_at = timezone.now()
+        key.answered_kcv = (outcome.result.kcv or "") if outcome.result else ""
+        name = rules.outcome_of_delivery(
+            expired=outcome.result is None,
+            succeeded=outcome.state == CommandState.SUCCEEDED,
+            kcv_fits=key.answered_kcv == key.kcv,
+        )
+        key.state = rules.KEY.after(key.state, name)
+    _replace_predecessors([key for key in keys if key.state == rules.KeyState.CONFIRMED])
+    TerminalKey.objects.bulk_update(keys, ["state", "answered_at", "answered_kcv"])
+    record_facts((key.terminal_id, _fact(key, outcomes[key.command_id].state)) for key in keys)  # type: ignore[index]
+
+
+def _replace_predecessors(confirmed: list[TerminalKey]) -> None:
+    """Make room for the newly confirmed: the database holds one confirmed key for a terminal and usage."""
+    for usage in {key.usage for key in confirmed}:
+        terminal_ids = [key.terminal_id for key in confirmed if key.usage == usage]
+        held = TerminalKey.objects.filter(terminal__in=terminal_ids, usage=usage, state=rules.KeyState.CONFIRMED)
+        move(held, rules.KEY, "replace")
+
+
+def _fact(key: TerminalKey, outcome: str) -> FactBody:
+    if key.state == rules.KeyState.MISMATCH:
+        return KeyMismatched(usage=key.usage, kcv=key.kcv, answered_kcv=key.answered_kcv)
+    if key.state == rules.KeyState.CONFIRMED:
+        return KeyConfirmed(usage=key.usage, kcv=key.kcv)
+    return KeyNotDelivered(usage=key.usage, outcome=outcome)

@@ -5,9 +5,9 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from terminals.common.states import choices
 from terminals.estate.models import Terminal
-
-OPEN_STATES = ("queued", "sent", "accepted", "running")
+from terminals.link.protocol.states import OPEN_STATES, CommandState
 
 
 class DeviceSession(models.Model):
@@ -33,21 +33,10 @@ class Command(models.Model):
     Any open command has a `next_attempt_at`: it is the relay's lease, the time to ask again, and its queue position.
     """
 
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        SENT = "sent"
-        ACCEPTED = "accepted"
-        RUNNING = "running"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
-        REJECTED = "rejected"
-        EXPIRED = "expired"
-        CANCELLED = "cancelled"
-
     id = models.UUIDField(primary_key=True, editable=False)
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="commands")
     type = models.CharField(max_length=20)
-    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    state = models.CharField(max_length=10, choices=choices(CommandState), default=CommandState.QUEUED.value)
     payload = models.BinaryField(help_text="The signed message as it goes over the wire")
     requested_by = models.CharField(max_length=150)
     created_at = models.DateTimeField()

@@ -18,10 +18,9 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.link.models import OPEN_STATES
 from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.protocol import topics
-from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS
+from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES
 from terminals.link.services import NOTIFY_CHANNEL
 
 logger = logging.getLogger(__name__)

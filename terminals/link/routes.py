@@ -13,6 +13,7 @@ from uuid import UUID
 
 from terminals.common.errors import Refusal
 from terminals.link.protocol.messages import Body, Envelope, Result
+from terminals.link.protocol.states import is_final
 
 
 class Received(NamedTuple):
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
 
     @property
     def is_final(self) -> bool:
-        return self.state not in ("queued", "sent", "accepted", "running")
+        return is_final(self.state)
 
 
 class RefusedMessage(NamedTuple):

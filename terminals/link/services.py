@@ -17,8 +17,9 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.link.models import OPEN_STATES, Command
+from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
+from terminals.link.protocol.states import COMMAND, OPEN_STATES, CommandState, is_final
 from terminals.link.routes import Outcome, routes
 
 SEND_COMMAND = "link.send_command"  # what sending a plain command needs
@@ -190,7 +191,7 @@ def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:
             "percent": result.percent,
             "code": result.code or "",
             "detail": result.detail or "",
-            "final": result.state in ("succeeded", "failed", "rejected"),
+            "final": is_final(result.state),
         }
         for terminal_id, result in results
     ]
@@ -215,23 +216,23 @@ def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:
 @transaction.atomic
 def expire_commands() -> int:
     """Close up to 1000 open commands whose time is over; return how many. Their features hear of it."""
-    return _close("expires_at <= %(now)s", "expired", {}, locking="LIMIT 1000 FOR UPDATE SKIP LOCKED")
+    return _close("expires_at <= %(now)s", COMMAND.target("expire"), {}, locking="LIMIT 1000 FOR UPDATE SKIP LOCKED")
 
 
 @transaction.atomic
 def cancel_commands(terminal_id: int) -> int:
     """Close all open commands of a terminal that leaves service."""
-    return _close("terminal_id = %(terminal_id)s", "cancelled", {"terminal_id": terminal_id})
+    return _close("terminal_id = %(terminal_id)s", COMMAND.target("cancel"), {"terminal_id": terminal_id})
 
 
 def supersede_commands(terminal_ids: Iterable[int], types: Sequence[str]) -> int:
     """Close open commands that a newer one of the caller's replaces: sent again, an older one would undo it."""
     parameters = {"ids": sorted(terminal_ids), "types": list(types)}
-    return _close("terminal_id = ANY(%(ids)s) AND type = ANY(%(types)s)", "cancelled", parameters)
+    return _close("terminal_id = ANY(%(ids)s) AND type = ANY(%(types)s)", COMMAND.target("cancel"), parameters)
 
 
-def _close(condition: str, state: str, parameters: dict[str, Any], *, locking: str = "FOR UPDATE") -> int:
-    parameters |= {"state": state, "now": timezone.now(), "open": list(OPEN_STATES)}
+def _close(condition: str, state: CommandState, parameters: dict[str, Any], *, locking: str = "FOR UPDATE") -> int:
+    parameters |= {"state": state.value, "now": timezone.now(), "open": list(OPEN_STATES)}
     with connection.cursor() as cursor:
         cursor.execute(CLOSE.format(condition=condition, locking=locking), parameters)
         closed = cursor.fetchall()

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import FactBody
+from terminals.link.protocol.states import CommandState
 
 
 class ParametersAnswered(FactBody, frozen=True):
@@ -12,6 +13,6 @@ class ParametersAnswered(FactBody, frozen=True):
     outcome: str
 
     def text(self) -> str:
-        if self.outcome == "succeeded":
+        if self.outcome == CommandState.SUCCEEDED:
             return _("parameters applied")
         return _("parameters not applied: %(outcome)s") % {"outcome": self.outcome}

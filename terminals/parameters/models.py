@@ -3,8 +3,10 @@
 from django.db import models
 from django.db.models.functions import Now
 
+from terminals.common.states import choices
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
+from terminals.parameters.rules import ParameterState
 
 
 class ParameterVersion(models.Model):
@@ -27,15 +29,10 @@ class ParameterVersion(models.Model):
 class TerminalParameters(models.Model):
     """What one terminal was told to use, and how far that went."""
 
-    class State(models.TextChoices):
-        PENDING = "pending"
-        APPLIED = "applied"
-        FAILED = "failed"
-
     terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="parameters")
     wanted = models.ForeignKey(ParameterVersion, on_delete=models.PROTECT, related_name="+")
     applied = models.ForeignKey(ParameterVersion, on_delete=models.PROTECT, related_name="+", null=True)
-    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    state = models.CharField(max_length=10, choices=choices(ParameterState), default=ParameterState.PENDING.value)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="configured")
     changed_at = models.DateTimeField(auto_now=True)
 

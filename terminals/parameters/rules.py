@@ -1,11 +1,23 @@
 """What may stand in a terminal's parameters: a closed list, so that a typing error is found here and not in a shop."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from terminals.common.errors import Refusal
+from terminals.common.states import Machine
+
+
+class ParameterState(StrEnum):
+    PENDING = "pending"
+    APPLIED = "applied"
+    FAILED = "failed"
+
+
+_P = ParameterState
+PARAMETERS = Machine(ParameterState, {"apply": ((_P.PENDING,), _P.APPLIED), "fail": ((_P.PENDING,), _P.FAILED)})
 
 
 class Parameters(Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -43,7 +43,9 @@ def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVers
     now = timezone.now()
     TerminalParameters.objects.bulk_create(
         [
-            TerminalParameters(terminal=terminal, wanted=version, state="pending", command=command, changed_at=now)
+            TerminalParameters(
+                terminal=terminal, wanted=version, state=rules.ParameterState.PENDING, command=command, changed_at=now
+            )
             for terminal, command in zip(chosen, commands, strict=True)
         ],
         update_conflicts=True,

@@ -9,7 +9,9 @@ from django.db import connection
 from django.db.models.expressions import RawSQL
 
 from terminals.common.facts.services import record_facts
+from terminals.common.transitions import move
 from terminals.link.protocol.messages import Settlement, Transactions
+from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome, Received
 from terminals.settlement import rules, services
 from terminals.settlement.facts import BatchSettled, SettledTwice
@@ -131,7 +133,10 @@ def _runs_for(reports: dict[BatchKey, tuple[Received, Settlement]]) -> dict[Batc
         if run is None:
             run = SettlementRun(terminal_id=key[0], trigger="terminal", requested_at=received.received_at)
         run.batch_number, run.currency, run.host_response = body.batch_number, body.currency, body.host_response
-        run.state, run.finished_at = "unbalanced", received.received_at  # until the comparison says better
+        run.state, run.finished_at = (
+            rules.RUN.after(run.state, "unbalance"),
+            received.received_at,
+        )  # until the comparison says better
         runs[key] = run
     fields = ["batch_number", "currency", "host_response", "state", "finished_at"]
     SettlementRun.objects.bulk_update([run for run in runs.values() if run.pk], fields)
@@ -197,7 +202,8 @@ def _compare(keys: list[BatchKey]) -> None:
         comparison = rules.compare(reported, mine)
         reasons = [] if run.host_response == "00" else [f"the host answered {run.host_response}"]
         reasons += [f"it has transactions in {currency}" for currency in sorted(by_currency)]
-        before, run.state = run.state, "balanced" if comparison.balanced and not reasons else "unbalanced"
+        name = "balance" if comparison.balanced and not reasons else "unbalance"
+        before, run.state = run.state, rules.RUN.after(run.state, name)
         if run.difference_minor is not None and run.state != before:
             changed.append(run)
         run.difference_minor = comparison.difference_minor
@@ -236,7 +242,7 @@ def _fact(run: SettlementRun, *, late: bool = False) -> BatchSettled:
         currency=run.currency,
         reported_minor=run.reported_minor or 0,
         difference_minor=run.difference_minor or 0,
-        balanced=run.state == "balanced",
+        balanced=run.state == rules.RunState.BALANCED,
         reason=run.reason,
         late=late,
     )
@@ -245,10 +251,10 @@ def _fact(run: SettlementRun, *, late: bool = False) -> BatchSettled:
 def on_settle_outcomes(batch: list[Outcome]) -> None:
     """Move runs with their commands. The money is settled by the `settlement` event alone, never by a result."""
     started = [outcome.command_id for outcome in batch if not outcome.is_final]
-    SettlementRun.objects.filter(command__in=started, state="requested").update(state="settling")
+    move(SettlementRun.objects.filter(command__in=started), rules.RUN, "start")
     by_reason: dict[str, list[UUID]] = defaultdict(list)
     for outcome in batch:
-        if outcome.is_final and outcome.state != "succeeded":
+        if outcome.is_final and outcome.state != CommandState.SUCCEEDED:
             by_reason[_reason(outcome)].append(outcome.command_id)
     for reason, command_ids in by_reason.items():
         services.fail_runs(SettlementRun.objects.filter(command__in=command_ids), reason)

@@ -10,9 +10,11 @@ from django.db.models.functions import Now
 
 from terminals.common.errors import Refusal
 from terminals.common.money import format_minor
+from terminals.common.states import choices
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.settlement import rules
+from terminals.settlement.rules import RunState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -164,20 +166,13 @@ class Transaction(models.Model):
 class SettlementRun(models.Model):
     """One settlement of one terminal, from its trigger to the comparison of totals."""
 
-    class State(models.TextChoices):
-        REQUESTED = "requested"
-        SETTLING = "settling"
-        BALANCED = "balanced"
-        UNBALANCED = "unbalanced"
-        FAILED = "failed"
-
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="settlement_runs")
     trigger = models.CharField(
         max_length=10,
         choices=[(t, t) for t in ("cycle", "threshold", "operator", "terminal")],
         help_text="`terminal`: the terminal settled without being asked",
     )
-    state = models.CharField(max_length=10, choices=State, default=State.REQUESTED)
+    state = models.CharField(max_length=10, choices=choices(RunState), default=RunState.REQUESTED.value)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="settlement_run")
     requested_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
@@ -193,11 +188,15 @@ class SettlementRun(models.Model):
         indexes = [
             models.Index(fields=["terminal", "-id"], name="run_of_terminal"),
             models.Index(fields=["-finished_at"], name="run_by_finish"),
-            models.Index(fields=["-id"], condition=Q(state__in=["unbalanced", "failed"]), name="run_in_trouble"),
+            models.Index(
+                fields=["-id"], condition=Q(state__in=[state.value for state in rules.TROUBLE]), name="run_in_trouble"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["terminal"], condition=Q(state__in=["requested", "settling"]), name="one_open_run_per_terminal"
+                fields=["terminal"],
+                condition=Q(state__in=[state.value for state in rules.OPEN]),
+                name="one_open_run_per_terminal",
             ),
             models.UniqueConstraint(
                 fields=["terminal", "batch_number"], condition=Q(batch_number__isnull=False), name="batch_settled_once"

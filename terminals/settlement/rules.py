@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,8 +11,32 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from terminals.common.errors import Refusal
+from terminals.common.states import Machine
 
 FIELDS = 5  # minute, hour, day of month, month, day of week
+
+
+class RunState(StrEnum):
+    REQUESTED = "requested"
+    SETTLING = "settling"
+    BALANCED = "balanced"
+    UNBALANCED = "unbalanced"
+    FAILED = "failed"
+
+
+_R = RunState
+OPEN = (_R.REQUESTED, _R.SETTLING)
+TROUBLE = (_R.UNBALANCED, _R.FAILED)  # money that somebody must look after
+RUN = Machine(
+    RunState,
+    {
+        "start": ((_R.REQUESTED,), _R.SETTLING),
+        "fail": (OPEN, _R.FAILED),
+        # A report that came too late still settles the batch; a late transaction has it compared again.
+        "balance": (tuple(RunState), _R.BALANCED),
+        "unbalance": (tuple(RunState), _R.UNBALANCED),
+    },
+)
 
 
 class Effective(NamedTuple):

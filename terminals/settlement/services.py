@@ -15,12 +15,14 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
+from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.protocol.messages import Settle
 from terminals.link.services import Order, Target, create_commands, target_of
 from terminals.settlement.facts import NotSettled
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.rules import OPEN, RUN
 from terminals.settlement.selectors import at_stake, open_batches
 
 # An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
@@ -29,7 +31,6 @@ LAST_BATCH_NUMBER = 999_999  # ISO 8583 DE60 has six digits
 VALID_FOR = timedelta(hours=4)
 REPORT_WITHIN = timedelta(hours=24)
 CHUNK = 500
-OPEN = ("requested", "settling")
 
 
 def run_due_settlements(now: datetime) -> int:
@@ -177,9 +178,8 @@ def reschedule_plan(plan: SettlementPlan) -> None:
 def fail_runs(runs: QuerySet[SettlementRun], reason: str) -> int:
     """End open runs without a settlement; say why on their terminals' timelines. Return how many ended."""
     open_runs = dict(runs.filter(state__in=OPEN).values_list("pk", "terminal_id"))
-    SettlementRun.objects.filter(pk__in=open_runs, state__in=OPEN).update(
-        state="failed", finished_at=timezone.now(), reason=reason[:300]
-    )
+    chosen = SettlementRun.objects.filter(pk__in=open_runs)
+    move(chosen, RUN, "fail", finished_at=timezone.now(), reason=reason[:300])
     record_facts((terminal_id, NotSettled(reason=reason)) for terminal_id in open_runs.values())
     return len(open_runs)
 

@@ -21,3 +21,9 @@ def money_signed(amount_minor: int, currency: str) -> str:
 def words(value: str) -> str:
     """Return a protocol's word as people read it: `out_of_paper` -> `out of paper`."""
     return value.replace("_", " ")
+
+
+@register.filter
+def room(kind: str) -> str:
+    """Return the part of a fact's kind that people sort by: `settlement.settled` -> `settlement`."""
+    return kind.partition(".")[0]

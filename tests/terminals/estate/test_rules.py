@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terminals.common.errors import Refusal
-from terminals.estate.rules import DEVICE_ID, TRANSITIONS, check_time_zone, device_id_for, source_states
+from terminals.estate.rules import DEVICE_ID, TERMINAL, check_time_zone, device_id_for
 
 
 @pytest.mark.parametrize(
@@ -19,11 +19,11 @@ from terminals.estate.rules import DEVICE_ID, TRANSITIONS, check_time_zone, devi
     ],
 )
 def test_a_transition_leaves_only_its_own_states(transition: str, sources: list[str]) -> None:
-    assert source_states(transition) == sources
+    assert list(TERMINAL.sources(transition)) == sources
 
 
 def test_nothing_leaves_retirement() -> None:
-    assert TRANSITIONS["retired"] == {}
+    assert TERMINAL.leaving("retired") == []
 
 
 @pytest.mark.parametrize(
