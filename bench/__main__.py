@@ -20,10 +20,10 @@ def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "fleet.settings"
     django.setup()
     call_command("migrate", verbosity=0)
-    from bench import link, relay, stage
+    from bench import hostile, link, relay, stage
 
     stage.plant_fleet()
-    measures = [*link.measure(), *relay.measure()]
+    measures = [*hostile.measure(), *link.measure(), *relay.measure()]
     print(f"{'':24}{'ours /s':>12}{'theirs /s':>12}{'ratio':>9}")
     for measure in measures:
         print(f"{measure.name:24}{measure.ours:12,.0f}{measure.theirs:12,.0f}{measure.ratio:9.2f}")

@@ -37,7 +37,7 @@ def _payload() -> bytes:
     from terminals.link.models import Command
 
     terminal = Terminal.objects.earliest("pk")
-    order = services.Order(services.target_of(terminal), "ping", Empty(), timedelta(hours=1))
+    order = services.CommandRequest(services.target_of(terminal), "ping", Empty(), timedelta(hours=1))
     [command] = services.create_commands([order], requested_by="bench")
     Command.objects.all().delete()
     return bytes(command.payload)

@@ -16,7 +16,7 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.protocol.messages import Install
-from terminals.link.services import Order, Target, create_commands, target_of
+from terminals.link.services import CommandRequest, Target, create_commands, target_of
 
 ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs
 VALID_FOR = timedelta(days=3)
@@ -86,8 +86,10 @@ def _refuse_unfit(release: Release, terminals: Sequence[Terminal]) -> None:
 def install(wanted: Iterable[tuple[Target, Release]], *, requested_by: str) -> list[Installation]:
     """Queue `install` commands with their installations; two inserts for any number of terminals."""
     wanted = list(wanted)
-    orders = [Order(target, "install", install_body(release, target), VALID_FOR) for target, release in wanted]
-    commands = create_commands(orders, requested_by=requested_by)
+    requests = [
+        CommandRequest(target, "install", install_body(release, target), VALID_FOR) for target, release in wanted
+    ]
+    commands = create_commands(requests, requested_by=requested_by)
     return Installation.objects.bulk_create(
         Installation(terminal_id=target.terminal_id, release=release, command=command, assigned_by=requested_by)
         for (target, release), command in zip(wanted, commands, strict=True)

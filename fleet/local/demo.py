@@ -32,7 +32,7 @@ RELEASE_BYTES = 192 * 1024
 
 
 @transaction.atomic
-def plant() -> None:
+def seed_demo() -> None:
     """Make the demonstration estate where there is none."""
     if Merchant.objects.exists():
         return

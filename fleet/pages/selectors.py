@@ -88,7 +88,7 @@ def _of_day(tally: dict[str, int], day: str) -> dict[str, int]:
     return {label[11:]: amount for label, amount in tally.items() if label.startswith(day)}
 
 
-def trouble(limit: int = 5) -> list[SettlementRun]:
+def unresolved_runs(limit: int = 5) -> list[SettlementRun]:
     """Return the latest unbalanced or failed settlements: money somebody must look after."""
     return list(
         SettlementRun.objects.filter(state__in=TROUBLE).select_related("terminal__store").order_by("-id")[:limit]

@@ -53,7 +53,7 @@ def _overview_context() -> dict[str, Any]:
     now = timezone.now()
     return {
         "overview": selectors.overview(now),
-        "trouble": selectors.trouble(),
+        "unresolved_runs": selectors.unresolved_runs(),
         "silent": silent_parts(now),
         "refreshed_at": now,
     }

@@ -1,7 +1,7 @@
 """Enrolment: a one-time code and a certificate request become a certificate and everything a terminal must trust."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,21 +63,8 @@ def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
     Raises Refusal, with nothing issued and the code unspent, where code, serial or request do not hold.
     """
     now = timezone.now()
-    activation = (
-        ActivationCode.objects.select_for_update(of=("self",))
-        .select_related("terminal")
-        .filter(digest=rules.code_digest(code))
-        .first()
-    )
-    if activation is None:
-        raise Refusal("unknown_code", "this activation code was never issued or was replaced by a newer one")
+    activation = _usable_code(code, serial, now)
     terminal = activation.terminal
-    if terminal.serial != serial:
-        raise Refusal("wrong_serial", "this activation code was issued for another serial number")
-    if activation.used_at is not None:
-        raise Refusal("code_used", "this activation code was used before; ask for a new one")
-    if activation.expires_at <= now:
-        raise Refusal("code_expired", "this activation code has expired; ask for a new one")
     public_key = rules.checked_public_key(csr_pem, serial=serial, device_id=terminal.device_id)
     certificate_pem = _issue_certificate(terminal, public_key)
     ActivationCode.objects.filter(pk=activation.pk).update(used_at=now)
@@ -99,6 +86,25 @@ def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
     for extend in on_enrolled:
         answer |= extend(terminal, public_key)
     return answer
+
+
+def _usable_code(code: str, serial: str, now: datetime) -> ActivationCode:
+    """Lock and return the code; raise Refusal unless it is this serial's, unused and in time."""
+    activation = (
+        ActivationCode.objects.select_for_update(of=("self",))
+        .select_related("terminal")
+        .filter(digest=rules.code_digest(code))
+        .first()
+    )
+    if activation is None:
+        raise Refusal("unknown_code", "this activation code was never issued or was replaced by a newer one")
+    if activation.terminal.serial != serial:
+        raise Refusal("wrong_serial", "this activation code was issued for another serial number")
+    if activation.used_at is not None:
+        raise Refusal("code_used", "this activation code was used before; ask for a new one")
+    if activation.expires_at <= now:
+        raise Refusal("code_expired", "this activation code has expired; ask for a new one")
+    return activation
 
 
 def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> str:

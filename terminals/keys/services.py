@@ -22,7 +22,7 @@ from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.link.protocol.messages import DeliverKey
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
-from terminals.link.services import Order, Target, create_commands, new_id, target_of
+from terminals.link.services import CommandRequest, Target, create_commands, new_id, target_of
 
 DELIVER_KEY = "keys.add_terminalkey"  # what making and delivering a key needs
 VALID_FOR = timedelta(days=1)
@@ -65,13 +65,13 @@ def deliver_keys(wanted: Iterable[tuple[Target, str]], *, requested_by: str) -> 
     """
     wanted = list(wanted)
     kbpks = ProtectionKey.objects.in_bulk([target.terminal_id for target, _ in wanted])
-    keys, orders = [], []
+    keys, requests = [], []
     for target, usage in wanted:
         if target.terminal_id in kbpks:
             key, body = _make_key(kbpks[target.terminal_id], target, usage)
             keys.append(key)
-            orders.append(Order(target, "deliver_key", body, VALID_FOR))
-    commands = create_commands(orders, requested_by=requested_by)
+            requests.append(CommandRequest(target, "deliver_key", body, VALID_FOR))
+    commands = create_commands(requests, requested_by=requested_by)
     for key, command in zip(keys, commands, strict=True):
         key.command = command
     return TerminalKey.objects.bulk_create(keys)

@@ -36,7 +36,7 @@ RETURNING message_id, terminal_id, signed
 """
 
 
-class Known(NamedTuple):
+class Sender(NamedTuple):
     """What the inbox must know of a sender."""
 
     terminal_id: int
@@ -167,7 +167,7 @@ def _sort_out(batch: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter]]:
     return accepted, letters
 
 
-def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Known]) -> Received:
+def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]) -> Received:
     sender = known.get(source.device_id)
     if sender is None:
         raise Refusal("unknown_terminal", f"no terminal has the device id {source.device_id}")
@@ -184,10 +184,10 @@ def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Known])
     return Received(sender.terminal_id, envelope, body, message.received_at)
 
 
-def _look_up(device_ids: Iterable[str]) -> dict[str, Known]:
+def _look_up(device_ids: Iterable[str]) -> dict[str, Sender]:
     with connection.cursor() as cursor:
         cursor.execute(LOOK_UP, [",".join(device_ids)])  # a device id has no comma, and a text travels faster
-        return {row[0]: Known(*row[1:]) for row in cursor.fetchall()}
+        return {row[0]: Sender(*row[1:]) for row in cursor.fetchall()}
 
 
 def _not_seen(accepted: Sequence[Accepted]) -> list[Accepted]:

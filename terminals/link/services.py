@@ -4,22 +4,24 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 import uuid_utils.compat
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
-from terminals.link.protocol.states import COMMAND, OPEN_STATES, CommandState, is_final
+from terminals.link.protocol.states import COMMAND, OPEN_STATES, is_final
 from terminals.link.routes import Outcome, routes
 
 SEND_COMMAND = "link.send_command"  # what sending a plain command needs
@@ -36,7 +38,7 @@ class Target(NamedTuple):
     device_id: str
 
 
-class Order(NamedTuple):
+class CommandRequest(NamedTuple):
     """A command to be made."""
 
     target: Target
@@ -61,11 +63,11 @@ def new_id() -> UUID:
     return uuid_utils.compat.uuid7()
 
 
-def create_commands(orders: Iterable[Order], *, requested_by: str) -> list[Command]:
+def create_commands(requests: Iterable[CommandRequest], *, requested_by: str) -> list[Command]:
     """Sign and queue commands; the relay hears of them when the caller's transaction commits."""
     key = signing.command_signing_key()
     now = timezone.now()
-    commands = [_signed_command(order, requested_by, now, key) for order in orders]
+    commands = [_signed_command(order, requested_by, now, key) for order in requests]
     Command.objects.bulk_create(commands, batch_size=1000)
     if commands:
         wake_relay()
@@ -86,7 +88,7 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
             "unknown_command_type",
             f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}",
         )
-    order = Order(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
+    order = CommandRequest(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
     if command_type in ("lock", "unlock"):
         supersede_commands([terminal.pk], ["lock", "unlock"])
     command = create_commands([order], requested_by=actor)[0]
@@ -96,7 +98,7 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
     return command
 
 
-def _signed_command(order: Order, requested_by: str, now: datetime, key: signing.PrivateKey) -> Command:
+def _signed_command(order: CommandRequest, requested_by: str, now: datetime, key: signing.PrivateKey) -> Command:
     command_id = new_id()
     not_before = order.not_before or now
     expires_at = not_before + order.valid_for
@@ -155,16 +157,6 @@ UPDATE link_command c
    AND (r.final OR c.state <> 'running' OR r.state = 'running')
 RETURNING c.id, c.type
 """
-CLOSE = """
-WITH chosen AS (
-    SELECT id FROM link_command WHERE {condition} AND state = ANY(%(open)s) ORDER BY id {locking}
-)
-UPDATE link_command c SET state = %(state)s, finished_at = %(now)s, next_attempt_at = NULL
-  FROM chosen WHERE c.id = chosen.id
-RETURNING c.id, c.terminal_id, c.type
-"""
-
-
 REOPEN = """
 UPDATE link_command c SET next_attempt_at = %(now)s
   FROM (SELECT id FROM link_command WHERE terminal_id = ANY(%(ids)s::bigint[]) AND state = ANY(%(open)s) AND attempts > 0
@@ -216,26 +208,34 @@ def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:
 @transaction.atomic
 def expire_commands() -> int:
     """Close up to 1000 open commands whose time is over; return how many. Their features hear of it."""
-    return _close("expires_at <= %(now)s", COMMAND.target("expire"), {}, locking="LIMIT 1000 FOR UPDATE SKIP LOCKED")
+    due = Command.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now()).order_by("expires_at")
+    return _close(due.select_for_update(skip_locked=True)[:1000], "expire")
 
 
 @transaction.atomic
 def cancel_commands(terminal_id: int) -> int:
     """Close all open commands of a terminal that leaves service."""
-    return _close("terminal_id = %(terminal_id)s", COMMAND.target("cancel"), {"terminal_id": terminal_id})
+    return _close(_open_of([terminal_id]), "cancel")
 
 
 def supersede_commands(terminal_ids: Iterable[int], types: Sequence[str]) -> int:
     """Close open commands that a newer one of the caller's replaces: sent again, an older one would undo it."""
-    parameters = {"ids": sorted(terminal_ids), "types": list(types)}
-    return _close("terminal_id = ANY(%(ids)s) AND type = ANY(%(types)s)", COMMAND.target("cancel"), parameters)
+    return _close(_open_of(terminal_ids).filter(type__in=types), "cancel")
 
 
-def _close(condition: str, state: CommandState, parameters: dict[str, Any], *, locking: str = "FOR UPDATE") -> int:
-    parameters |= {"state": state.value, "now": timezone.now(), "open": list(OPEN_STATES)}
-    with connection.cursor() as cursor:
-        cursor.execute(CLOSE.format(condition=condition, locking=locking), parameters)
-        closed = cursor.fetchall()
+def _open_of(terminal_ids: Iterable[int]) -> QuerySet[Command]:
+    """Lock terminals' open commands by id: whoever waits for commands takes them in this order."""
+    chosen = Command.objects.filter(terminal__in=sorted(terminal_ids), state__in=OPEN_STATES)
+    return chosen.order_by("pk").select_for_update()
+
+
+def _close(locked: QuerySet[Command], name: str) -> int:
+    """Move locked commands by a transition that ends them, and tell their features."""
+    closed = list(locked.values_list("pk", "terminal_id", "type"))
+    chosen = Command.objects.filter(pk__in=[command_id for command_id, _, _ in closed])
+    if closed:
+        move(chosen, COMMAND, name, finished_at=timezone.now(), next_attempt_at=None)
+    state = COMMAND.target(name)
     _dispatch((kind, Outcome(command_id, terminal_id, state, None)) for command_id, terminal_id, kind in closed)
     return len(closed)
 

@@ -12,7 +12,7 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.estate.models import Terminal
 from terminals.link.protocol.messages import Configure
-from terminals.link.services import Order, create_commands, supersede_commands, target_of
+from terminals.link.services import CommandRequest, create_commands, supersede_commands, target_of
 from terminals.parameters import rules
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 
@@ -37,9 +37,9 @@ def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVers
     """Send a version to terminals; return how many. One that is still on its way is replaced."""
     chosen = list(terminals)
     body = Configure(name=version.name, version=version.version, parameters=version.parameters)
-    orders = [Order(target_of(terminal), "configure", body, VALID_FOR) for terminal in chosen]
+    requests = [CommandRequest(target_of(terminal), "configure", body, VALID_FOR) for terminal in chosen]
     supersede_commands([terminal.pk for terminal in chosen], ["configure"])
-    commands = create_commands(orders, requested_by=actor)
+    commands = create_commands(requests, requested_by=actor)
     now = timezone.now()
     TerminalParameters.objects.bulk_create(
         [

@@ -19,7 +19,7 @@ from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.protocol.messages import Settle
-from terminals.link.services import Order, Target, create_commands, target_of
+from terminals.link.services import CommandRequest, Target, create_commands, target_of
 from terminals.settlement.facts import NotSettled
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import OPEN, RUN
@@ -70,8 +70,8 @@ def _open_runs(wanted: Sequence[tuple[Target, str]], now: datetime, requested_by
         ).values_list("terminal_id", flat=True)
     )
     free = [(target, reason) for target, reason in wanted if target.terminal_id not in busy]
-    orders = [Order(target, "settle", Settle(reason=reason), VALID_FOR) for target, reason in free]  # type: ignore[arg-type]
-    commands = create_commands(orders, requested_by=requested_by)
+    requests = [CommandRequest(target, "settle", Settle(reason=reason), VALID_FOR) for target, reason in free]  # type: ignore[arg-type]
+    commands = create_commands(requests, requested_by=requested_by)
     return SettlementRun.objects.bulk_create(
         SettlementRun(terminal_id=target.terminal_id, trigger=reason, command=command, requested_at=now)
         for (target, reason), command in zip(free, commands, strict=True)

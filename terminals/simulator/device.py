@@ -36,7 +36,7 @@ class Outgoing(NamedTuple):
     retain: bool = False
 
 
-class InstallOrder(NamedTuple):
+class PendingInstall(NamedTuple):
     """What the wires must fetch before the device can install."""
 
     command_id: str
@@ -53,7 +53,7 @@ class Device:
         self.now = now
         self.boot_id = _new_id()
         self.changed = False
-        self.install_order: InstallOrder | None = None
+        self.pending_install: PendingInstall | None = None
         self.reboot_wanted = False
         self.refused_commands = 0
         self._seq = 0
@@ -158,7 +158,7 @@ class Device:
         command_id = str(envelope.id)
         if command_id in self.memory.outcomes:
             return [self._result(msgspec.convert(self.memory.outcomes[command_id], Result))]
-        if self.install_order is not None and self.install_order.command_id == command_id:
+        if self.pending_install is not None and self.pending_install.command_id == command_id:
             return [self._result(Result(command_id=envelope.id, state="running"))]
         if self.faults.silence and command_id not in self._ignored:
             self._ignored.add(command_id)
@@ -221,17 +221,17 @@ class Device:
         refusal = check_manifest(order, self.memory.release_key_pem)
         if refusal:
             return [self._finish(Result(envelope.id, "rejected", code="bad_manifest", detail=refusal))]
-        self.install_order = InstallOrder(str(envelope.id), order)
+        self.pending_install = PendingInstall(str(envelope.id), order)
         return []
 
     def installing(self, percent: int) -> Outgoing:
         """Report progress of the download under way."""
-        order = cast(InstallOrder, self.install_order)
+        order = cast(PendingInstall, self.pending_install)
         return self._result(Result(msgspec.convert(order.command_id, UUID), "running", percent=percent))
 
     def finish_install(self, failure: str = "") -> Outgoing:
         """End the installation: the new version runs after the reboot that follows."""
-        order, self.install_order = cast(InstallOrder, self.install_order), None
+        order, self.pending_install = cast(PendingInstall, self.pending_install), None
         command_id = msgspec.convert(order.command_id, UUID)
         if failure:
             return self._finish(Result(command_id, "failed", code="download", detail=failure, retryable=True))

@@ -16,7 +16,7 @@ import httpx
 
 from terminals.link.protocol import topics
 from terminals.simulator import enrol, memory
-from terminals.simulator.device import Device, InstallOrder, Outgoing
+from terminals.simulator.device import Device, Outgoing, PendingInstall
 from terminals.simulator.faults import Faults
 
 logger = logging.getLogger(__name__)
@@ -124,8 +124,8 @@ class VirtualTerminal:
         async for message in client.messages:
             if isinstance(message.payload, bytes):
                 self._queue(self.device.receive(str(message.topic), message.payload))
-            if self.device.install_order is not None:
-                await self._install(self.device.install_order)
+            if self.device.pending_install is not None:
+                await self._install(self.device.pending_install)
             if self.device.reboot_wanted:
                 await self._flush_and_reboot()
 
@@ -164,7 +164,7 @@ class VirtualTerminal:
         await asyncio.sleep(self._dice.expovariate(1 / LINK_DROP_MEAN_SECONDS))
         raise _LinkDropped
 
-    async def _install(self, order: InstallOrder) -> None:
+    async def _install(self, order: PendingInstall) -> None:
         """Fetch the release by ranges, check its digest as it comes, and install it."""
         digest, offset = hashlib.sha256(), 0
         try:

@@ -43,8 +43,8 @@ def link(register: Callable[[str], Terminal]) -> str:
     terminal.refresh_from_db()
     assign_release(release=release, terminals=[terminal], actor="ops")
     device.receive("", bytes(terminal.commands.get(type="install").payload))
-    assert device.install_order is not None
-    order: Install = device.install_order.body
+    assert device.pending_install is not None
+    order: Install = device.pending_install.body
     assert (order.size_bytes, order.sha256) == (len(CONTENT), release.sha256)
     return "/" + order.url.split("/", 3)[3]
 

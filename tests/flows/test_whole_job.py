@@ -34,7 +34,7 @@ def test_a_terminal_goes_from_registration_to_a_balanced_settlement(register: Ca
     )
     assign_release(release=release, terminals=[terminal], actor="ops")
     obey(device, "install")
-    assert device.install_order is not None
+    assert device.pending_install is not None
     deliver(device.installing(50), device.finish_install())
     device.boot()
     deliver(device.hello())

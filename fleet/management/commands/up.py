@@ -72,7 +72,7 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
         call_command("migrate", verbosity=0, interactive=False)
     except OperationalError as error:
         raise CommandError(f"the database cannot be used: {str(error).strip().splitlines()[-1]}") from None
-    demo.plant()
+    demo.seed_demo()
     first_password = _ensure_operator(state_dir)
     connection.close()
     say("up", "starting web, device link, worker and simulated terminals ...")

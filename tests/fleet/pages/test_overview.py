@@ -64,7 +64,7 @@ def test_the_overview_counts_nothing_over_the_fleet(register: Register) -> None:
     def queries() -> list[str]:
         with CaptureQueriesContext(connection) as captured:
             overview()
-            selectors.trouble()
+            selectors.unresolved_runs()
         return [query["sql"] for query in captured]
 
     few = queries()

@@ -14,7 +14,7 @@ from terminals.link import services
 from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages import Configure, Empty, Install
-from terminals.link.services import Order, Target, create_commands
+from terminals.link.services import CommandRequest, Target, create_commands
 from terminals.simulator import memory
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device
@@ -31,7 +31,7 @@ def device(register: Register) -> Device:
 
 def command(kind: str = "ping", body: msgspec.Struct | None = None, valid_for: timedelta = timedelta(hours=1)) -> bytes:
     terminal = Terminal.objects.get(serial="SN-1")
-    order = Order(Target(terminal.pk, terminal.device_id), kind, body or Empty(), valid_for)
+    order = CommandRequest(Target(terminal.pk, terminal.device_id), kind, body or Empty(), valid_for)
     return bytes(create_commands([order], requested_by="ops")[0].payload)
 
 
@@ -70,7 +70,7 @@ def test_a_release_whose_manifest_does_not_hold_is_rejected(device: Device) -> N
     order = Install(1, "pay", "2.0", "http://x/", 10, "0" * 64, manifest="a.b.c")
     rejected = answers(device, command("install", order))[-1]
     assert (rejected["state"], rejected["code"]) == ("rejected", "bad_manifest")
-    assert device.install_order is None
+    assert device.pending_install is None
 
 
 def test_a_damaged_key_block_is_rejected(device: Device) -> None:

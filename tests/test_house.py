@@ -1,0 +1,69 @@
+"""The house as the files show it: whose tables a room's SQL names, and how large functions and files have become."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+
+ROOT = Path(__file__).parent.parent
+# What each room stands on besides itself; the roof may name everything.
+FLOORS = {
+    "common": set[str](),
+    "terminals": {"common"},
+    "link": {"terminals", "common"},
+    **{
+        pillar: {"link", "terminals", "common"}
+        for pillar in ("enrolment", "health", "keys", "parameters", "settlement", "firmware")
+    },
+    "simulator": set[str](),
+}
+FOLDERS = {"terminals": ROOT / "terminals" / "estate", "firmware": ROOT / "firmware"}
+TABLES = {
+    model._meta.db_table: config.label
+    for config in apps.get_app_configs()
+    if config.label in {*FLOORS, "pages"}
+    for model in config.get_models()
+}
+SOURCES = sorted(
+    path
+    for folder in ("fleet", "terminals", "firmware")
+    for path in (ROOT / folder).rglob("*.py")
+    if "migrations" not in path.parts
+)
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_a_rooms_sql_names_only_its_own_tables_and_those_of_the_floors_below(room: str) -> None:
+    folder = FOLDERS.get(room, ROOT / "terminals" / room)
+    foreign = [
+        f"{path.relative_to(ROOT)}: {table}"
+        for path in folder.rglob("*.py")
+        for table in set(re.findall(r"\b[a-z]+_[a-z]+\b", path.read_text())) & TABLES.keys()
+        if TABLES[table] not in {room, *FLOORS[room]}
+    ]
+    assert foreign == []
+
+
+def test_every_feature_is_in_this_list() -> None:
+    rooms = {config.label for config in apps.get_app_configs() if config.name.startswith(("terminals", "firmware"))}
+    assert rooms == set(FLOORS)
+
+
+def test_functions_are_at_most_40_lines_and_files_at_most_350() -> None:
+    too_long = [f"{p.relative_to(ROOT)}: {n}" for p in SOURCES if (n := len(p.read_text().splitlines())) > 350]
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > 40:
+                    too_long.append(f"{path.relative_to(ROOT)}: {node.name} {lines}")
+    assert too_long == []
+
+
+def test_no_sql_is_built_by_format() -> None:
+    built = [
+        str(path.relative_to(ROOT)) for path in SOURCES if re.search(r"execute\([A-Z_]+\.format\(", path.read_text())
+    ]
+    assert built == []
