@@ -9,7 +9,7 @@ from django.core.files import File
 from django.test import Client
 from django.utils import timezone
 
-from firmware.models import Installation, Package
+from firmware.models import Installation, InstalledSoftware, Package
 from firmware.services import publish_release, set_baseline
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
@@ -92,3 +92,14 @@ def test_a_package_with_releases_keeps_the_name_that_their_manifests_are_signed_
     assert 'name="name"' not in admin_client.get(f"/admin/firmware/package/{package.pk}/change/").content.decode()
     package.refresh_from_db()
     assert (package.name, package.description) == ("pay", "tills")
+
+
+def test_a_hello_replaces_what_a_terminal_runs(register: Callable[[str], Terminal]) -> None:
+    device = enrolled_device(register("SN-1"))
+    for n in range(5):
+        device.memory.software = {f"component-{n}-{i}": "1" for i in range(32)}
+        deliver(device.hello())
+    assert InstalledSoftware.objects.count() == 32
+    assert set(InstalledSoftware.objects.values_list("component", flat=True)) == set(device.memory.software)
+    device.memory.software = {f"component-{i}": "1" for i in range(33)}
+    assert deliver(device.hello()).dead == 1

@@ -134,3 +134,20 @@ def test_the_numbers_lead_to_the_terminals_behind_them(client: Client, operator:
     shown = client.get("/admin/terminals/terminal/?health__printer__exact=out_of_paper").content.decode()
     assert "SN-1" in shown
     assert "SN-2" not in shown
+
+
+def test_a_terminals_page_does_not_claim_online_while_nothing_is_heard(
+    client: Client, operator: Any, register: Register
+) -> None:
+    client.force_login(operator)
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    now = datetime.now(UTC)
+    for part in ("link", "broker"):
+        beat(name=f"{part}:one", part=part, healthy=True, at=now)
+    url = f"/admin/terminals/{terminal.pk}/panel/"
+    assert ">online<" in client.get(url).content.decode()
+    beat(name="link:one", part="link", healthy=True, at=now - timedelta(seconds=20))
+    page = client.get(url).content.decode()
+    assert ">online<" not in page
+    assert "Whether this terminal is online cannot be known now" in page

@@ -1,5 +1,6 @@
 """Enrolment: what is given for a good code, and that every refusal leaves everything as it was."""
 
+import base64
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,13 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.test import Client
 from django.utils import timezone
 
+from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.enrolment.rules import code_digest, new_code
 from terminals.enrolment.services import enrol, issue_activation_code
 from terminals.estate.models import Terminal
 from terminals.keys.models import ProtectionKey
-from tests.conftest import make_csr
+from tests.conftest import enrolled_device, make_csr
 
 P256 = ec.SECP256R1()
 Register = Callable[[str], Terminal]
@@ -180,3 +182,37 @@ def test_enrol_answers_bad_requests_with_a_problem(client: Client, body: bytes, 
     answer = client.post("/enrol", body, content_type="application/json")
     assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json")
     assert answer.json()["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 8_000, b'{"code": ' + b"9" * 5_000 + b"}", b'{"code": "\xff"}', b"null"],
+    ids=["depth", "digits", "no utf-8", "null"],
+)
+def test_hostile_json_is_a_problem_and_no_failure(client: Client, db: None, body: bytes) -> None:
+    answer = client.post("/enrol", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["reason"]) == (400, "bad_request")
+
+
+def test_a_request_of_an_unknown_version_is_refused(register: Register) -> None:
+    code = issue_activation_code(terminal=register("SN-1"), actor="ops")
+    der = x509.load_pem_x509_csr(make_csr(ec.generate_private_key(ec.SECP256R1())).encode()).public_bytes(
+        serialization.Encoding.DER
+    )
+    at = der.index(b"\x02\x01\x00")  # the version, INTEGER 0
+    changed = der[: at + 2] + b"\x07" + der[at + 3 :]
+    pem = "-----BEGIN CERTIFICATE REQUEST-----\n" + base64.encodebytes(changed).decode()
+    refused("bad_request", code=code, serial="SN-1", csr_pem=pem + "-----END CERTIFICATE REQUEST-----\n")
+
+
+def test_one_key_for_two_serials_is_certified_for_the_first_alone(register: Register) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    codes = {serial: issue_activation_code(terminal=register(serial), actor="ops") for serial in ("SN-1", "SN-2")}
+    enrol(code=codes["SN-1"], serial="SN-1", csr_pem=make_csr(key, "SN-1"))
+    refused("key_in_use", code=codes["SN-2"], serial="SN-2", csr_pem=make_csr(key, "SN-2"))
+
+
+def test_enrolling_stands_in_the_audit_with_who_made_the_code(register: Register) -> None:
+    enrolled_device(register("SN-1"))
+    entry = AuditEntry.objects.get(action="terminal.enrol")
+    assert (entry.actor, entry.subject, entry.detail["code_by"]) == ("terminal SN-1", "terminal:SN-1", "ops")

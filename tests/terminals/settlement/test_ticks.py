@@ -178,3 +178,14 @@ def test_a_threshold_is_typed_in_major_units_with_its_currency(
     assert client.post(url, {**form, "threshold": ""}).status_code == 302
     plan.refresh_from_db()
     assert (plan.threshold_minor, plan.threshold_currency) == (None, "")
+
+
+def test_a_schedule_cannot_be_deleted_in_the_admin(
+    client: Client, operator: Any, register: Register, plan: SettlementPlan
+) -> None:
+    at_work(register, 1)
+    client.force_login(operator)
+    schedule = SettlementSchedule.objects.get()
+    url = reverse("admin:settlement_settlementschedule_delete", args=[schedule.pk])
+    assert client.post(url, {"post": "yes"}).status_code == 403
+    assert SettlementSchedule.objects.exists()

@@ -109,3 +109,27 @@ def test_what_must_survive_a_restart_survives(device: Device, tmp_path: Any) -> 
 def test_nothing_but_known_commands_is_done(device: Device) -> None:
     assert answers(device, command("self_destruct"))[-1]["code"] == "unknown_command"
     assert Command.objects.count() == 1
+
+
+def test_a_command_whose_time_has_not_come_is_left_alone_and_done_later(device: Device) -> None:
+    terminal, now = Terminal.objects.get(serial="SN-1"), device.now()
+    target = Target(terminal.pk, terminal.device_id)
+    wanted = CommandRequest(target, "lock", Empty(), timedelta(hours=1), not_before=now + timedelta(minutes=5))
+    payload = bytes(create_commands([wanted], requested_by="ops")[0].payload)
+    assert answers(device, payload) == []
+    device.now = lambda: now + timedelta(minutes=6)
+    assert [answer["state"] for answer in answers(device, payload)] == ["accepted", "succeeded"]
+
+
+def test_a_commands_outcome_is_remembered_until_it_expires_however_many_come(device: Device) -> None:
+    now = device.now()
+    first = command("lock")
+    answers(device, first)
+    for _ in range(60):
+        answers(device, command("ping", valid_for=timedelta(minutes=1)))
+    device.memory.locked = False
+    answers(device, first)
+    assert device.memory.locked is False, "it was done twice"
+    device.now = lambda: now + timedelta(minutes=30)
+    answers(device, command("ping"))
+    assert len(device.memory.outcomes) == 2, "what has expired is forgotten"
