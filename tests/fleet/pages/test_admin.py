@@ -168,3 +168,9 @@ def test_a_serial_with_anothers_device_id_is_told_in_the_form(
     answer = staff.post(reverse("admin:terminals_terminal_add"), body)
     assert (answer.status_code, Terminal.objects.count()) == (200, 1)
     assert "another terminal has the device id AB-1" in answer.content.decode()
+
+
+def test_an_address_that_leads_nowhere_leads_back(client: Client, db: None) -> None:
+    answer = client.get("/nowhere/")
+    assert answer.status_code == 404
+    assert reverse("admin:index") in answer.content.decode()
