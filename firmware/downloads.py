@@ -21,7 +21,7 @@ from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES
 
 CHUNK_BYTES = 64 * 1024
-RETRY_SECONDS = 10
+RETRY_SECONDS = 2
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -54,7 +54,7 @@ def download_artifact(request: HttpRequest, token: str) -> HttpResponseBase:
         busy = _refuse("too many downloads at once; come back", status=503, title="Busy")
         busy["Retry-After"] = str(RETRY_SECONDS)
         return busy
-    body = Download(release.artifact.open("rb"), first, last, device_id) if request.method == "GET" else iter(())
+    body = _opened(release, first, last, device_id) if request.method == "GET" else iter(())
     answer = StreamingHttpResponse(body, status=206 if partial else 200, content_type="application/octet-stream")
     answer["Content-Length"] = str(last - first + 1)
     answer["Accept-Ranges"] = "bytes"
@@ -123,6 +123,15 @@ class Download:
             self._open = False
             self._file.close()
             slots.leave(self._device_id)
+
+
+def _opened(release: Release, first: int, last: int, device_id: str) -> Download:
+    """Return the bytes to send; a file that cannot be opened must not keep its slot."""
+    try:
+        return Download(release.artifact.open("rb"), first, last, device_id)
+    except BaseException:
+        slots.leave(device_id)
+        raise
 
 
 def _accelerated(release: Release, etag: str) -> HttpResponse:

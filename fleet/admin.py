@@ -3,14 +3,16 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django_celery_beat import admin as beat_admin
 from django_celery_beat import models as beat
 from knox import admin as knox_admin  # noqa: F401 - it registers its pages, which are replaced below
@@ -20,6 +22,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.audit import services as audit
 
+LONGEST_NAME = 140  # of a user, so that `user:NAME` fits the audit's subject
 for _model in (User, Group, AuthToken, *(m for m in admin.site._registry if m._meta.app_label == "django_celery_beat")):
     if admin.site.is_registered(_model):
         admin.site.unregister(_model)
@@ -50,6 +53,10 @@ class OperatorAdmin(UserAdmin, GrantsAudited):  # type: ignore[misc,type-arg]
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     grants = ("groups", "user_permissions")
+
+    @transaction.atomic
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        return super().user_change_password(request, id, form_url)  # type: ignore[no-any-return]
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
         if "password" in str(message).lower():
@@ -88,13 +95,20 @@ class OwnTokenAdmin(AuditedAdmin):
         AuthToken.objects.filter(pk=made.pk).update(expiry=form.cleaned_data["expiry"])
         obj.pk = made.pk
         obj.refresh_from_db()
+        obj.shown_once = token  # until `response_add` has told it
         audit.record(
             actor=request.user.get_username(),
             action="authtoken.create",
             subject=f"authtoken:{obj.token_key}",
             detail={"expiry": obj.expiry},
         )
-        messages.warning(request, f"Your token, shown only now: {token}")
+
+    def response_add(self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the token on this answer alone: a message would lie in the session."""
+        context = admin.site.each_context(request) | {"title": _("Your API token"), "token": obj.shown_once}
+        answer = render(request, "pages/token_page.html", context)
+        answer["Cache-Control"] = "no-store"
+        return answer
 
 
 @admin.register(beat.PeriodicTask)
@@ -118,15 +132,17 @@ class AuditedLogIn(AdminAuthenticationForm):
         try:
             cleaned = super().clean()
         except ValidationError:
-            self._record("login.refused", str(self.cleaned_data.get("username", ""))[:150])
+            self._record("login.refused", str(self.cleaned_data.get("username", "")))
             raise
-        self._record("login", self.get_user().get_username())
+        if self.get_user() is not None:  # a form that lacks a name or a password asks nobody
+            self._record("login", self.get_user().get_username())
         return cleaned
 
     def _record(self, action: str, username: str) -> None:
         address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+        shown = username[:LONGEST_NAME]
         with transaction.atomic():
-            audit.record(actor=username, action=action, subject=f"user:{username}", detail={"address": address})
+            audit.record(actor=shown, action=action, subject=f"user:{shown}", detail={"address": address})
 
 
 admin.site.login_form = AuditedLogIn

@@ -1,6 +1,6 @@
 """Which handler takes which kind of device message: the only place that knows the link and every feature.
 
-CommandRequest matters twice: types are handled in the order of `messages` (a session before what is said in it, money before
+Order matters twice: types are handled in the order of `messages` (a session before what is said in it, money before
 the result that speaks of it), and a type's handlers in the order of their list.
 """
 

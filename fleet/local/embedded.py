@@ -109,4 +109,6 @@ max_segment_size = 10485760
 max_segment_count = 10
 {listeners}"""
     )
-    return Child([sys.executable, "-c", BROKER_CHILD, str(config_path)], environment={"RUST_BACKTRACE": "0"})
+    return Child(
+        [sys.executable, "-c", BROKER_CHILD, str(config_path)], environment={"RUST_BACKTRACE": "0"}, inherits=False
+    )

@@ -1,6 +1,6 @@
 """Tallies: the overview's numbers, kept as they change so that no page counts the fleet.
 
-Statement triggers (migrations/0001) append what each statement changed; a task folds the lines of one number into one.
+Statement triggers (migrations/0002) append what each statement changed; a task folds the lines of one number into one.
 The number is always their sum, so a page is right at every instant, and two writers never wait for each other.
 """
 

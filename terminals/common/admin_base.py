@@ -3,14 +3,14 @@
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db import models
+from django.db import models, transaction
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin
 
 from terminals.common.api.base import COUNT_LIMIT
-from terminals.common.audit.services import record_change, stored_values, values_of
+from terminals.common.audit.services import record_change, record_deletions, stored_values
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -40,9 +40,10 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]
         self._record(request, obj, "delete", old=stored_values(obj), new={})
         super().delete_model(request, obj)
 
+    @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        for obj in queryset:
-            self._record(request, obj, "delete", old=values_of(obj), new={})
+        actor, action = request.user.get_username(), f"{queryset.model._meta.model_name}.delete"
+        record_deletions(actor=actor, action=action, instances=list(queryset))
         super().delete_queryset(request, queryset)
 
     def _record(

@@ -66,23 +66,20 @@ def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
     activation = _usable_code(code, serial, now)
     terminal = activation.terminal
     public_key = rules.checked_public_key(csr_pem, serial=serial, device_id=terminal.device_id)
-    certificate_pem = _issue_certificate(terminal, public_key)
+    certificate = _issue_certificate(terminal, public_key)
     ActivationCode.objects.filter(pk=activation.pk).update(used_at=now)
     terminal.public_key_pem = signing.public_pem(public_key)
     terminal.save(update_fields=["public_key_pem", "updated_at"])
     if not move(Terminal.objects.filter(pk=terminal.pk), "enrol"):
         raise Refusal("not_in_service", f"the terminal is {terminal.state}")
-    certificate_serial = Certificate.objects.values_list("serial_number", flat=True).get(
-        terminal=terminal, revoked_at=None
-    )
-    record_facts([(terminal.pk, Enrolled(certificate_serial=certificate_serial))])
+    record_facts([(terminal.pk, Enrolled(certificate_serial=certificate.serial_number))])
     audit.record(
         actor=f"terminal {serial}",
         action="terminal.enrol",
         subject=subject_of(terminal),
-        detail={"certificate": certificate_serial, "code_by": activation.created_by},
+        detail={"certificate": certificate.serial_number, "code_by": activation.created_by},
     )
-    answer = _answer(terminal, certificate_pem)
+    answer = _answer(terminal, certificate.pem)
     for extend in on_enrolled:
         answer |= extend(terminal, public_key)
     return answer
@@ -107,7 +104,7 @@ def _usable_code(code: str, serial: str, now: datetime) -> ActivationCode:
     return activation
 
 
-def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> str:
+def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> Certificate:
     """Issue and store a certificate; the terminal's earlier one is revoked by it."""
     digest = rules.public_key_digest(public_key)
     if Certificate.objects.filter(public_key_digest=digest).exists():
@@ -115,19 +112,17 @@ def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> str:
     now = timezone.now()
     certificate = authority.issue(public_key, device_id=terminal.device_id, now=now)
     Certificate.objects.filter(terminal=terminal, revoked_at=None).update(revoked_at=now)
-    pem = certificate.public_bytes(Encoding.PEM).decode()
     try:
         with transaction.atomic():
-            Certificate.objects.create(
+            return Certificate.objects.create(
                 terminal=terminal,
                 serial_number=f"{certificate.serial_number:x}",
                 public_key_digest=digest,
-                pem=pem,
+                pem=certificate.public_bytes(Encoding.PEM).decode(),
                 not_after=certificate.not_valid_after_utc,
             )
     except IntegrityError:  # another terminal brought the same key at this moment
         raise Refusal("key_in_use", "this key was certified before; a terminal makes a new key to enrol") from None
-    return pem
 
 
 def _answer(terminal: Terminal, certificate_pem: str) -> dict[str, Any]:

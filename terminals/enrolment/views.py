@@ -31,14 +31,19 @@ def enrol_terminal(request: HttpRequest) -> JsonResponse:
         length = request.headers.get("Content-Length") or "0"
         if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
             raise Refusal("bad_request", f"the request is longer than {MAX_BODY_BYTES} bytes")
-        wanted = msgspec.json.decode(request.body, type=EnrolmentRequest)
+        wanted = _decode(request.body)
         answer = services.enrol(code=wanted.code, serial=wanted.serial, csr_pem=wanted.csr)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return _problem("bad_request", f"the request must be JSON with code, serial and csr: {error}")
     except Refusal as refusal:
         logger.warning("enrolment refused: %s", refusal.reason)
         return _problem(refusal.reason, refusal.detail)
     return JsonResponse(answer, status=201)
+
+
+def _decode(body: bytes) -> EnrolmentRequest:
+    try:
+        return msgspec.json.decode(body, type=EnrolmentRequest)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Refusal("bad_request", f"the request must be JSON with code, serial and csr: {error}") from None
 
 
 def _problem(reason: str, detail: str) -> JsonResponse:

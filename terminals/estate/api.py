@@ -1,4 +1,4 @@
-"""The estate in the API: merchants, stores, terminal models, terminals, and the audit."""
+"""The estate in the API: merchants, stores, terminal models, terminals."""
 
 from typing import Any, ClassVar
 

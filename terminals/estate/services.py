@@ -26,10 +26,11 @@ TRANSITION_PERMISSIONS = {
 class TransitionHooks:
     """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/apps.py).
 
-    `before` may refuse it (it gets the terminal and what the operator says to it), `after` gets the terminal's id.
+    `before` may refuse it (it gets the terminal, whether the operator writes its money off, and the operator's name),
+    `after` gets the terminal's id.
     """
 
-    before: dict[str, list[Callable[[Terminal, bool], object]]] = field(default_factory=dict)
+    before: dict[str, list[Callable[[Terminal, bool, str], object]]] = field(default_factory=dict)
     after: dict[str, list[Callable[[int], object]]] = field(default_factory=dict)
 
 
@@ -73,7 +74,7 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", w
     Raises ImpossibleTransition, and changes nothing, where the terminal is in no state that the transition leaves.
     """
     for ask in hooks.before.get(name, ()):
-        ask(terminal, write_off)
+        ask(terminal, write_off, actor)
     moved = move(Terminal.objects.filter(pk=terminal.pk), name)
     if not moved:
         terminal.refresh_from_db(fields=["state"])

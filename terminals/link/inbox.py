@@ -6,7 +6,7 @@ pass, and by handlers in theirs. Only a message that makes a handler **fail** is
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -67,13 +67,13 @@ class Inbox:
         self._routes = routes
         # terminal id -> when its session was last written. Only a saving: a hello and a silence do not look at it.
         self._touched: dict[int, datetime] = {}
-        self._letters: dict[str, int] = {}
+        self._letters: Counter[str] = Counter()
         self._letters_since: datetime | None = None
 
     def take(self, batch: Sequence[Incoming], *, again: bool = False) -> BatchResult:
         """Commit messages; raise OperationalError or InterfaceError where the database is away (take them again then)."""
         try:
-            result, touched = self._commit(batch)
+            result, touched, letters = self._commit(batch)
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
@@ -88,20 +88,23 @@ class Inbox:
             half = len(batch) // 2
             return _merge(self.take(batch[:half]), self.take(batch[half:]))
         self._touched.update(touched)
+        self._letters.update(letters)
         return result
 
     @transaction.atomic
-    def _commit(self, batch: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime]]:
+    def _commit(self, batch: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime], "Counter[str]"]:
+        """Return what to answer, and what to remember once it is committed."""
         accepted, letters = _sort_out(batch)
         fresh = _not_seen(accepted)
         touched = self._touch(fresh)
         letters += self._dispatch(fresh)
-        store_dead_letters(self._within_limit(letters, batch[-1].received_at))
+        counts: Counter[str] = Counter()
+        store_dead_letters(self._within_limit(letters, batch[-1].received_at, counts))
         events: dict[str, list[UUID]] = defaultdict(list)
         for _, device_id, received in accepted:
             if messages.INBOUND[received.envelope.type][0] == "event":
                 events[device_id].append(received.envelope.id)
-        return BatchResult(events, len(fresh), len(letters)), touched
+        return BatchResult(events, len(fresh), len(letters)), touched, counts
 
     def _touch(self, fresh: Sequence[Accepted]) -> dict[int, datetime]:
         """Note whom these messages show to be alive; those noted a moment ago need no statement."""
@@ -134,14 +137,15 @@ class Inbox:
             if id(received) in refused
         ]
 
-    def _within_limit(self, letters: Sequence[Letter], now: datetime) -> list[Letter]:
-        """Keep at most LETTERS_A_MINUTE of a topic's sender; say once that there were more."""
+    def _within_limit(self, letters: Sequence[Letter], now: datetime, counts: "Counter[str]") -> list[Letter]:
+        """Keep at most LETTERS_A_MINUTE of a topic's sender, counting them; say once that there were more."""
         if self._letters_since is None or now - self._letters_since > timedelta(minutes=1):
-            self._letters, self._letters_since = {}, now
+            self._letters, self._letters_since = Counter(), now
         kept = []
         for letter in letters:
             sender = "/".join(letter.message.topic.split("/", 3)[:3])
-            self._letters[sender] = count = self._letters.get(sender, 0) + 1
+            counts[sender] += 1
+            count = self._letters[sender] + counts[sender]
             if count <= LETTERS_A_MINUTE:
                 kept.append(letter)
             elif count == LETTERS_A_MINUTE + 1:

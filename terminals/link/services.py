@@ -67,7 +67,7 @@ def create_commands(requests: Iterable[CommandRequest], *, requested_by: str) ->
     """Sign and queue commands; the relay hears of them when the caller's transaction commits."""
     key = signing.command_signing_key()
     now = timezone.now()
-    commands = [_signed_command(order, requested_by, now, key) for order in requests]
+    commands = [_signed_command(request, requested_by, now, key) for request in requests]
     Command.objects.bulk_create(commands, batch_size=1000)
     if commands:
         wake_relay()
@@ -88,33 +88,33 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
             "unknown_command_type",
             f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}",
         )
-    order = CommandRequest(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
+    request = CommandRequest(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
     if command_type in ("lock", "unlock"):
         supersede_commands([terminal.pk], ["lock", "unlock"])
-    command = create_commands([order], requested_by=actor)[0]
+    command = create_commands([request], requested_by=actor)[0]
     audit.record(
         actor=actor, action=f"command.{command_type}", subject=subject_of(terminal), detail={"command": str(command.pk)}
     )
     return command
 
 
-def _signed_command(order: CommandRequest, requested_by: str, now: datetime, key: signing.PrivateKey) -> Command:
+def _signed_command(request: CommandRequest, requested_by: str, now: datetime, key: signing.PrivateKey) -> Command:
     command_id = new_id()
-    not_before = order.not_before or now
-    expires_at = not_before + order.valid_for
+    not_before = request.not_before or now
+    expires_at = not_before + request.valid_for
     envelope = {
         "id": str(command_id),
-        "type": order.type,
-        "device_id": order.target.device_id,
+        "type": request.type,
+        "device_id": request.target.device_id,
         "sent_at": rfc3339(now),
         "not_before": rfc3339(not_before),
         "expires_at": rfc3339(expires_at),
-        "body": msgspec.to_builtins(order.body, str_keys=True),
+        "body": msgspec.to_builtins(request.body, str_keys=True),
     }
     return Command(
         id=command_id,
-        terminal_id=order.target.terminal_id,
-        type=order.type,
+        terminal_id=request.target.terminal_id,
+        type=request.type,
         payload=messages.encode(signing.sign_envelope(envelope, key)),
         requested_by=requested_by,
         created_at=now,

@@ -32,7 +32,10 @@ class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             if values.get("threshold"):
                 minor, currency = parse_major(values["threshold"])
+                if not minor:
+                    raise Refusal("bad_amount", "the threshold must be above zero; leave it empty for none")
         except Refusal as refusal:
+            minor, currency = None, ""
             self.add_error("threshold", refusal.detail)
         self.instance.threshold_minor, self.instance.threshold_currency = minor, currency
         return values

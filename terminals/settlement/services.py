@@ -128,13 +128,17 @@ def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any
     return {"batch_number": latest.batch_number % LAST_BATCH_NUMBER + 1 if latest else 1}
 
 
-def refuse_stranded_money(terminal: Terminal, write_off: bool) -> None:
-    """Raise Refusal where a terminal would retire with money that nobody could settle any more."""
-    stranded = at_stake(open_batches(terminal.pk))
-    if stranded and not write_off:
-        raise Refusal(
-            "unsettled_money", f"{stranded} on {terminal.serial} are not settled; settle first, or write them off"
-        )
+def refuse_stranded_money(terminal: Terminal, write_off: bool, actor: str) -> None:
+    """Raise Refusal where a terminal would retire with money that nobody could settle; audit what is written off."""
+    stranded = open_batches(terminal.pk)
+    if not stranded:
+        return
+    if not write_off:
+        told = f"{at_stake(stranded)} on {terminal.serial} are not settled; settle first, or write them off"
+        raise Refusal("unsettled_money", told)
+    columns = ("batch_number", "currency", "net_minor", "transaction_count")
+    detail = {"batches": [{name: getattr(batch, name) for name in columns} for batch in stranded]}
+    audit.record(actor=actor, action="settlement.write_off", subject=subject_of(terminal), detail=detail)
 
 
 def end_schedule(terminal_id: int) -> None:

@@ -30,21 +30,21 @@ def inflated(total: MethodTotal) -> MethodTotal:
     return msgspec.structs.replace(total, sale_count=total.sale_count + 1, sale_minor=total.sale_minor + 12_34)
 
 
-def check_manifest(order: messages.Install, release_key_pem: str) -> str:
+def check_manifest(install: messages.Install, release_key_pem: str) -> str:
     """Return why a release must not be installed, or nothing: signed by the release key, and about this very file."""
     key = signing.public_key(release_key_pem)
     try:
         signed = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"]).decode(
-            order.manifest, key, algorithms=[signing.algorithm_for(key)]
+            install.manifest, key, algorithms=[signing.algorithm_for(key)]
         )
     except jwt.InvalidTokenError as error:
         return f"the manifest's signature does not hold: {error}"
     manifest = msgspec.json.decode(signed)
     expected = {
-        "package": order.package,
-        "version": order.version,
-        "size_bytes": order.size_bytes,
-        "sha256": order.sha256,
+        "package": install.package,
+        "version": install.version,
+        "size_bytes": install.size_bytes,
+        "sha256": install.sha256,
     }
     if any(manifest.get(name) != value for name, value in expected.items()) or signed != rfc8785.dumps(manifest):
         return "the manifest speaks of another release"

@@ -193,16 +193,16 @@ class Device:
         return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=closed))]
 
     def _deliver_key(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
-        order = msgspec.json.decode(envelope.body, type=messages.DeliverKey)
+        delivery = msgspec.json.decode(envelope.body, type=messages.DeliverKey)
         try:
             working_key = key_rules.unwrap(
-                kbpk=bytes.fromhex(self.memory.kbpk_hex), key_block=order.key_block, usage=order.usage
+                kbpk=bytes.fromhex(self.memory.kbpk_hex), key_block=delivery.key_block, usage=delivery.usage
             )
         except Refusal as refusal:
             return [self._finish(Result(envelope.id, "rejected", code="bad_key_block", detail=str(refusal)))]
         kcv = key_rules.aes_kcv(working_key)
-        held = [key for key in self.memory.keys if key.usage != order.usage]
-        self.memory.keys = [*held, HeldWorkingKey(str(order.key_id), order.usage, kcv, working_key.hex())]
+        held = [key for key in self.memory.keys if key.usage != delivery.usage]
+        self.memory.keys = [*held, HeldWorkingKey(str(delivery.key_id), delivery.usage, kcv, working_key.hex())]
         answered = "000000" if self.faults.wrong_kcv else kcv
         return [self._finish(Result(command_id=envelope.id, state="succeeded", kcv=answered))]
 
@@ -215,29 +215,29 @@ class Device:
         return [self._finish(Result(command_id=envelope.id, state="succeeded", version=str(document.version)))]
 
     def _install(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
-        order = msgspec.json.decode(envelope.body, type=messages.Install)
+        install = msgspec.json.decode(envelope.body, type=messages.Install)
         if self.faults.rejected_install:
             return [self._finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
-        refusal = check_manifest(order, self.memory.release_key_pem)
+        refusal = check_manifest(install, self.memory.release_key_pem)
         if refusal:
             return [self._finish(Result(envelope.id, "rejected", code="bad_manifest", detail=refusal))]
-        self.pending_install = PendingInstall(str(envelope.id), order)
+        self.pending_install = PendingInstall(str(envelope.id), install)
         return []
 
     def installing(self, percent: int) -> Outgoing:
         """Report progress of the download under way."""
-        order = cast(PendingInstall, self.pending_install)
-        return self._result(Result(msgspec.convert(order.command_id, UUID), "running", percent=percent))
+        pending = cast(PendingInstall, self.pending_install)
+        return self._result(Result(msgspec.convert(pending.command_id, UUID), "running", percent=percent))
 
     def finish_install(self, failure: str = "") -> Outgoing:
         """End the installation: the new version runs after the reboot that follows."""
-        order, self.pending_install = cast(PendingInstall, self.pending_install), None
-        command_id = msgspec.convert(order.command_id, UUID)
+        pending, self.pending_install = cast(PendingInstall, self.pending_install), None
+        command_id = msgspec.convert(pending.command_id, UUID)
         if failure:
             return self._finish(Result(command_id, "failed", code="download", detail=failure, retryable=True))
-        self.memory.software = {**self.memory.software, "payment": order.body.version}
+        self.memory.software = {**self.memory.software, "payment": pending.body.version}
         self.reboot_wanted = True
-        return self._finish(Result(command_id, "succeeded", version=order.body.version))
+        return self._finish(Result(command_id, "succeeded", version=pending.body.version))
 
     def _reboot(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
         self.reboot_wanted = True

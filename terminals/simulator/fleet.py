@@ -164,34 +164,39 @@ class VirtualTerminal:
         await asyncio.sleep(self._dice.expovariate(1 / LINK_DROP_MEAN_SECONDS))
         raise _LinkDropped
 
-    async def _install(self, order: PendingInstall) -> None:
+    async def _install(self, pending: PendingInstall) -> None:
         """Fetch the release by ranges, check its digest as it comes, and install it."""
         digest, offset = hashlib.sha256(), 0
         try:
-            while offset < order.body.size_bytes:
-                last = min(offset + DOWNLOAD_CHUNK, order.body.size_bytes) - 1
-                content = await self._fetch(order.body.url, offset, last)
+            while offset < pending.body.size_bytes:
+                last = min(offset + DOWNLOAD_CHUNK, pending.body.size_bytes) - 1
+                content = await self.fetch(pending.body.url, offset, last)
                 digest.update(content)
                 offset += len(content)
-                self._queue([self.device.installing(min(99, offset * 100 // order.body.size_bytes))])
+                self._queue([self.device.installing(min(99, offset * 100 // pending.body.size_bytes))])
         except httpx.HTTPError as error:
             self._queue([self.device.finish_install(f"download failed: {type(error).__name__} {error}"[:300])])
             return
-        good = offset == order.body.size_bytes and digest.hexdigest() == order.body.sha256
+        good = offset == pending.body.size_bytes and digest.hexdigest() == pending.body.sha256
         self._queue([self.device.finish_install("" if good else "the digest of the download is not the release's")])
 
-    async def _fetch(self, url: str, first: int, last: int) -> bytes:
-        """Return one range of a file; a connection that breaks costs this range, not the download."""
-        for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
+    async def fetch(self, url: str, first: int, last: int) -> bytes:
+        """Return one range of a file; a connection that breaks costs this range, not the download; a busy server only time."""
+        failures = 0
+        while True:
             try:
                 response = await self._http.get(url, headers={"Range": f"bytes={first}-{last}"})
+                if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # busy is no failure: come back when told
+                    seconds = float(response.headers.get("Retry-After", "2"))
+                    await asyncio.sleep(seconds * self._dice.uniform(0.5, 1.5))
+                    continue
                 response.raise_for_status()
                 return response.content
             except httpx.HTTPError:
-                if attempt == DOWNLOAD_ATTEMPTS:
+                failures += 1
+                if failures == DOWNLOAD_ATTEMPTS:
                     raise
-                await asyncio.sleep(self._dice.uniform(0.2, 2.0**attempt))
-        raise AssertionError("unreachable")
+                await asyncio.sleep(self._dice.uniform(0.2, 2.0**failures))
 
     async def _flush_and_reboot(self) -> None:
         """Let the last words out, then restart with a new boot id."""

@@ -106,7 +106,7 @@ def test_a_terminal_reads_one_file_at_a_time_and_its_place_is_free_again_however
     slow: Any = client.get(link)
     assert slow.status_code == 200
     second = client.get(link)
-    assert (second.status_code, second["Retry-After"]) == (503, "10")
+    assert (second.status_code, second["Retry-After"]) == (503, "2")
     for closer in slow._resource_closers:  # as the server does where a reader leaves; this one never read a byte
         closer()
     assert fetch(client, link)[0] == 200
@@ -124,3 +124,12 @@ def test_a_proxy_may_send_the_file(client: Client, link: str, settings: Any) -> 
     answer = client.get(link)
     assert answer["X-Accel-Redirect"] == f"/internal-artifacts/{Release.objects.get().artifact.name}"
     assert answer.content == b""
+
+
+def test_a_file_that_cannot_be_opened_does_not_keep_its_slot(client: Client, link: str) -> None:
+    release = Release.objects.get()
+    release.artifact.storage.delete(release.artifact.name)
+    for _ in range(6):
+        with pytest.raises(FileNotFoundError):
+            client.get(link)
+    assert downloads.slots.enter("SN-1")

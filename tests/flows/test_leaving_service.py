@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.enrolment.services import issue_activation_code
@@ -13,7 +14,7 @@ from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
 from terminals.link.services import send_plain_command
-from terminals.settlement.models import SettlementPlan, SettlementSchedule
+from terminals.settlement.models import Batch, SettlementPlan, SettlementSchedule
 from terminals.settlement.services import request_settlement
 from tests.conftest import deliver, enrolled_device, obey
 
@@ -64,6 +65,12 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     lost.refresh_from_db()
     transition(terminal=lost, name="retire", actor="ops", reason="burnt", write_off=True)
     assert lost.state == "retired"
+    batch = Batch.objects.get(terminal=lost)
+    written_off = AuditEntry.objects.get(action="settlement.write_off")
+    assert (written_off.actor, written_off.subject) == ("ops", "terminal:SN-2")
+    assert written_off.detail["batches"] == [
+        {"batch_number": 1, "currency": "EUR", "net_minor": batch.net_minor, "transaction_count": 1}
+    ]
 
 
 def test_a_code_issued_before_a_suspension_does_not_work_after_it(register: Register) -> None:

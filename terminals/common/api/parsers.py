@@ -1,4 +1,4 @@
-"""How the API reads bodies. Apart from `api_base`, because REST framework imports it while that is still loading."""
+"""How the API reads bodies. Apart from `base`, because REST framework imports it while that is still loading."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ LARGEST_INTEGER = 2**53 - 1
 
 
 class InteroperableJSONParser(JSONParser):
-    """JSON that everybody reads alike (I-JSON, RFC 7493), since it will stand in the audit chain as it came.
+    """JSON that everybody reads alike (I-JSON, RFC 7493), since what it says will stand in the audit.
 
     Refused besides malformed JSON: other encodings than UTF-8, U+0000, integers beyond 2^53, NaN and infinities, and
     nesting that Python's decoder cannot follow.

@@ -19,11 +19,20 @@ def record(*, actor: str, action: str, subject: str, detail: dict[str, Any] | No
 
 def record_many(*, actor: str, action: str, subjects: Iterable[str], detail: dict[str, Any] | None = None) -> None:
     """Append one entry a subject, all with the same detail, in one statement."""
+    _append(actor, action, ((subject, detail or {}) for subject in subjects))
+
+
+def record_deletions(*, actor: str, action: str, instances: Iterable[models.Model]) -> None:
+    """Audit the end of several objects with the values that go with them, in one statement."""
+    _append(actor, action, ((subject_of(one), {"shown": str(one), "old": values_of(one)}) for one in instances))
+
+
+def _append(actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("an audit entry must be written in the transaction of the action it tells of")
     now = timezone.now()
     AuditEntry.objects.bulk_create(
-        AuditEntry(at=now, actor=actor, action=action, subject=subject, detail=detail or {}) for subject in subjects
+        AuditEntry(at=now, actor=actor, action=action, subject=subject, detail=detail) for subject, detail in entries
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import date
 
 import msgspec
-from django.db import connection
+from django.db import connection, transaction
 
 from terminals.common.facts.kinds import FactBody
 from terminals.common.facts.models import Fact
@@ -20,22 +20,36 @@ def record_facts(facts: Iterable[tuple[int, FactBody]]) -> None:
     )
 
 
+# Raw, here and below: the ORM knows no partitions.
+LEAVES = "SELECT relid::text FROM pg_partition_tree('common_fact') WHERE isleaf"
+
+
 def keep_partitions(today: date) -> None:
-    """Make the coming months' partitions and drop those older than KEEP_MONTHS."""
+    """Make the partitions of this month and the coming ones, and drop those older than KEEP_MONTHS."""
     with connection.cursor() as cursor:
-        # Raw: the ORM knows no partitions. The names are made from dates alone.
-        cursor.execute("SELECT relid::text FROM pg_partition_tree('common_fact') WHERE isleaf")
+        cursor.execute(LEAVES)
         present = {name.strip('"') for (name,) in cursor.fetchall()}
-        for ahead in range(AHEAD_MONTHS + 1):
-            first, following = month_after(today, ahead), month_after(today, ahead + 1)
-            if (name := partition_name(first)) not in present:
-                cursor.execute(
-                    f"CREATE TABLE {name} PARTITION OF common_fact FOR VALUES FROM ('{first}') TO ('{following}')"
-                )
-        oldest = partition_name(month_after(today, -KEEP_MONTHS))
-        for name in sorted(present):
-            if name.startswith("common_fact_2") and name < oldest:
+    for ahead in range(AHEAD_MONTHS + 1):
+        if partition_name(first := month_after(today, ahead)) not in present:
+            _make_partition(first, month_after(today, ahead + 1))
+    oldest = partition_name(month_after(today, -KEEP_MONTHS))
+    for name in sorted(present):
+        if name.startswith("common_fact_2") and name < oldest:
+            with connection.cursor() as cursor:
                 cursor.execute(f"DROP TABLE {name}")
+
+
+@transaction.atomic
+def _make_partition(first: date, following: date) -> None:
+    """Make a month's partition; facts that came before it lie in the default one and move first, or it would not attach."""
+    name = partition_name(first)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE {name} (LIKE common_fact INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        moved = f"DELETE FROM common_fact_other WHERE at >= '{first}' AND at < '{following}' RETURNING *"  # noqa: S608
+        cursor.execute(f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved")  # noqa: S608 - dates alone
+        cursor.execute(
+            f"ALTER TABLE common_fact ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{following}')"
+        )
 
 
 def partition_name(first: date) -> str:

@@ -14,8 +14,9 @@ from knox.models import AuthToken
 
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.audit.models import AuditEntry
-from terminals.estate.models import Terminal
+from terminals.estate.models import Merchant, Terminal
 from terminals.link.models import Command
+from terminals.settlement.models import SettlementPlan
 from tests.conftest import deliver, enrolled_device
 
 PAGES = [model._meta for model in admin.site._registry]
@@ -120,7 +121,7 @@ def test_a_token_is_made_for_oneself_only_and_stands_in_the_audit_without_its_se
     page = staff.post(url, {"user": other.pk, "expiry_0": "", "expiry_1": ""}, follow=True).content.decode()
     token = AuthToken.objects.get()
     assert token.user == operator
-    assert "shown only now" in page
+    assert "Shown only now" in page
     entry = AuditEntry.objects.get(action="authtoken.create")
     assert entry.subject == f"authtoken:{token.token_key}"
 
@@ -174,3 +175,54 @@ def test_an_address_that_leads_nowhere_leads_back(client: Client, db: None) -> N
     answer = client.get("/nowhere/")
     assert answer.status_code == 404
     assert reverse("admin:index") in answer.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("name", "password"), [("", ""), ("ops", ""), ("x\0y", "z"), ("n" * 150, "wrong")])
+def test_a_log_in_that_cannot_be_is_refused_in_the_form(client: Client, name: str, password: str) -> None:
+    answer = client.post(reverse("admin:login"), {"username": name, "password": password})
+    assert answer.status_code == 200
+    assert "_auth_user_id" not in client.session
+
+
+def test_a_password_set_for_somebody_is_audited(staff: Client) -> None:
+    other = get_user_model().objects.create_user("other", password="before-it-was-set")
+    new = {"password1": "a-new-long-password", "password2": "a-new-long-password", "usable_password": "true"}
+    answer = staff.post(reverse("admin:auth_user_password_change", args=[other.pk]), new)
+    assert answer.status_code == 302, answer.content.decode()[:500]
+    other.refresh_from_db()
+    assert other.check_password("a-new-long-password")
+    assert AuditEntry.objects.filter(action="user.set_password", subject=f"user:{other.pk}").count() == 1
+
+
+def test_several_objects_deleted_together_are_audited_with_their_values(
+    staff: Client, django_assert_max_num_queries: Any
+) -> None:
+    Merchant.objects.bulk_create(Merchant(name=f"M{n}", mid=f"{n}") for n in range(20))
+    chosen = list(Merchant.objects.values_list("pk", flat=True))
+    pressed = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
+    with django_assert_max_num_queries(25):
+        assert staff.post(reverse("admin:terminals_merchant_changelist"), pressed).status_code == 302
+    assert not Merchant.objects.exists()
+    entries = AuditEntry.objects.filter(action="merchant.delete")
+    assert entries.count() == 20
+    assert entries.get(subject=f"merchant:{chosen[0]}").detail["old"]["mid"] == "0"
+
+
+@pytest.mark.parametrize("typed", ["0 EUR", "0.00 EUR", "12", "1.234 EUR", "-5 EUR"])
+def test_a_threshold_that_cannot_be_is_told_at_its_field(staff: Client, typed: str) -> None:
+    plan = {"name": "P", "time_zone": "UTC", "jitter_seconds": "0", "cycle": "", "threshold": typed, "enabled": "on"}
+    answer = staff.post(reverse("admin:settlement_settlementplan_add"), plan)
+    assert answer.status_code == 200
+    assert "threshold" in answer.context["adminform"].form.errors
+    assert not SettlementPlan.objects.exists()
+
+
+def test_a_new_token_is_shown_on_its_answer_and_kept_nowhere(staff: Client) -> None:
+    answer = staff.post(reverse("admin:knox_authtoken_add"), {"expiry_0": "", "expiry_1": ""})
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    shown = re.search(r"<code>([0-9a-zA-Z]+)</code>", answer.content.decode())
+    assert shown is not None
+    assert AuthToken.objects.get().token_key == shown[1][:15]
+    assert shown[1] not in str(dict(staff.session))

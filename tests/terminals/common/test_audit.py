@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import ProgrammingError, connection, transaction
@@ -156,3 +157,36 @@ def test_a_number_that_json_cannot_carry_does_not_spoil_the_chain(
     assert (detail["new"], list(detail["old"])) == ({"tid": "42"}, ["tid"])
     chain.seal()
     call_command("verify_audit")
+
+
+def test_an_anchor_torn_by_the_end_of_its_writer_is_no_forgery_and_the_next_one_replaces_it(
+    sealed: str, settings: Any, register: Callable[[str], Terminal]
+) -> None:
+    path = Path(settings.AUDIT_ANCHOR_FILE)
+    whole = path.read_text()
+    path.write_text(whole + whole[:100])
+    assert list(anchors.read_anchors().values()) == [sealed]
+    register("SN-9")
+    chain.seal()
+    assert anchors.write_anchor()
+    assert path.read_text().startswith(whole)
+    assert len(anchors.read_anchors()) == 2
+
+
+def test_the_first_anchor_of_a_position_counts(sealed: str, settings: Any) -> None:
+    path = Path(settings.AUDIT_ANCHOR_FILE)
+    (position,) = anchors.read_anchors()
+    body = {"position": position, "hash": "0" * 64, "at": "2026-01-01T00:00:00Z"}
+    with path.open("a") as file:
+        file.write(jwt.encode(body, Path(settings.AUDIT_SIGNING_KEY_FILE).read_bytes(), anchors.ALGORITHM) + "\n")
+    assert anchors.read_anchors() == {position: sealed}
+
+
+def test_a_new_anchor_reads_only_the_end_of_the_file(
+    sealed: str, settings: Any, register: Callable[[str], Terminal]
+) -> None:
+    path = Path(settings.AUDIT_ANCHOR_FILE)
+    path.write_text("not an anchor at all\n" * 10_000 + path.read_text())
+    register("SN-9")
+    chain.seal()
+    assert anchors.write_anchor()

@@ -322,3 +322,22 @@ def test_a_session_is_remembered_as_written_only_after_its_commit(device: Device
     failing.append(False)
     link.take([message])
     assert DeviceSession.objects.get().online is True
+
+
+def test_letters_count_only_once_they_are_committed(device: Device, monkeypatch: Any) -> None:
+    """A batch that is taken again after the database was away, or halved, must not use up its sender's letters."""
+    now, link, failing = datetime.now(UTC), Inbox(routes), [True] * 5
+
+    def away(batch: list[Any]) -> None:
+        if failing and failing.pop():
+            raise OperationalError("the database is away")
+
+    monkeypatch.setitem(routes.messages, "health", [away])
+    report = device.health()
+    batch = [Incoming(1, 1, report.topic, b"{%d" % n, now) for n in range(10)]
+    batch.append(Incoming(1, 1, report.topic, report.payload, now))
+    for _ in range(5):
+        with pytest.raises(OperationalError):
+            link.take(batch)
+    assert link.take(batch).dead == 10
+    assert DeadLetter.objects.count() == 10
