@@ -56,7 +56,7 @@ class OperatorAdmin(UserAdmin, GrantsAudited):  # type: ignore[misc,type-arg]
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        return super().user_change_password(request, id, form_url)  # type: ignore[no-any-return]
+        return super().user_change_password(request, id, form_url)
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
         if "password" in str(message).lower():

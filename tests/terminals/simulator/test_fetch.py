@@ -6,7 +6,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from terminals.simulator import fleet
 from terminals.simulator.faults import Faults
 from terminals.simulator.fleet import DOWNLOAD_ATTEMPTS, VirtualTerminal
 
@@ -28,7 +27,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr(fleet.asyncio, "sleep", sleep)
+    monkeypatch.setattr("terminals.simulator.fleet.asyncio.sleep", sleep)
     return slept
 
 
