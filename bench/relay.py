@@ -15,7 +15,7 @@ from bench import stage
 from bench.stage import Measure
 from terminals.link import services
 from terminals.link.protocol import topics
-from terminals.link.protocol.messages import Empty
+from terminals.link.protocol.messages.base import Empty
 
 COMMANDS = 20_000
 ROUNDS = 5

@@ -14,7 +14,7 @@ from firmware.models import Installation, Release
 from firmware.rules import INSTALLATION, OPEN, InstallationState, outcome_of_command
 from terminals.common.facts.services import record_facts
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.link.protocol.messages import Hello
+from terminals.link.protocol.messages.link import Hello
 from terminals.link.routes import Outcome, Received
 from terminals.link.services import Target
 

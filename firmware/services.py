@@ -15,7 +15,7 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal, TerminalModel
-from terminals.link.protocol.messages import Install
+from terminals.link.protocol.messages.software import Install
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
 
 ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs

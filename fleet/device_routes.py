@@ -8,14 +8,14 @@ from firmware import handlers as firmware
 from terminals.health import handlers as health
 from terminals.keys import handlers as keys
 from terminals.link import handlers as link
-from terminals.link.routes import routes
+from terminals.link.routes import MessageHandler, OutcomeHandler, routes
 from terminals.parameters import handlers as parameters
 from terminals.settlement import handlers as settlement
 
 
 def register() -> None:
-    """Fill the link's registry."""
-    routes.messages = {
+    """Fill the link's registry; it refuses a declared message that nobody handles."""
+    messages: dict[str, list[MessageHandler]] = {
         "hello": [link.on_hello, firmware.on_hello, keys.on_hello, settlement.on_hello],
         "health": [health.on_health],
         "transactions": [settlement.on_transactions],
@@ -24,9 +24,10 @@ def register() -> None:
         "result": [link.on_result],
         "presence": [link.on_presence],
     }
-    routes.outcomes = {
+    outcomes: dict[str, OutcomeHandler] = {
         "install": firmware.on_install_outcomes,
         "deliver_key": keys.on_key_outcomes,
         "settle": settlement.on_settle_outcomes,
         "configure": parameters.on_configure_outcomes,
     }
+    routes.fill(messages, outcomes)

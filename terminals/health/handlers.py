@@ -11,7 +11,7 @@ import msgspec
 from django.db import connection
 
 from terminals.health import services
-from terminals.link.protocol.messages import Health, Tamper
+from terminals.link.protocol.messages.health import Health, Tamper
 from terminals.link.routes import Received
 
 _COLUMNS = """message_id uuid, boot_id text, seq bigint, sent_at timestamptz, received_at timestamptz,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from terminals.common.facts.services import record_facts
 from terminals.health.facts import TamperChanged
 from terminals.health.models import TamperAlarm
-from terminals.link.protocol.messages import Tamper
+from terminals.link.protocol.messages.health import Tamper
 
 
 def note_tamper(events: Sequence[tuple[int, Tamper]]) -> None:

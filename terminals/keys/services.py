@@ -19,7 +19,7 @@ from terminals.estate.models import Terminal
 from terminals.keys import rules, vault
 from terminals.keys.facts import KeyConfirmed, KeyMismatched, KeyNotDelivered
 from terminals.keys.models import ProtectionKey, TerminalKey
-from terminals.link.protocol.messages import DeliverKey
+from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import CommandRequest, Target, create_commands, new_id, target_of

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from terminals.link.mqtt import Incoming
-from terminals.link.protocol.messages import MAX_BYTES
+from terminals.link.protocol.messages.base import MAX_BYTES
 
 # Raw: the ORM's upsert cannot add to a counter. One statement for any number of letters.
 STORE = """

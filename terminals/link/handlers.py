@@ -8,7 +8,7 @@ from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
 from terminals.link import services, sessions
 from terminals.link.models import Command
-from terminals.link.protocol.messages import Hello, Presence, Result
+from terminals.link.protocol.messages.link import Hello, Presence, Result
 from terminals.link.protocol.states import last_word
 from terminals.link.routes import Received, RefusedMessage
 from terminals.link.sessions import Boot

@@ -102,7 +102,7 @@ class Inbox:
         store_dead_letters(self._within_limit(letters, batch[-1].received_at, counts))
         events: dict[str, list[UUID]] = defaultdict(list)
         for _, device_id, received in accepted:
-            if messages.INBOUND[received.envelope.type][0] == "event":
+            if messages.INBOUND[received.envelope.type].channel == "event":
                 events[device_id].append(received.envelope.id)
         return BatchResult(events, len(fresh), len(letters)), touched, counts
 
@@ -178,7 +178,7 @@ def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]
     if sender.state not in LINKED_STATES:
         raise Refusal("not_in_service", f"the terminal is {sender.state}")
     envelope, body = messages.parse(message.payload, source.channel)
-    if messages.INBOUND[envelope.type][2]:
+    if messages.INBOUND[envelope.type].signed:
         if not envelope.sig:
             raise Refusal("bad_signature", "the message is not signed")
         try:
@@ -199,7 +199,7 @@ def _not_seen(accepted: Sequence[Accepted]) -> list[Accepted]:
     if not accepted:
         return []
     by_id = {
-        (a.received.envelope.id, a.received.terminal_id, messages.INBOUND[a.received.envelope.type][2]): a
+        (a.received.envelope.id, a.received.terminal_id, messages.INBOUND[a.received.envelope.type].signed): a
         for a in reversed(accepted)
     }
     # The same order in every link process, or two of them could wait for each other's rows.

@@ -11,8 +11,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from msgspec import Struct
+
 from terminals.common.errors import Refusal
-from terminals.link.protocol.messages import Body, Envelope, Result
+from terminals.link.protocol.messages import COMMANDS, INBOUND
+from terminals.link.protocol.messages.base import Envelope
+from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.states import is_final
 
 
@@ -21,7 +25,7 @@ class Received(NamedTuple):
 
     terminal_id: int
     envelope: Envelope
-    body: Body
+    body: Struct
     received_at: datetime
 
 
@@ -55,6 +59,12 @@ class DeviceRoutes:
 
     messages: dict[str, list[MessageHandler]] = field(default_factory=dict)
     outcomes: dict[str, OutcomeHandler] = field(default_factory=dict)
+
+    def fill(self, messages: dict[str, list[MessageHandler]], outcomes: dict[str, OutcomeHandler]) -> None:
+        """Take the project's handlers; raise ValueError for a declared type that has none, or one that nobody declared."""
+        if wrong := messages.keys() ^ INBOUND.keys() or outcomes.keys() - COMMANDS.keys():
+            raise ValueError(f"message or command types without a handler, or not declared: {', '.join(sorted(wrong))}")
+        self.messages, self.outcomes = messages, outcomes
 
 
 routes = DeviceRoutes()

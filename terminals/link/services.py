@@ -21,6 +21,8 @@ from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
+from terminals.link.protocol.messages.base import Empty
+from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.states import COMMAND, OPEN_STATES, is_final
 from terminals.link.routes import Outcome, routes
 
@@ -28,7 +30,7 @@ SEND_COMMAND = "link.send_command"  # what sending a plain command needs
 READ_MESSAGE = "link.read_message"  # to see whole signed messages, key blocks and download links among them
 NOTIFY_CHANNEL = "tillwarden_outbox"
 # What an operator may send as it is; the other types are made by their feature, which knows what stands behind them.
-PLAIN_COMMANDS = ("ping", "reboot", "lock", "unlock")
+PLAIN_COMMANDS = tuple(command.name for command in messages.link.COMMANDS)
 
 
 class Target(NamedTuple):
@@ -88,7 +90,7 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
             "unknown_command_type",
             f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}",
         )
-    request = CommandRequest(target_of(terminal), command_type, messages.Empty(), timedelta(hours=1))
+    request = CommandRequest(target_of(terminal), command_type, Empty(), timedelta(hours=1))
     if command_type in ("lock", "unlock"):
         supersede_commands([terminal.pk], ["lock", "unlock"])
     command = create_commands([request], requested_by=actor)[0]
@@ -173,7 +175,7 @@ def offer_again(terminal_ids: Iterable[int], now: datetime) -> None:
             wake_relay()
 
 
-def advance_commands(results: Sequence[tuple[int, messages.Result]]) -> None:
+def advance_commands(results: Sequence[tuple[int, Result]]) -> None:
     """Apply (terminal id, result) pairs, at most one for a command; a command that is already final stays as it is."""
     rows = [
         {

@@ -11,7 +11,7 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.estate.models import Terminal
-from terminals.link.protocol.messages import Configure
+from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.services import CommandRequest, create_commands, supersede_commands, target_of
 from terminals.parameters import rules
 from terminals.parameters.models import ParameterVersion, TerminalParameters

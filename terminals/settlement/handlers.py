@@ -10,7 +10,7 @@ from django.db.models.expressions import RawSQL
 
 from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
-from terminals.link.protocol.messages import Settlement, Transactions
+from terminals.link.protocol.messages.settlement import Settlement, Transactions
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome, Received
 from terminals.settlement import rules, services

@@ -18,7 +18,7 @@ from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.link.protocol.messages import Settle
+from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
 from terminals.settlement.facts import NotSettled
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule

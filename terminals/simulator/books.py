@@ -6,8 +6,9 @@ import jwt
 import msgspec
 import rfc8785
 
-from terminals.link.protocol import messages, signing
-from terminals.link.protocol.messages import MethodTotal, TransactionRecord
+from terminals.link.protocol import signing
+from terminals.link.protocol.messages.settlement import MethodTotal, TransactionRecord
+from terminals.link.protocol.messages.software import Install
 
 
 def batch_totals(batch: list[TransactionRecord]) -> list[MethodTotal]:
@@ -30,7 +31,7 @@ def inflated(total: MethodTotal) -> MethodTotal:
     return msgspec.structs.replace(total, sale_count=total.sale_count + 1, sale_minor=total.sale_minor + 12_34)
 
 
-def check_manifest(install: messages.Install, release_key_pem: str) -> str:
+def check_manifest(install: Install, release_key_pem: str) -> str:
     """Return why a release must not be installed, or nothing: signed by the release key, and about this very file."""
     key = signing.public_key(release_key_pem)
     try:

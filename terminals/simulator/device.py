@@ -17,7 +17,13 @@ from cryptography.hazmat.primitives import serialization
 from terminals.common.errors import Refusal
 from terminals.keys import rules as key_rules
 from terminals.link.protocol import messages, signing, topics
-from terminals.link.protocol.messages import MethodTotal, Result, Settlement, TransactionRecord, Transactions
+from terminals.link.protocol.messages.base import CommandEnvelope
+from terminals.link.protocol.messages.health import Money
+from terminals.link.protocol.messages.keys import DeliverKey
+from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence, Result
+from terminals.link.protocol.messages.parameters import Configure
+from terminals.link.protocol.messages.settlement import MethodTotal, Settlement, TransactionRecord, Transactions
+from terminals.link.protocol.messages.software import Install
 from terminals.simulator.books import batch_totals, check_manifest, inflated, net_minor
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
@@ -40,7 +46,7 @@ class PendingInstall(NamedTuple):
     """What the wires must fetch before the device can install."""
 
     command_id: str
-    body: messages.Install
+    body: Install
 
 
 class Device:
@@ -70,19 +76,17 @@ class Device:
 
     def hello(self) -> Outgoing:
         memory = self.memory
-        body = messages.Hello(
+        body = Hello(
             serial=memory.serial,
             software=memory.software,
             parameters_version=memory.parameters_version,
-            keys=[
-                messages.HeldKey(key_id=msgspec.convert(k.key_id, UUID), usage=k.usage, kcv=k.kcv) for k in memory.keys
-            ],
+            keys=[HeldKey(key_id=msgspec.convert(k.key_id, UUID), usage=k.usage, kcv=k.kcv) for k in memory.keys],
             batch_number=memory.batch_number,
         )
         return self._outgoing("hello", body)
 
     def presence(self, state: str) -> Outgoing:
-        return self._outgoing("presence", messages.Presence(state=state))._replace(retain=True)  # type: ignore[arg-type]
+        return self._outgoing("presence", Presence(state=state))._replace(retain=True)  # type: ignore[arg-type]
 
     def health(self) -> Outgoing:
         """Let time pass on the hardware and report it."""
@@ -90,7 +94,7 @@ class Device:
         self._hardware.wear()
         if memory.paper <= 0 and self.dice.random() < 0.25:
             memory.paper, self.changed = FULL_ROLL, True
-        unsettled = messages.Money(memory.currency, net_minor(memory.batch), len(memory.batch))
+        unsettled = Money(memory.currency, net_minor(memory.batch), len(memory.batch))
         body = self._hardware.report(paper=memory.paper, software=memory.software, unsettled=unsettled)
         return self._outgoing("health", body)
 
@@ -137,7 +141,7 @@ class Device:
         """Take a message from the server; what is not provably from it is dropped and counted."""
         try:
             signing.verify_envelope(payload, signing.public_key(self.memory.command_key_pem))
-            envelope = msgspec.json.decode(payload, type=messages.CommandEnvelope)
+            envelope = msgspec.json.decode(payload, type=CommandEnvelope)
         except (signing.BadSignature, msgspec.DecodeError):
             self.refused_commands += 1
             return []
@@ -145,16 +149,16 @@ class Device:
             self.refused_commands += 1
             return []
         if envelope.type == "ack":
-            self._forget(msgspec.json.decode(envelope.body, type=messages.Ack))
+            self._forget(msgspec.json.decode(envelope.body, type=Ack))
             return []
         return self._command(envelope)
 
-    def _forget(self, ack: messages.Ack) -> None:
+    def _forget(self, ack: Ack) -> None:
         done = {str(message_id) for message_id in ack.ids}
         self.memory.pending = [event for event in self.memory.pending if event.message_id not in done]
         self.changed = True
 
-    def _command(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+    def _command(self, envelope: CommandEnvelope) -> list[Outgoing]:
         command_id = str(envelope.id)
         if command_id in self.memory.outcomes:
             return [self._result(msgspec.convert(self.memory.outcomes[command_id], Result))]
@@ -174,7 +178,7 @@ class Device:
             return [self._finish(Result(command_id=envelope.id, state="rejected", code="unknown_command"))]
         return [self._result(Result(command_id=envelope.id, state="accepted")), *do(self, envelope)]
 
-    def _settle(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+    def _settle(self, envelope: CommandEnvelope) -> list[Outgoing]:
         """Upload the rest, close the batch with the (imagined) host, report it, and only then say that it is done."""
         memory, sent = self.memory, self.upload_transactions()
         totals = batch_totals(memory.batch)
@@ -192,8 +196,8 @@ class Device:
         memory.batch, memory.batch_number = [], closed % 999_999 + 1
         return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=closed))]
 
-    def _deliver_key(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
-        delivery = msgspec.json.decode(envelope.body, type=messages.DeliverKey)
+    def _deliver_key(self, envelope: CommandEnvelope) -> list[Outgoing]:
+        delivery = msgspec.json.decode(envelope.body, type=DeliverKey)
         try:
             working_key = key_rules.unwrap(
                 kbpk=bytes.fromhex(self.memory.kbpk_hex), key_block=delivery.key_block, usage=delivery.usage
@@ -206,16 +210,16 @@ class Device:
         answered = "000000" if self.faults.wrong_kcv else kcv
         return [self._finish(Result(command_id=envelope.id, state="succeeded", kcv=answered))]
 
-    def _configure(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
-        document = msgspec.json.decode(envelope.body, type=messages.Configure)
+    def _configure(self, envelope: CommandEnvelope) -> list[Outgoing]:
+        document = msgspec.json.decode(envelope.body, type=Configure)
         memory = self.memory
         memory.parameters, memory.parameters_version = document.parameters, document.version
         if not memory.batch:
             memory.currency = document.parameters.get("currency", memory.currency)
         return [self._finish(Result(command_id=envelope.id, state="succeeded", version=str(document.version)))]
 
-    def _install(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
-        install = msgspec.json.decode(envelope.body, type=messages.Install)
+    def _install(self, envelope: CommandEnvelope) -> list[Outgoing]:
+        install = msgspec.json.decode(envelope.body, type=Install)
         if self.faults.rejected_install:
             return [self._finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
         refusal = check_manifest(install, self.memory.release_key_pem)
@@ -239,18 +243,18 @@ class Device:
         self.reboot_wanted = True
         return self._finish(Result(command_id, "succeeded", version=pending.body.version))
 
-    def _reboot(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+    def _reboot(self, envelope: CommandEnvelope) -> list[Outgoing]:
         self.reboot_wanted = True
         return self._done(envelope)
 
-    def _lock(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+    def _lock(self, envelope: CommandEnvelope) -> list[Outgoing]:
         self.memory.locked = envelope.type == "lock"
         return self._done(envelope)
 
-    def _done(self, envelope: messages.CommandEnvelope) -> list[Outgoing]:
+    def _done(self, envelope: CommandEnvelope) -> list[Outgoing]:
         return [self._finish(Result(command_id=envelope.id, state="succeeded"))]
 
-    _verbs: dict[str, Callable[["Device", messages.CommandEnvelope], list[Outgoing]]] = {
+    _verbs: dict[str, Callable[["Device", CommandEnvelope], list[Outgoing]]] = {
         "settle": _settle,
         "deliver_key": _deliver_key,
         "configure": _configure,
@@ -282,7 +286,7 @@ class Device:
         return outgoing
 
     def _outgoing(self, kind: str, body: msgspec.Struct) -> Outgoing:
-        channel, _, must_sign = messages.INBOUND[kind]
+        declared = messages.INBOUND[kind]
         self._seq += 1
         envelope = {
             "id": _new_id(),
@@ -292,10 +296,10 @@ class Device:
             "seq": self._seq,
             "body": _without_nulls(msgspec.to_builtins(body)),
         }
-        if must_sign:
+        if declared.signed:
             envelope = signing.sign_envelope(envelope, _private_key(self.memory.private_key_pem))
         device_id = self.memory.device_id
-        topic = topics.presence(device_id) if channel == "presence" else topics.up(device_id, channel)
+        topic = topics.presence(device_id) if kind == "presence" else topics.up(device_id, declared.channel)
         return Outgoing(topic, messages.encode(envelope))
 
 

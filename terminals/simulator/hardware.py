@@ -2,7 +2,7 @@
 
 import random
 
-from terminals.link.protocol import messages
+from terminals.link.protocol.messages.health import Battery, Health, Money, Network
 
 PAPER_LOW, FULL_ROLL = 10, 80
 
@@ -29,9 +29,9 @@ class Hardware:
         self._keypad = self._flip(self._keypad, fault=0.001, heal=0.15)
         self._card_reader = self._flip(self._card_reader, fault=0.002, heal=0.15)
 
-    def report(self, *, paper: int, software: dict[str, str], unsettled: messages.Money) -> messages.Health:
-        return messages.Health(
-            network=messages.Network("cellular", self._rssi_dbm, self._dice.randint(25, 220)),
+    def report(self, *, paper: int, software: dict[str, str], unsettled: Money) -> Health:
+        return Health(
+            network=Network("cellular", self._rssi_dbm, self._dice.randint(25, 220)),
             printer="out_of_paper" if paper <= 0 else "paper_low" if paper < PAPER_LOW else "ok",
             screen=self._screen,  # type: ignore[arg-type]
             keypad=self._keypad,  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ class Hardware:
             tamper=False,
             software=software,
             unsettled=unsettled,
-            battery=messages.Battery(percent=self._battery, charging=self._charging),
+            battery=Battery(percent=self._battery, charging=self._charging),
         )
 
     def _flip(self, state: str, *, fault: float, heal: float) -> str:

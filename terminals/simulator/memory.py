@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from terminals.link.protocol.messages import TransactionRecord
+from terminals.link.protocol.messages.settlement import TransactionRecord
 
 
 class HeldWorkingKey(Struct):

@@ -16,7 +16,7 @@ from firmware.downloads import Slots
 from firmware.models import Package, Release
 from firmware.services import VALID_FOR, assign_release, publish_release
 from terminals.estate.models import Terminal
-from terminals.link.protocol.messages import Install
+from terminals.link.protocol.messages.software import Install
 from tests.conftest import deliver, enrolled_device
 
 CONTENT = bytes(range(256)) * 1000

@@ -5,89 +5,21 @@ that what is written is what the code speaks.
 """
 
 import json
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from terminals.link.protocol import messages, topics
 from terminals.link.protocol.messages import COMMANDS, INBOUND
+from terminals.link.protocol.messages.base import COMMAND_ID, EVENT_ID, CommandEnvelope, Envelope
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 DEVICE_ID = "SN-20417"
-NOW = datetime(2026, 3, 1, 20, 30, tzinfo=UTC)
-_ID = UUID("0195531e-4a00-7b3c-8d5e-2f60718293a4")
-_COMMAND_ID = UUID("0195531d-11c8-7e44-9a0b-6c5d4e3f2a1b")
-_KEY_ID = UUID("0195531c-0a10-7c55-b1d2-3e4f5a6b7c8d")
 _SIG = "eyJhbGciOiJFUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19..<signature>"
-_SOFTWARE = {"payment": "2.1.0", "os": "12.4"}
-_TOTAL = messages.MethodTotal("card", sale_count=2, sale_minor=4890, refund_count=1, refund_minor=500)
-
-EXAMPLES: dict[str, Struct] = {
-    "hello": messages.Hello(
-        serial="SN-20417",
-        software=_SOFTWARE,
-        parameters_version=3,
-        keys=[messages.HeldKey(_KEY_ID, "P0", "08793E")],
-        batch_number=118,
-    ),
-    "health": messages.Health(
-        network=messages.Network("cellular", rssi_dbm=-71, latency_ms=48),
-        printer="paper_low",
-        screen="ok",
-        keypad="ok",
-        card_reader="ok",
-        storage_free_mb=1811,
-        tamper=False,
-        software=_SOFTWARE,
-        unsettled=messages.Money("EUR", 4390, 3),
-        battery=messages.Battery(percent=64, charging=False),
-    ),
-    "result": messages.Result(_COMMAND_ID, "succeeded", kcv="08793E"),
-    "transactions": messages.Transactions(
-        batch_number=118,
-        records=[
-            messages.TransactionRecord(
-                id=UUID("0195531b-9c40-7d66-8e7f-90a1b2c3d4e5"),
-                kind="sale",
-                method="card",
-                amount_minor=2390,
-                currency="EUR",
-                occurred_at=NOW,
-                approval_code="048213",
-                card_last4="4242",
-            )
-        ],
-    ),
-    "settlement": messages.Settlement(
-        batch_number=118, closed_at=NOW, currency="EUR", totals=[_TOTAL], host_response="00", command_id=_COMMAND_ID
-    ),
-    "tamper": messages.Tamper(active=True, occurred_at=NOW, detail="case opened"),
-    "presence": messages.Presence("online"),
-    "install": messages.Install(
-        release_id=12,
-        package="tillwarden-pay",
-        version="2.1.0",
-        url="https://tms.example.com/artifacts/MTI6U04tMjA0MTc:1vVxyz:signature",
-        size_bytes=196608,
-        sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        manifest="<header>.<payload>.<signature>",
-    ),
-    "deliver_key": messages.DeliverKey(
-        _KEY_ID,
-        "P0",
-        "D0112P0AE00E0000B82679114F470F540165EDFBF7E250FCEA43F810D215F8D2"
-        "07E2E417C07156A27E8E31DA05F7425509593D03A457DC34",
-    ),
-    "settle": messages.Settle("cycle"),
-    "configure": messages.Configure("shop", 3, {"currency": "EUR", "tip_enabled": True}),
-    "ack": messages.Ack([_ID]),
-}
-BODIES: dict[str, type[Struct]] = (
-    {name: body for name, (_, body, _) in INBOUND.items()} | COMMANDS | {"ack": messages.Ack}
-)
+DOWN = COMMANDS | {"ack": messages.link.ACK}
+BODIES: dict[str, type[Struct]] = {name: declared.body for name, declared in INBOUND.items()}
+BODIES |= {name: declared.body for name, declared in DOWN.items()}
 
 
 def documents() -> dict[str, str]:
@@ -99,7 +31,7 @@ def documents() -> dict[str, str]:
 def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema of a whole message: its envelope with this type's body."""
     inbound = name in INBOUND
-    wrapper, body = (messages.Envelope if inbound else messages.CommandEnvelope), BODIES[name]
+    wrapper, body = (Envelope if inbound else CommandEnvelope), BODIES[name]
     (envelope_ref, body_ref), definitions = msgspec.json.schema_components(
         [wrapper, body], ref_template="#/$defs/{name}"
     )
@@ -109,7 +41,7 @@ def schema(name: str) -> dict[str, Any]:
         "body": body_ref,
         "sig": {"type": "string", "description": "detached JWS over the envelope without `sig`"},
     }
-    signed = not inbound or INBOUND[name][2]
+    signed = not inbound or INBOUND[name].signed
     if not inbound and name != "ack":
         envelope["required"] += ["not_before", "expires_at"]
     required = sorted({*envelope["required"], *(["sig"] if signed else [])})
@@ -119,19 +51,19 @@ def schema(name: str) -> dict[str, Any]:
 
 def example(name: str) -> dict[str, Any]:
     """Return a whole message as it goes over the wire, its signature left out."""
-    body = _drop_nulls(msgspec.to_builtins(EXAMPLES.get(name, messages.Empty()), str_keys=True))
+    body = _drop_nulls(msgspec.to_builtins((INBOUND.get(name) or DOWN[name]).example, str_keys=True))
     instant = "2026-03-01T20:30:00.000Z"
     if name in INBOUND:
         envelope = {
-            "id": str(_ID),
+            "id": str(EVENT_ID),
             "type": name,
             "sent_at": instant,
             "boot_id": "0195531a-77aa",
             "seq": 42,
             "body": body,
         }
-        return envelope | ({"sig": _SIG} if INBOUND[name][2] else {})
-    envelope = {"id": str(_COMMAND_ID), "type": name, "device_id": DEVICE_ID, "sent_at": instant}
+        return envelope | ({"sig": _SIG} if INBOUND[name].signed else {})
+    envelope = {"id": str(COMMAND_ID), "type": name, "device_id": DEVICE_ID, "sent_at": instant}
     if name != "ack":
         envelope |= {"not_before": instant, "expires_at": "2026-03-02T00:30:00.000Z"}
     return envelope | {"body": body, "sig": _SIG}
@@ -140,7 +72,7 @@ def example(name: str) -> dict[str, Any]:
 def topic(name: str) -> str:
     """Return the topic of a message type with `{device_id}` in it."""
     if name in INBOUND:
-        channel = INBOUND[name][0]
+        channel = INBOUND[name].channel
         return topics.presence("{device_id}") if channel == "presence" else topics.up("{device_id}", channel)
     return topics.ack("{device_id}") if name == "ack" else topics.command("{device_id}")
 
@@ -214,13 +146,13 @@ def messages_page() -> str:
         "## From the terminal",
         *(_section(name) for name in INBOUND),
         "## To the terminal",
-        *(_section(name) for name in (*COMMANDS, "ack")),
+        *(_section(name) for name in DOWN),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(name: str) -> str:
-    signed = name not in INBOUND or INBOUND[name][2]
+    signed = name not in INBOUND or INBOUND[name].signed
     facts = f"`{topic(name)}` · {'signed' if signed else 'not signed'} · [schema](schemas/{name}.json)"
     rows = list(_rows(schema(name)))
     table = "\n".join(["| member of `body` | type | |", "| --- | --- | --- |", *rows]) if rows else "`body` is `{}`."

@@ -12,7 +12,7 @@ from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
 from terminals.health.models import HealthSample, HealthState, TamperAlarm
 from terminals.health.tasks import prune_health_history
-from terminals.link.protocol.messages import Tamper
+from terminals.link.protocol.messages.health import Tamper
 from terminals.link.services import new_id
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device

@@ -16,7 +16,7 @@ from terminals.link import services
 from terminals.link.inbox import LETTERS_A_MINUTE, Inbox
 from terminals.link.models import Command, DeadLetter, DeviceSession, SeenMessage
 from terminals.link.mqtt import Incoming
-from terminals.link.protocol.messages import Result
+from terminals.link.protocol.messages.link import Result
 from terminals.link.relay import claim, mark_sent
 from terminals.link.routes import routes
 from terminals.link.services import expire_commands, send_plain_command

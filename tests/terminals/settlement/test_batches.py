@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
-from terminals.link.protocol.messages import Settlement, TransactionRecord, Transactions
+from terminals.link.protocol.messages.settlement import Settlement, TransactionRecord, Transactions
 from terminals.link.services import new_id
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, Transaction
 from terminals.settlement.services import request_settlement, run_due_settlements

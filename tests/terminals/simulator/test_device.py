@@ -12,8 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from terminals.estate.models import Terminal
 from terminals.link import services
 from terminals.link.models import Command
-from terminals.link.protocol import messages, signing
-from terminals.link.protocol.messages import Configure, Empty, Install
+from terminals.link.protocol import signing
+from terminals.link.protocol.messages.base import Empty
+from terminals.link.protocol.messages.keys import DeliverKey
+from terminals.link.protocol.messages.parameters import Configure
+from terminals.link.protocol.messages.software import Install
 from terminals.link.services import CommandRequest, Target, create_commands
 from terminals.simulator import memory
 from terminals.simulator.device import Device
@@ -74,7 +77,7 @@ def test_a_release_whose_manifest_does_not_hold_is_rejected(device: Device) -> N
 
 
 def test_a_damaged_key_block_is_rejected(device: Device) -> None:
-    order = messages.DeliverKey(services.new_id(), "P0", "D0112P0AE00E0000" + "A" * 96)
+    order = DeliverKey(services.new_id(), "P0", "D0112P0AE00E0000" + "A" * 96)
     rejected = answers(device, command("deliver_key", order))[-1]
     assert (rejected["state"], rejected["code"]) == ("rejected", "bad_key_block")
     assert device.memory.keys == []

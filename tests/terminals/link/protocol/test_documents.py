@@ -22,7 +22,7 @@ from terminals.link import services
 from terminals.link.models import Command, DeadLetter
 from terminals.link.protocol import signing
 from terminals.link.protocol.documents import BODIES, example
-from terminals.link.protocol.messages import Tamper
+from terminals.link.protocol.messages.health import Tamper
 from terminals.parameters.services import configure_terminals, publish_parameters
 from terminals.settlement.services import request_settlement
 from terminals.simulator.device import Outgoing

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terminals.common.errors import Refusal
-from terminals.link.protocol.messages import Health, parse
+from terminals.link.protocol.messages import parse
+from terminals.link.protocol.messages.health import Health
 from terminals.link.protocol.topics import parse_inbound
 
 BODY: dict[str, Any] = {
@@ -58,7 +59,7 @@ def test_members_of_a_newer_protocol_are_ignored() -> None:
         (b"null", "event", "malformed", "envelope"),
         (b"[" * 60_000, "health", "malformed", "envelope"),
         (b" " * 70_000, "health", "oversize", "the limit is 65536"),
-        (payload(type="weather"), "health", "unknown_type", "is not one of hello, health"),
+        (payload(type="weather"), "health", "unknown_type", "is not one of hello, result"),
         (payload(type="hello"), "health", "wrong_channel", "belongs on hello"),
         (payload(), "event", "wrong_channel", "belongs on health"),
         (payload(id="6f2b0c2e-7e7f-4d0b-9d5e-0b1c2d3e4f50"), "health", "malformed", "UUIDv7"),

@@ -1,0 +1,76 @@
+"""Messages of the device protocol v1: bytes -> typed structs, and nothing else.
+
+Every message is an envelope of UTF-8 JSON, at most 64 KiB. Amounts are integers in the currency's minor unit, instants
+are RFC 3339 with an offset, ids are UUIDv7. Unknown members are ignored, so that a newer terminal can speak to an
+older server; unknown types are refused. Each feature declares its messages in a module of its own.
+"""
+
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from terminals.common.errors import Refusal
+from terminals.link.protocol.messages import health, keys, link, parameters, settlement, software
+from terminals.link.protocol.messages.base import MAX_BYTES, CommandType, Envelope, Inbound
+
+INBOUND: dict[str, Inbound] = {
+    declared.name: declared for module in (link, health, settlement) for declared in module.INBOUND
+}
+COMMANDS: dict[str, CommandType] = {
+    declared.name: declared for module in (software, keys, settlement, parameters, link) for declared in module.COMMANDS
+}
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_body_decoders = {name: msgspec.json.Decoder(declared.body).decode for name, declared in INBOUND.items()}
+# A channel with one type is decoded in one go; the envelope alone comes first only where it must tell the type.
+_by_channel = {
+    declared.channel: (
+        name,
+        msgspec.json.Decoder(
+            msgspec.defstruct(f"{name}Envelope", [("body", declared.body)], bases=(Envelope,), kw_only=True)
+        ).decode,
+    )
+    for name, declared in INBOUND.items()
+    if declared.channel != "event"
+}
+encode = msgspec.json.encode
+# What hostile JSON can raise in a decoder: no UTF-8, no JSON, 5,000 digits, a depth of 20,000.
+UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+
+
+def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
+    """Decode a message that arrived on `channel`; raise Refusal with the reason where it does not fit the protocol."""
+    if len(payload) > MAX_BYTES:
+        raise Refusal("oversize", f"{len(payload)} bytes; the limit is {MAX_BYTES}")
+    if b"\\u0000" in payload:
+        raise Refusal("malformed", "the character U+0000 is not allowed")  # PostgreSQL's text cannot hold it
+    if channel in _by_channel:
+        name, decode = _by_channel[channel]
+        try:
+            message = cast(Any, decode(payload))
+        except UNREADABLE:
+            pass  # the long way below finds out what is wrong
+        else:
+            if message.type == name and _is_uuid7(message.id):
+                return message, message.body
+    try:
+        envelope = _decode_envelope(payload)
+    except UNREADABLE as error:
+        raise Refusal("malformed", f"envelope: {error}") from None
+    expected = INBOUND.get(envelope.type)
+    if expected is None:
+        raise Refusal("unknown_type", f"type {envelope.type!r} is not one of {', '.join(INBOUND)}")
+    if expected.channel != channel:
+        raise Refusal("wrong_channel", f"type {envelope.type!r} belongs on {expected.channel}, not on {channel}")
+    if not _is_uuid7(envelope.id):
+        raise Refusal("malformed", "envelope: id must be a UUIDv7")
+    try:
+        return envelope, _body_decoders[envelope.type](envelope.body)
+    except UNREADABLE as error:
+        raise Refusal("malformed", f"body: {error}") from None
+
+
+def _is_uuid7(value: UUID) -> bool:
+    return value.int >> 76 & 0xF == 7

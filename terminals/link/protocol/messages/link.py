@@ -1,0 +1,92 @@
+"""The link's own: who a terminal is, how a command went, commands without a body."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from terminals.link.protocol.messages.base import (
+    COMMAND_ID,
+    EVENT_ID,
+    KEY_ID,
+    SOFTWARE,
+    BatchNumber,
+    CommandType,
+    Count,
+    Empty,
+    Inbound,
+    Kcv,
+    Percent,
+    Text,
+    Word,
+)
+
+
+class HeldKey(Struct):
+    """A working key that the terminal holds, by id and check value; never the key."""
+
+    key_id: UUID
+    usage: Word
+    kcv: Kcv
+
+
+class Hello(Struct):
+    """Sent on every connect, signed: what the terminal is and has."""
+
+    serial: Word
+    software: Annotated[dict[Word, Word], Meta(max_length=32, description="component -> version")]
+    parameters_version: Count = 0
+    keys: Annotated[list[HeldKey], Meta(max_length=50)] = []
+    batch_number: BatchNumber | None = None
+
+
+class Result(Struct):
+    """Progress and outcome of a command, signed. `accepted` and `running` may be lost; the last word is repeated."""
+
+    command_id: UUID
+    state: Literal["accepted", "running", "succeeded", "failed", "rejected"]
+    percent: Percent | None = None
+    code: Word | None = None
+    detail: Text | None = None
+    retryable: bool = False
+    kcv: Kcv | None = None
+    version: Word | None = None
+    batch_number: BatchNumber | None = None
+
+
+class Presence(Struct):
+    """Retained, and the last will: `offline` counts only for the boot that the terminal is in."""
+
+    state: Literal["online", "offline"]
+
+
+class Ack(Struct):
+    """The server has committed these critical events; the terminal may forget them."""
+
+    ids: Annotated[list[UUID], Meta(min_length=1, max_length=1000)]
+
+
+INBOUND = (
+    Inbound(
+        "hello",
+        "hello",
+        True,
+        Hello(
+            serial="SN-20417",
+            software=SOFTWARE,
+            parameters_version=3,
+            keys=[HeldKey(KEY_ID, "P0", "08793E")],
+            batch_number=118,
+        ),
+    ),
+    Inbound("result", "result", True, Result(COMMAND_ID, "succeeded", kcv="08793E")),
+    Inbound("presence", "presence", False, Presence("online")),
+)
+# What an operator may send as it is.
+COMMANDS = (
+    CommandType("ping", Empty()),
+    CommandType("reboot", Empty()),
+    CommandType("lock", Empty()),
+    CommandType("unlock", Empty()),
+)
+ACK = CommandType("ack", Ack([EVENT_ID]))

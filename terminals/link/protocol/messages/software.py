@@ -1,0 +1,35 @@
+"""Payment software on its way to a terminal."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from terminals.link.protocol.messages.base import CommandType, Count, Word
+
+
+class Install(Struct):
+    """Download, verify and install a release. `manifest` is a compact JWS over {package, version, platform, size, sha256}."""
+
+    release_id: int
+    package: Word
+    version: Word
+    url: Annotated[str, Meta(max_length=500)]
+    size_bytes: Count
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    manifest: Annotated[str, Meta(max_length=4096)]
+
+
+COMMANDS = (
+    CommandType(
+        "install",
+        Install(
+            release_id=12,
+            package="tillwarden-pay",
+            version="2.1.0",
+            url="https://tms.example.com/artifacts/MTI6U04tMjA0MTc:1vVxyz:signature",
+            size_bytes=196608,
+            sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            manifest="<header>.<payload>.<signature>",
+        ),
+    ),
+)
