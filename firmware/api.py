@@ -50,6 +50,10 @@ class ReleaseSerializer(serializers.ModelSerializer[Release]):
 
 
 class InstallationSerializer(serializers.ModelSerializer[Installation]):
+    """`reasons` is why it did not succeed, as data; `reason` the same in words of the caller's language."""
+
+    reason = serializers.CharField(read_only=True)
+
     class Meta:
         model = Installation
         fields = [
@@ -58,6 +62,7 @@ class InstallationSerializer(serializers.ModelSerializer[Installation]):
             "release",
             "state",
             "percent",
+            "reasons",
             "reason",
             "command",
             "assigned_at",

@@ -6,7 +6,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from firmware.rules import OPEN, InstallationState
-from terminals.common.states import choices
+from terminals.common.facts.kinds import reasons_text
+from terminals.common.words import choices
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.models import Command
 
@@ -77,7 +78,7 @@ class Installation(models.Model):
     assigned_by = models.CharField(max_length=150)
     finished_at = models.DateTimeField(null=True)
     percent = models.PositiveSmallIntegerField(default=0)
-    reason = models.CharField(max_length=300, blank=True)
+    reasons = models.JSONField(default=list, help_text="Why it did not succeed, as data")
 
     class Meta:
         ordering = ["-id"]
@@ -92,6 +93,11 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.release} on {self.terminal_id} ({self.state})"
+
+    @property
+    def reason(self) -> str:
+        """The reasons in the reader's language."""
+        return reasons_text(self.reasons)
 
 
 class InstalledSoftware(models.Model):

@@ -17,6 +17,7 @@ class InstallationState(StrEnum):
 
 _I = InstallationState
 OPEN = (_I.ASSIGNED, _I.INSTALLING)
+HAD = (_I.INSTALLED, _I.REJECTED, _I.FAILED)  # a terminal that had a release is not sent it again by itself
 INSTALLATION = Machine(
     InstallationState,
     {

@@ -17,6 +17,7 @@ from firmware import api as firmware
 from fleet.pages import selectors
 from terminals.common.api.base import actor_of
 from terminals.common.api.records import AuditViewSet, TimelineSerializer
+from terminals.common.facts.kinds import reasons_text
 from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
 from terminals.estate import api as estate
 from terminals.estate.models import Terminal
@@ -39,6 +40,7 @@ class LastSettlementSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField()
     reported_minor = serializers.IntegerField(allow_null=True)
     difference_minor = serializers.IntegerField(allow_null=True)
+    reasons = serializers.ListField(child=serializers.DictField())
     reason = serializers.CharField()
 
 
@@ -61,7 +63,8 @@ class FleetTerminalSerializer(estate.TerminalSerializer):
 
     @extend_schema_field(LastSettlementSerializer(allow_null=True))
     def get_last_settlement(self, terminal: Terminal) -> Any:
-        return getattr(terminal, "last_settlement", None)
+        run = getattr(terminal, "last_settlement", None)
+        return run and run | {"reason": reasons_text(run["reasons"])}
 
 
 class RegisteredSerializer(FleetTerminalSerializer):

@@ -114,7 +114,7 @@ def with_fleet_columns(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
         currency="currency",
         reported_minor="reported_minor",
         difference_minor="difference_minor",
-        reason="reason",
+        reasons="reasons",
     )
     return terminals.annotate(
         online=Coalesce(F("session__online"), Value(False), output_field=BooleanField()),

@@ -35,8 +35,3 @@ class Machine(Generic[S]):
 
 class ImpossibleMove(Exception):
     """A mistake of ours: the caller did not ask whether the transition leaves the state."""
-
-
-def choices(states: type[StrEnum]) -> list[tuple[str, str]]:
-    """Return (value, label) pairs for a model's field."""
-    return [(state.value, state.value.replace("_", " ").capitalize()) for state in states]

@@ -9,7 +9,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models.functions import Now
 
-from terminals.common.states import choices
+from terminals.common.words import choices
 from terminals.estate.rules import TerminalState
 
 

@@ -1,6 +1,6 @@
 """Telemetry in bulk: one statement puts a batch into the history and merges the latest of each terminal.
 
-The batch travels as one JSON array that PostgreSQL expands. A reading replaces the current one only if it is newer: a
+They travel as one JSON array that PostgreSQL expands. A reading replaces the current one only if it is newer: a
 higher `seq` of the same boot, or of the boot that the terminal's last hello named. Its clock is not asked: after a flat
 battery it tells anything.
 """
@@ -22,6 +22,8 @@ _NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
 _ASSIGN = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
 # Messages of one boot between two readings that count: a month of one in three seconds, never heard.
 SEQ_LEAP = 1_000_000
+# Raw: half of all that a fleet says goes through this statement (bench/link.py). Put together from constants, so that the
+# columns stand once.
 MERGE = f"""
 WITH reading AS MATERIALIZED (
     SELECT r.*, s.boot_id IS NOT DISTINCT FROM r.boot_id AS present,
@@ -42,9 +44,9 @@ ON CONFLICT (terminal_id) DO UPDATE SET {_ASSIGN}, software = excluded.software
 """  # noqa: S608 - the parts are constants of this file
 
 
-def on_health(batch: list[Received]) -> None:
-    """Store a batch of readings."""
-    rows = [_row(received, cast(Health, received.body)) for received in batch]
+def on_health(messages: list[Received]) -> None:
+    """Store readings."""
+    rows = [_row(received, cast(Health, received.body)) for received in messages]
     with connection.cursor() as cursor:
         cursor.execute(MERGE, [msgspec.json.encode(rows).decode()])
 
@@ -76,6 +78,6 @@ def _row(received: Received, health: Health) -> dict[str, object]:
     }
 
 
-def on_tamper(batch: list[Received]) -> None:
+def on_tamper(messages: list[Received]) -> None:
     """Note signed tamper events; an alarm shows until the terminal says, signed, that it is cleared."""
-    services.note_tamper([(received.terminal_id, cast(Tamper, received.body)) for received in batch])
+    services.note_tamper([(received.terminal_id, cast(Tamper, received.body)) for received in messages])

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.common.states import choices
+from terminals.common.words import choices
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.keys.rules import KeyState
 from terminals.link.models import Command

@@ -1,6 +1,6 @@
 """Making and delivering working keys. No function here returns, logs or raises with a clear key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,9 +16,10 @@ from terminals.common.facts.kinds import FactBody
 from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
 from terminals.keys import rules, vault
 from terminals.keys.facts import KeyConfirmed, KeyMismatched, KeyNotDelivered
-from terminals.keys.models import ProtectionKey, TerminalKey
+from terminals.keys.models import KeyRequirement, ProtectionKey, TerminalKey
 from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
@@ -77,6 +78,21 @@ def deliver_keys(wanted: Iterable[tuple[Target, str]], *, requested_by: str) -> 
     return TerminalKey.objects.bulk_create(keys)
 
 
+def deliver_required(terminal_ids: Collection[int]) -> None:
+    """Give each terminal the keys that its model requires and that it neither has nor awaits.
+
+    A mismatch or a refusal is not tried again by itself: it would come back at each hello, and somebody must look.
+    """
+    required = KeyRequirement.objects.filter(
+        model__terminals__in=terminal_ids, model__terminals__state__in=COMMANDED_STATES
+    ).values_list("model__terminals__id", "model__terminals__device_id", "usage")
+    keys = TerminalKey.objects.filter(terminal__in=terminal_ids, state__in=rules.HELD)
+    held = set(keys.values_list("terminal_id", "usage"))
+    missing = [(Target(pk, device_id), usage) for pk, device_id, usage in required if (pk, usage) not in held]
+    if missing:
+        deliver_keys(missing, requested_by="key requirement")
+
+
 def destroy_keys(terminal_id: int) -> None:
     """Destroy a terminal's keys for good: the sealed material goes, check values and states remain as the record."""
     ProtectionKey.objects.filter(terminal=terminal_id).delete()
@@ -104,7 +120,10 @@ def _kbpk_name(terminal_id: int) -> str:
 
 
 def end_deliveries(outcomes: Mapping[UUID, Outcome]) -> None:
-    """Move pending keys by what became of their commands (command id -> final outcome), and write it down."""
+    """Move pending keys by what became of their commands (command id -> final outcome), and write it down.
+
+    A key is confirmed only if the terminal computed the same check value; a wrong one is a mismatch, for a person.
+    """
     keys = list(
         TerminalKey.objects.filter(command__in=outcomes, state=rules.KeyState.PENDING).select_for_update(of=("self",))
     )

@@ -4,7 +4,9 @@ from typing import ClassVar
 
 from django.utils.translation import gettext as _
 
-from terminals.common.facts.kinds import FactBody
+from terminals.common.facts.kinds import FactBody, Reason
+from terminals.common.words import word
+from terminals.link.routes import Outcome
 
 
 class Connected(FactBody, frozen=True):
@@ -13,3 +15,21 @@ class Connected(FactBody, frozen=True):
 
     def text(self) -> str:
         return _("booted and connected") if self.booted else _("connected again")
+
+
+class CommandEnded(Reason, frozen=True):
+    """The command did not succeed; `code` and `detail` are the terminal's own words."""
+
+    kind: ClassVar[str] = "link.command_ended"
+    state: str
+    code: str = ""
+    detail: str = ""
+
+    def text(self) -> str:
+        return ": ".join(filter(None, (word(self.state), self.code, self.detail)))
+
+
+def why_not(outcome: Outcome) -> CommandEnded:
+    """Return the reason that a command's final outcome gives."""
+    result = outcome.result
+    return CommandEnded(outcome.state, (result.code or "") if result else "", (result.detail or "") if result else "")

@@ -14,31 +14,31 @@ from terminals.link.routes import Received, RefusedMessage
 from terminals.link.sessions import Boot
 
 
-def on_hello(batch: list[Received]) -> list[RefusedMessage]:
+def on_hello(messages: list[Received]) -> list[RefusedMessage]:
     """Open sessions and offer open commands again (the broker may have lost them); refuse a foreign serial."""
-    serials = dict(Terminal.objects.filter(pk__in={m.terminal_id for m in batch}).values_list("pk", "serial"))
+    serials = dict(Terminal.objects.filter(pk__in={m.terminal_id for m in messages}).values_list("pk", "serial"))
     wrong = Refusal("wrong_serial", "hello names another serial than the terminal's certificate")
-    refused = [RefusedMessage(m, wrong) for m in batch if cast(Hello, m.body).serial != serials[m.terminal_id]]
+    refused = [RefusedMessage(m, wrong) for m in messages if cast(Hello, m.body).serial != serials[m.terminal_id]]
     foreign = {message.envelope.id for message, _ in refused}
-    boots = {m.terminal_id: m.envelope.boot_id for m in batch if m.envelope.id not in foreign}
+    boots = {m.terminal_id: m.envelope.boot_id for m in messages if m.envelope.id not in foreign}
     if boots:
-        services.offer_again(sessions.open_sessions(boots, batch[-1].received_at), batch[-1].received_at)
+        services.offer_again(sessions.open_sessions(boots, messages[-1].received_at), messages[-1].received_at)
     return refused
 
 
-def on_presence(batch: list[Received]) -> None:
+def on_presence(messages: list[Received]) -> None:
     """Take last wills."""
-    gone = [Boot(m.terminal_id, m.envelope.boot_id) for m in batch if cast(Presence, m.body).state == "offline"]
-    sessions.leave_sessions(gone, batch[-1].received_at)
+    gone = [Boot(m.terminal_id, m.envelope.boot_id) for m in messages if cast(Presence, m.body).state == "offline"]
+    sessions.leave_sessions(gone, messages[-1].received_at)
 
 
-def on_result(batch: list[Received]) -> list[RefusedMessage]:
+def on_result(messages: list[Received]) -> list[RefusedMessage]:
     """Advance commands by what their terminals say; a result for a command that is not the terminal's is refused."""
-    named = {cast(Result, message.body).command_id for message in batch}
+    named = {cast(Result, message.body).command_id for message in messages}
     known = set(Command.objects.filter(pk__in=named).values_list("terminal_id", "id"))
     by_command: dict[tuple[int, UUID], list[Result]] = defaultdict(list)
     refused = []
-    for message in batch:
+    for message in messages:
         result = cast(Result, message.body)
         if (message.terminal_id, result.command_id) in known:
             by_command[message.terminal_id, result.command_id].append(result)

@@ -1,8 +1,8 @@
-"""The way in: a batch of raw messages -> parsed and verified -> handlers -> **commit** -> what may be acknowledged.
+"""The way in: raw messages -> parsed and verified -> handlers -> **commit** -> what may be acknowledged.
 
 `Inbox.take` owns the transaction. Whatever comes out of it is either committed once, or a dead letter with its reason; a
 failing database raises, and the same messages are taken again. Hostile messages are refused one by one in the first
-pass, and by handlers in theirs. Only a message that makes a handler **fail** is found by halving the batch.
+pass, and by handlers in theirs. Only a message that makes a handler **fail** is found by halving.
 """
 
 import logging
@@ -70,36 +70,36 @@ class Inbox:
         self._letters: Counter[str] = Counter()
         self._letters_since: datetime | None = None
 
-    def take(self, batch: Sequence[Incoming], *, again: bool = False) -> BatchResult:
+    def take(self, incoming: Sequence[Incoming], *, again: bool = False) -> BatchResult:
         """Commit messages; raise OperationalError or InterfaceError where the database is away (take them again then)."""
         try:
-            result, touched, letters = self._commit(batch)
+            result, touched, letters = self._commit(incoming)
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
-            if len(batch) == 1:
+            if len(incoming) == 1:
                 if isinstance(error, IntegrityError) and not again:
-                    return self.take(batch, again=True)  # it met an operator who did the same: now it sees that
-                logger.exception("a handler failed on a message on %s", batch[0].topic)
+                    return self.take(incoming, again=True)  # it met an operator who did the same: now it sees that
+                logger.exception("a handler failed on a message on %s", incoming[0].topic)
                 kind = "database" if isinstance(error, DatabaseError) else "handler"
                 with transaction.atomic():
-                    store_dead_letters([Letter(batch[0], f"{kind}_error", f"{type(error).__name__}: {error}")])
+                    store_dead_letters([Letter(incoming[0], f"{kind}_error", f"{type(error).__name__}: {error}")])
                 return BatchResult({}, 0, 1)
-            half = len(batch) // 2
-            return _merge(self.take(batch[:half]), self.take(batch[half:]))
+            half = len(incoming) // 2
+            return _merge(self.take(incoming[:half]), self.take(incoming[half:]))
         self._touched.update(touched)
         self._letters.update(letters)
         return result
 
     @transaction.atomic
-    def _commit(self, batch: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime], "Counter[str]"]:
+    def _commit(self, incoming: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime], "Counter[str]"]:
         """Return what to answer, and what to remember once it is committed."""
-        accepted, letters = _sort_out(batch)
+        accepted, letters = _sort_out(incoming)
         fresh = _not_seen(accepted)
         touched = self._touch(fresh)
         letters += self._dispatch(fresh)
         counts: Counter[str] = Counter()
-        store_dead_letters(self._within_limit(letters, batch[-1].received_at, counts))
+        store_dead_letters(self._within_limit(letters, incoming[-1].received_at, counts))
         events: dict[str, list[UUID]] = defaultdict(list)
         for _, device_id, received in accepted:
             if messages.INBOUND[received.envelope.type].channel == "event":
@@ -155,13 +155,13 @@ class Inbox:
         return kept
 
 
-def _sort_out(batch: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter]]:
+def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter]]:
     """Part the messages into those that may be processed and those refused."""
-    sources = [topics.parse_inbound(message.topic) for message in batch]
+    sources = [topics.parse_inbound(message.topic) for message in incoming]
     known = _look_up({source.device_id for source in sources if source})
     accepted: list[Accepted] = []
     letters: list[Letter] = []
-    for message, source in zip(batch, sources, strict=True):
+    for message, source in zip(incoming, sources, strict=True):
         try:
             if source is None:
                 raise Refusal("wrong_topic", "terminals do not speak on this topic")

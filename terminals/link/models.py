@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.common.states import choices
+from terminals.common.words import choices
 from terminals.estate.models import Terminal
 from terminals.link.protocol.states import OPEN_STATES, CommandState
 

@@ -22,7 +22,7 @@ from terminals.link.relay import Relay
 from terminals.link.routes import routes
 
 logger = logging.getLogger(__name__)
-BATCH = 500
+MOST_AT_ONCE = 500
 HEARTBEAT_SECONDS = 2.0
 
 
@@ -39,7 +39,7 @@ class LinkProcess:
         self._next_beat = 0.0
 
     def stop(self, signum: int = 0, frame: FrameType | None = None) -> None:
-        """Finish the batch in hand, then leave."""
+        """Finish the messages in hand, then leave."""
         self._stop.set()
 
     def run(self) -> None:
@@ -48,9 +48,9 @@ class LinkProcess:
         relay.start()
         while not self._stop.is_set():
             self._beat()
-            batch = self._collect()
-            if batch:
-                self._take(batch)
+            messages = self._collect()
+            if messages:
+                self._take(messages)
         relay.join(timeout=5)
         self.broker.stop()
         connection.close()
@@ -63,25 +63,25 @@ class LinkProcess:
             os._exit(1)
 
     def _collect(self) -> list[Incoming]:
-        """Wait for messages, then take along what has come meanwhile, until there are BATCH or a few more.
+        """Wait for messages, then take along what has come meanwhile, until there are MOST_AT_ONCE or a few more.
 
-        It does not linger for more: a broker that allows few messages in flight would only wait for us. Under load the
-        batches grow by themselves, because the next one gathers while this one commits.
+        It does not linger for more: a broker that allows few messages in flight would only wait for us. Under load
+        they grow in number by themselves, because the next ones gather while these commit.
         """
-        batch: list[Incoming] = []
+        messages: list[Incoming] = []
         try:
-            batch += self.broker.incoming.get(timeout=0.5)
-            while len(batch) < BATCH:
-                batch += self.broker.incoming.get_nowait()
+            messages += self.broker.incoming.get(timeout=0.5)
+            while len(messages) < MOST_AT_ONCE:
+                messages += self.broker.incoming.get_nowait()
         except Empty:
             pass
-        return batch
+        return messages
 
-    def _take(self, batch: list[Incoming]) -> None:
-        """Commit the batch, however long the database takes to come back; then acknowledge it."""
+    def _take(self, messages: list[Incoming]) -> None:
+        """Commit messages, however long the database takes to come back; then acknowledge them."""
         while not self._stop.is_set():
             try:
-                taken = self._inbox.take(batch)
+                taken = self._inbox.take(messages)
                 break
             except (OperationalError, InterfaceError) as error:
                 if isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
@@ -91,9 +91,9 @@ class LinkProcess:
                 self._stop.wait(1)
         else:
             return
-        self.broker.acknowledge(batch)
+        self.broker.acknowledge(messages)
         if taken.dead:
-            logger.warning("%d of %d messages became dead letters; the admin shows them", taken.dead, len(batch))
+            logger.warning("%d of %d messages became dead letters; the admin shows them", taken.dead, len(messages))
         if taken.events:
             acks = [
                 (topics.ack(device_id), services.signed_ack(device_id, ids)) for device_id, ids in taken.events.items()

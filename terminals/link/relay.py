@@ -20,12 +20,14 @@ from django.utils import timezone
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.protocol import topics
-from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES
+from terminals.link.protocol.states import COMMAND, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES
 from terminals.link.services import NOTIFY_CHANNEL
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 500  # commands published without PUBACK
 IDLE_SECONDS = 1.0  # how long a lost NOTIFY can hold a command back
+SEND = {"sources": [state.value for state in COMMAND.sources("send")], "sent": COMMAND.target("send").value}
+# Raw: the ORM knows no update that returns rows, and the pause doubles in the database.
 CLAIM = """
 WITH due AS (
     SELECT o.id FROM link_command o JOIN terminals_terminal t ON t.id = o.terminal_id AND t.state = ANY(%(commanded)s)
@@ -40,9 +42,10 @@ UPDATE link_command c
  WHERE c.id = due.id AND t.id = c.terminal_id
 RETURNING c.id, t.device_id, c.payload
 """
+# Raw: the ORM's update cannot lock its rows in an order.
 MARK_SENT = """
-UPDATE link_command c SET state = 'sent', sent_at = %(now)s
-  FROM (SELECT id FROM link_command WHERE id = ANY(%(ids)s) AND state = 'queued' ORDER BY id FOR UPDATE) queued
+UPDATE link_command c SET state = %(sent)s, sent_at = %(now)s
+  FROM (SELECT id FROM link_command WHERE id = ANY(%(ids)s) AND state = ANY(%(sources)s) ORDER BY id FOR UPDATE) queued
  WHERE c.id = queued.id
 """  # whoever waits for commands' locks takes them by id, so that nobody waits in a circle
 
@@ -74,7 +77,7 @@ def claim(limit: int, now: datetime) -> list[Claimed]:
 def mark_sent(command_ids: list[UUID], now: datetime) -> None:
     """Note the broker's PUBACK. It says that the broker has the command, nothing of the terminal."""
     with connection.cursor() as cursor:
-        cursor.execute(MARK_SENT, {"ids": command_ids, "now": now})
+        cursor.execute(MARK_SENT, {"ids": command_ids, "now": now, **SEND})
 
 
 class Relay:

@@ -1,6 +1,6 @@
 """Where device messages and commands' outcomes go: a registry that the project fills (fleet/device_routes.py).
 
-The link knows no feature. A handler gets a **batch** inside the link's transaction: it must be set-based, must not
+The link knows no feature. A handler gets **many messages at once** inside the link's transaction: it must be set-based, must not
 acknowledge anything, and returns the messages that it refuses: they become dead letters, and later handlers do not see
 them.
 """

@@ -23,7 +23,7 @@ from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.base import Empty
 from terminals.link.protocol.messages.link import Result
-from terminals.link.protocol.states import COMMAND, OPEN_STATES, is_final
+from terminals.link.protocol.states import COMMAND, OPEN_STATES, CommandState, is_final
 from terminals.link.routes import Outcome, routes
 
 SEND_COMMAND = "link.send_command"  # what sending a plain command needs
@@ -142,6 +142,7 @@ def rfc3339(instant: datetime) -> str:
 
 
 # --- what becomes of them --------------------------------------------------------------------------------------------
+# Raw: many different outcomes in one statement, which locks rows in one order and says which it moved.
 ADVANCE = """
 WITH locked AS (  -- in one order, or two links could wait for each other
     SELECT id FROM link_command WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
@@ -156,9 +157,10 @@ UPDATE link_command c
                                         detail text, final boolean)
   JOIN locked ON locked.id = r.command_id
  WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = ANY(%(open)s)
-   AND (r.final OR c.state <> 'running' OR r.state = 'running')
+   AND (r.final OR c.state <> %(running)s OR r.state = %(running)s)
 RETURNING c.id, c.type
 """
+# Raw: the ORM's update cannot lock its rows in an order.
 REOPEN = """
 UPDATE link_command c SET next_attempt_at = %(now)s
   FROM (SELECT id FROM link_command WHERE terminal_id = ANY(%(ids)s::bigint[]) AND state = ANY(%(open)s) AND attempts > 0
@@ -197,6 +199,7 @@ def advance_commands(results: Sequence[tuple[int, Result]]) -> None:
                 "rows": json.dumps(rows),
                 "now": timezone.now(),
                 "open": list(OPEN_STATES),
+                "running": CommandState.RUNNING,
             },
         )
         types: dict[UUID, str] = dict(cursor.fetchall())
@@ -246,6 +249,6 @@ def _dispatch(outcomes: Iterable[tuple[str, Outcome]]) -> None:
     by_type: dict[str, list[Outcome]] = defaultdict(list)
     for kind, outcome in outcomes:
         by_type[kind].append(outcome)
-    for kind, batch in by_type.items():
+    for kind, moved in by_type.items():
         if kind in routes.outcomes:
-            routes.outcomes[kind](batch)
+            routes.outcomes[kind](moved)

@@ -15,6 +15,7 @@ from terminals.link.models import DeviceSession
 
 WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
 HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
+# Raw, all of them: upserts that write only under a condition, and a sweep that skips locked rows, which the ORM has not.
 # Written only when it tells something new: a busy terminal's row is touched once in five seconds.
 TOUCH = """
 INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at)

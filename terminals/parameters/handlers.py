@@ -11,12 +11,14 @@ from terminals.parameters.models import TerminalParameters
 from terminals.parameters.rules import PARAMETERS
 
 
-def on_configure_outcomes(batch: list[Outcome]) -> None:
+def on_configure_outcomes(outcomes: list[Outcome]) -> None:
     """Note applied and refused versions; an answer to an older command than the last one sent changes nothing."""
-    applied = [outcome.command_id for outcome in batch if outcome.state == CommandState.SUCCEEDED]
-    failed = [outcome.command_id for outcome in batch if outcome.is_final and outcome.state != CommandState.SUCCEEDED]
+    applied = [outcome.command_id for outcome in outcomes if outcome.state == CommandState.SUCCEEDED]
+    failed = [
+        outcome.command_id for outcome in outcomes if outcome.is_final and outcome.state != CommandState.SUCCEEDED
+    ]
     move(TerminalParameters.objects.filter(command__in=applied), PARAMETERS, "apply", applied_id=F("wanted_id"))
     move(TerminalParameters.objects.filter(command__in=failed), PARAMETERS, "fail")
     record_facts(
-        (outcome.terminal_id, ParametersAnswered(outcome=outcome.state)) for outcome in batch if outcome.is_final
+        (outcome.terminal_id, ParametersAnswered(outcome=outcome.state)) for outcome in outcomes if outcome.is_final
     )

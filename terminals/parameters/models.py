@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from terminals.common.states import choices
+from terminals.common.words import choices
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.parameters.rules import ParameterState

@@ -65,7 +65,10 @@ class RunTotalSerializer(serializers.ModelSerializer[RunTotal]):
 
 
 class RunSerializer(serializers.ModelSerializer[SettlementRun]):
+    """`reasons` is why it failed or does not balance, as data; `reason` the same in words of the caller's language."""
+
     totals = RunTotalSerializer(many=True, read_only=True)
+    reason = serializers.CharField(read_only=True)
 
     class Meta:
         model = SettlementRun
@@ -82,6 +85,7 @@ class RunSerializer(serializers.ModelSerializer[SettlementRun]):
             "host_response",
             "reported_minor",
             "difference_minor",
+            "reasons",
             "reason",
             "totals",
         ]

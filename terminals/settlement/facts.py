@@ -1,10 +1,10 @@
 """What becomes of batches."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
 
-from terminals.common.facts.kinds import FactBody
+from terminals.common.facts.kinds import FactBody, Reason, reasons_text
 from terminals.common.money import format_minor
 
 
@@ -17,7 +17,7 @@ class BatchSettled(FactBody, frozen=True):
     reported_minor: int
     difference_minor: int
     balanced: bool
-    reason: str = ""
+    reasons: list[dict[str, Any]] = []
     late: bool = False
 
     def text(self) -> str:
@@ -30,7 +30,7 @@ class BatchSettled(FactBody, frozen=True):
             said = _("batch %(number)s settled, %(amount)s, balanced") % words
         else:
             said = _("batch %(number)s settled, %(amount)s, UNBALANCED by %(difference)s") % words
-        said = f"{said} {self.reason}".strip()
+        said = f"{said}; {reasons_text(self.reasons)}" if self.reasons else said
         return f"{said}, {_('after late transactions')}" if self.late else said
 
 
@@ -45,7 +45,48 @@ class SettledTwice(FactBody, frozen=True):
 
 class NotSettled(FactBody, frozen=True):
     kind: ClassVar[str] = "settlement.not_settled"
-    reason: str
+    reasons: list[dict[str, Any]]
 
     def text(self) -> str:
-        return _("settlement NOT done: %(reason)s") % {"reason": self.reason}
+        return _("settlement NOT done: %(reason)s") % {"reason": reasons_text(self.reasons)}
+
+
+class HostAnswered(Reason, frozen=True):
+    """The host did not accept the batch: ISO 8583 DE39."""
+
+    kind: ClassVar[str] = "settlement.host_answered"
+    response: str
+
+    def text(self) -> str:
+        return _("the host answered %(response)s") % {"response": self.response}
+
+
+class ForeignCurrency(Reason, frozen=True):
+    kind: ClassVar[str] = "settlement.foreign_currency"
+    currency: str
+
+    def text(self) -> str:
+        return _("it has transactions in %(currency)s") % {"currency": self.currency}
+
+
+class SettledBefore(Reason, frozen=True):
+    kind: ClassVar[str] = "settlement.settled_before"
+    batch_number: int
+
+    def text(self) -> str:
+        said = _("the terminal answered with batch %(number)s, which was settled before")
+        return said % {"number": f"{self.batch_number:06d}"}
+
+
+class TotalsMissing(Reason, frozen=True):
+    kind: ClassVar[str] = "settlement.totals_missing"
+
+    def text(self) -> str:
+        return _("the terminal's totals did not arrive")
+
+
+class TerminalRetired(Reason, frozen=True):
+    kind: ClassVar[str] = "settlement.terminal_retired"
+
+    def text(self) -> str:
+        return _("the terminal was retired")

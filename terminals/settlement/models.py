@@ -9,8 +9,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from terminals.common.errors import Refusal
+from terminals.common.facts.kinds import reasons_text
 from terminals.common.money import format_minor
-from terminals.common.states import choices
+from terminals.common.words import choices
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.settlement import rules
@@ -181,7 +182,7 @@ class SettlementRun(models.Model):
     host_response = models.CharField(max_length=2, blank=True, help_text="ISO 8583 DE39 of the host's answer")
     reported_minor = models.BigIntegerField(null=True, help_text="Net total that the terminal settled")
     difference_minor = models.BigIntegerField(null=True, help_text="Reported less recorded, net, over all methods")
-    reason = models.CharField(max_length=300, blank=True)
+    reasons = models.JSONField(default=list, help_text="Why it failed or does not balance, as data")
 
     class Meta:
         ordering = ["-id"]
@@ -205,6 +206,11 @@ class SettlementRun(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.pk} ({self.state})"
+
+    @property
+    def reason(self) -> str:
+        """The reasons in the reader's language."""
+        return reasons_text(self.reasons)
 
 
 class RunTotal(models.Model):

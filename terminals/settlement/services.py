@@ -3,9 +3,11 @@
 A run is opened at most once at a time for a terminal; the partial unique index holds it, not this code.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -14,20 +16,24 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.facts.kinds import Reason
 from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
+from terminals.link.facts import CommandEnded, why_not
 from terminals.link.protocol.messages.settlement import Settle
+from terminals.link.protocol.states import CommandState
+from terminals.link.routes import Outcome
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
-from terminals.settlement.facts import NotSettled
+from terminals.settlement.facts import NotSettled, TerminalRetired, TotalsMissing
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import OPEN, RUN
 from terminals.settlement.selectors import at_stake, open_batches
 
-# An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
 REQUEST_SETTLEMENT = "settlement.add_settlementrun"  # what asking a terminal to settle needs
 LAST_BATCH_NUMBER = 999_999  # ISO 8583 DE60 has six digits
+# An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
 VALID_FOR = timedelta(hours=4)
 REPORT_WITHIN = timedelta(hours=24)
 CHUNK = 500
@@ -144,7 +150,7 @@ def refuse_stranded_money(terminal: Terminal, write_off: bool, actor: str) -> No
 def end_schedule(terminal_id: int) -> None:
     """A terminal that left service has no next settlement; runs still open will never be answered."""
     SettlementSchedule.objects.filter(terminal=terminal_id).delete()
-    fail_runs(SettlementRun.objects.filter(terminal=terminal_id), "the terminal was retired")
+    fail_runs(SettlementRun.objects.filter(terminal=terminal_id), TerminalRetired())
 
 
 def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
@@ -179,22 +185,35 @@ def reschedule_plan(plan: SettlementPlan) -> None:
         last = chunk[-1].terminal_id
 
 
-def fail_runs(runs: QuerySet[SettlementRun], reason: str) -> int:
+def fail_runs(runs: QuerySet[SettlementRun], reason: Reason) -> int:
     """End open runs without a settlement; say why on their terminals' timelines. Return how many ended."""
     open_runs = dict(runs.filter(state__in=OPEN).values_list("pk", "terminal_id"))
     chosen = SettlementRun.objects.filter(pk__in=open_runs)
-    move(chosen, RUN, "fail", finished_at=timezone.now(), reason=reason[:300])
-    record_facts((terminal_id, NotSettled(reason=reason)) for terminal_id in open_runs.values())
+    move(chosen, RUN, "fail", finished_at=timezone.now(), reasons=[reason.stored()])
+    record_facts((terminal_id, NotSettled(reasons=[reason.stored()])) for terminal_id in open_runs.values())
     return len(open_runs)
+
+
+def follow_commands(outcomes: Sequence[Outcome]) -> None:
+    """Move runs with their commands. The money is settled by the `settlement` event alone, never by a result."""
+    started = [outcome.command_id for outcome in outcomes if not outcome.is_final]
+    move(SettlementRun.objects.filter(command__in=started), RUN, "start")
+    by_reason: dict[CommandEnded, list[UUID]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.is_final and outcome.state != CommandState.SUCCEEDED:
+            by_reason[why_not(outcome)].append(outcome.command_id)
+    for reason, command_ids in by_reason.items():
+        fail_runs(SettlementRun.objects.filter(command__in=command_ids), reason)
 
 
 @transaction.atomic
 def fail_silent_runs(now: datetime) -> int:
     """End runs whose terminal said that it settled but whose totals never came; the next cycle may try again."""
     late = SettlementRun.objects.filter(requested_at__lt=now - REPORT_WITHIN, command__finished_at__isnull=False)
-    return fail_runs(late, "the terminal's totals did not arrive")
+    return fail_runs(late, TotalsMissing())
 
 
+# Raw: one statement decides for each of a batch of terminals which amount counts, its own or its plan's.
 MARK_THRESHOLD = """
 UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = 'threshold'
   FROM settlement_settlementplan p, settlement_batch b
@@ -206,11 +225,11 @@ UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = '
    AND b.net_minor >= coalesce(s.threshold_minor, p.threshold_minor)
    AND b.currency = CASE WHEN s.threshold_minor IS NULL THEN p.threshold_currency ELSE s.threshold_currency END
    AND NOT EXISTS (SELECT 1 FROM settlement_settlementrun r
-                    WHERE r.terminal_id = s.terminal_id AND r.state IN ('requested', 'settling'))
+                    WHERE r.terminal_id = s.terminal_id AND r.state = ANY(%(open)s))
 """
 
 
 def mark_over_threshold(terminal_ids: Iterable[int], now: datetime) -> None:
     """Make those of the given terminals due whose open batch has reached its threshold and that are not settling."""
     with connection.cursor() as cursor:
-        cursor.execute(MARK_THRESHOLD, {"ids": list(terminal_ids), "now": now})
+        cursor.execute(MARK_THRESHOLD, {"ids": list(terminal_ids), "now": now, "open": [state.value for state in OPEN]})

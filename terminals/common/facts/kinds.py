@@ -1,13 +1,14 @@
-"""Kinds of facts: each is a typed struct with the words that people read, made in the reader's language on reading."""
+"""Kinds of facts and of reasons: typed structs with the words that people read, made in the reader's language on reading."""
 
-from typing import ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
 
-class FactBody(Struct, frozen=True):
-    """The data of one kind. A subclass sets `kind` (`room.what`) and says itself in `text`."""
+class Told(Struct, frozen=True):
+    """Something that is stored as data. A kind sets `kind` (`room.what`) and says itself in `text`."""
 
     kind: ClassVar[str] = ""
 
@@ -15,9 +16,27 @@ class FactBody(Struct, frozen=True):
         raise NotImplementedError
 
 
-def kinds() -> dict[str, type[FactBody]]:
+class FactBody(Told, frozen=True):
+    """What happened, of one kind."""
+
+
+class Reason(Told, frozen=True):
+    """Why something ended as it did, of one kind; stored with what it is the reason of, as `{"kind": ..., **data}`."""
+
+    def stored(self) -> dict[str, Any]:
+        """Return the reason as JSON, for a model's `reasons` or a fact's."""
+        return {"kind": self.kind, **msgspec.to_builtins(self)}
+
+
+def kinds() -> dict[str, type[Told]]:
     """Return every kind that a room declares, by name."""
-    return {body.kind: body for body in FactBody.__subclasses__()}
+    return {told.kind: told for told in _below(Told) if told.kind}
+
+
+def _below(parent: type[Told]) -> Iterator[type[Told]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _below(child)
 
 
 def text_of(kind: str, body: object) -> str:
@@ -29,3 +48,8 @@ def text_of(kind: str, body: object) -> str:
         return msgspec.convert(body, declared).text()
     except msgspec.ValidationError:
         return kind
+
+
+def reasons_text(reasons: Iterable[dict[str, Any]]) -> str:
+    """Return the words of stored reasons."""
+    return "; ".join(text_of(reason.get("kind", ""), reason) for reason in reasons)

@@ -1,0 +1,138 @@
+"""What terminals run and how installations go on them, and the baseline for those who run something else."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+from django.utils import timezone
+from psycopg.types.json import Jsonb
+
+from firmware import services
+from firmware.facts import InstallationEnded, NotReported, NotRunning
+from firmware.models import Installation, Release
+from firmware.rules import HAD, INSTALLATION, OPEN, InstallationState, outcome_of_command
+from terminals.common.facts.services import record_facts
+from terminals.estate.rules import COMMANDED_STATES
+from terminals.link.facts import why_not
+from terminals.link.routes import Outcome
+from terminals.link.services import Target
+
+# Raw, all of them: each compares a batch of terminals with what they say or lack in one statement.
+FORGET = """
+DELETE FROM firmware_installedsoftware s
+ WHERE s.terminal_id = ANY(%(ids)s)
+   AND NOT EXISTS (SELECT 1 FROM json_to_recordset(%(told)s) AS r(terminal_id bigint, component text)
+                    WHERE r.terminal_id = s.terminal_id AND r.component = s.component)
+"""
+REPORT = """
+INSERT INTO firmware_installedsoftware AS s (terminal_id, component, version, reported_at)
+SELECT DISTINCT ON (terminal_id, component) * FROM json_to_recordset(%s)
+    AS r(terminal_id bigint, component text, version text, reported_at timestamptz)
+ ORDER BY terminal_id, component, reported_at DESC
+ON CONFLICT (terminal_id, component) DO UPDATE SET version = excluded.version, reported_at = excluded.reported_at
+ WHERE s.version <> excluded.version
+"""
+# Terminals that lack their baseline, have nothing on its way, and have not already had this very release: one that was
+# installed and is not reported, refused or failed would come again at each hello for ever.
+LACKING = """
+SELECT t.id, t.device_id, b.release_id
+  FROM terminals_terminal t
+  JOIN firmware_baseline b ON b.model_id = t.model_id
+  JOIN firmware_release r ON r.id = b.release_id
+  JOIN firmware_package p ON p.id = r.package_id
+ WHERE t.id = ANY(%(ids)s) AND t.state = ANY(%(states)s)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
+                    WHERE s.terminal_id = t.id AND s.component = p.component AND s.version = r.version)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installation i
+                    WHERE i.terminal_id = t.id
+                      AND (i.state = ANY(%(open)s)
+                           OR (i.release_id = r.id AND i.state = ANY(%(had)s))))
+ ORDER BY t.id, b.id
+"""
+# What a terminal said that it installed and, well after it, does not report: its latest of a package only.
+NOT_RUNNING = """
+UPDATE firmware_installation i
+   SET state = %(failed)s, reasons = %(why)s
+  FROM firmware_release r JOIN firmware_package p ON p.id = r.package_id
+ WHERE r.id = i.release_id AND i.terminal_id = ANY(%(ids)s) AND i.state = %(installed)s AND i.finished_at < %(before)s
+   AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
+                    WHERE s.terminal_id = i.terminal_id AND s.component = p.component AND s.version = r.version)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installation n JOIN firmware_release nr ON nr.id = n.release_id
+                    WHERE n.terminal_id = i.terminal_id AND nr.package_id = p.id AND n.id > i.id)
+RETURNING i.terminal_id, r.version
+"""
+TIME_TO_RESTART = timedelta(minutes=15)
+
+
+def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) -> None:
+    """Replace what terminals run (terminal id -> component -> version), and note what was installed and does not run."""
+    rows = [
+        {"terminal_id": pk, "component": component, "version": version, "reported_at": now}
+        for pk, components in sorted(software.items())
+        for component, version in components.items()
+    ]
+    told = msgspec.json.encode(rows).decode()
+    parameters: dict[str, Any] = {
+        "ids": sorted(software),
+        "before": now - TIME_TO_RESTART,
+        "installed": InstallationState.INSTALLED,
+        "failed": INSTALLATION.target("not_running"),
+        "why": Jsonb([NotReported().stored()]),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET, {"ids": sorted(software), "told": told})
+        cursor.execute(REPORT, [told])
+        cursor.execute(NOT_RUNNING, parameters)
+        record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version in cursor.fetchall())
+
+
+def send_baselines(terminal_ids: Sequence[int]) -> None:
+    """Send each terminal its model's baseline where it runs something else.
+
+    A release that a terminal has had is not sent again by itself, whatever came of it; an operator assigns it anew.
+    """
+    parameters: dict[str, Any] = {
+        "ids": list(terminal_ids),
+        "states": list(COMMANDED_STATES),
+        "open": [state.value for state in OPEN],
+        "had": [state.value for state in HAD],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(LACKING, parameters)
+        lacking = {terminal_id: (device_id, release_id) for terminal_id, device_id, release_id in cursor.fetchall()}
+    if lacking:
+        releases = Release.objects.select_related("package").in_bulk({release_id for _, release_id in lacking.values()})
+        wanted = [(Target(pk, device_id), releases[release_id]) for pk, (device_id, release_id) in lacking.items()]
+        services.install(wanted, requested_by="baseline")
+
+
+def follow_commands(outcomes: Mapping[UUID, Outcome]) -> None:
+    """Move installations with their commands. The version counts as running only when a hello reports it."""
+    installations = list(
+        Installation.objects.filter(command__in=outcomes, state__in=OPEN).select_related("release__package")
+    )
+    for installation in installations:
+        _move(installation, outcomes[installation.command_id])  # type: ignore[index]  # filtered by command above
+    Installation.objects.bulk_update(installations, ["state", "percent", "finished_at", "reasons"])
+    record_facts(
+        (one.terminal_id, InstallationEnded(release=str(one.release), state=one.state, reasons=one.reasons))
+        for one in installations
+        if one.finished_at
+    )
+
+
+def _move(installation: Installation, outcome: Outcome) -> None:
+    result = outcome.result
+    if not outcome.is_final:
+        installation.state = INSTALLATION.after(installation.state, "progress")
+        installation.percent = (result.percent if result else None) or installation.percent
+        return
+    installation.state = INSTALLATION.after(installation.state, outcome_of_command(outcome.state))
+    installation.finished_at = timezone.now()
+    if installation.state == InstallationState.INSTALLED:
+        installation.percent = 100
+    else:
+        installation.reasons = [why_not(outcome).stored()]
