@@ -9,7 +9,6 @@ from typing import IO, Any
 
 import jwt
 import rfc8785
-from django.conf import settings
 
 from terminals.link.protocol import signing
 
@@ -37,5 +36,6 @@ def sign(*, package: str, version: str, platform: str, size_bytes: int, sha256: 
         "size_bytes": size_bytes,
         "sha256": sha256,
     }
-    key = signing.private_key(settings.RELEASE_SIGNING_KEY_FILE)
-    return _jws.encode(rfc8785.dumps(body), key, signing.algorithm_for(key), headers={"typ": "tillwarden-release"})
+    key, key_id = signing.release_signing_key()
+    headers = {"typ": "tillwarden-release", "kid": key_id}
+    return _jws.encode(rfc8785.dumps(body), key, signing.algorithm_for(key), headers=headers)

@@ -31,7 +31,7 @@ class Package(models.Model):
 
 
 class Release(models.Model):
-    """One version of a package for one platform. Its bytes, digest and signed manifest never change."""
+    """One version of a package for one platform. Its bytes and what its manifest says of them never change."""
 
     package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="releases")
     version = models.CharField(max_length=40)

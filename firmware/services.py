@@ -15,6 +15,7 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal, TerminalModel
+from terminals.link.protocol import signing
 from terminals.link.protocol.messages.software import Install
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
 
@@ -53,6 +54,24 @@ def publish_release(*, package: Package, version: str, platform: str, artifact: 
     detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
     audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
     return release
+
+
+@transaction.atomic
+def resign_releases(*, actor: str) -> int:
+    """Sign every release's manifest with the present release key, after a change of it; return how many. Bytes stay."""
+    releases = list(Release.objects.select_related("package").select_for_update(of=("self",)))
+    for release in releases:
+        release.manifest = manifests.sign(
+            package=release.package.name,
+            version=release.version,
+            platform=release.platform,
+            size_bytes=release.size_bytes,
+            sha256=release.sha256,
+        )
+    Release.objects.bulk_update(releases, ["manifest"], batch_size=500)
+    detail = {"key": signing.release_signing_key().key_id}
+    audit.record_many(actor=actor, action="release.resign", subjects=map(subject_of, releases), detail=detail)
+    return len(releases)
 
 
 @transaction.atomic

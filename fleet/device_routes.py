@@ -5,6 +5,7 @@ the result that speaks of it), and a type's handlers in the order of their list.
 """
 
 from firmware import handlers as firmware
+from terminals.enrolment import handlers as enrolment
 from terminals.health import handlers as health
 from terminals.keys import handlers as keys
 from terminals.link import handlers as link
@@ -16,7 +17,7 @@ from terminals.settlement import handlers as settlement
 def register() -> None:
     """Fill the link's registry; it refuses a declared message that nobody handles."""
     messages: dict[str, list[MessageHandler]] = {
-        "hello": [link.on_hello, firmware.on_hello, keys.on_hello, settlement.on_hello],
+        "hello": [link.on_hello, enrolment.on_hello, firmware.on_hello, keys.on_hello, settlement.on_hello],
         "health": [health.on_health],
         "transactions": [settlement.on_transactions],
         "settlement": [settlement.on_settlement],

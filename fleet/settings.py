@@ -14,6 +14,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 STATE_DIR = env.state_dir()
 
 SECRET_KEY = env.required("SECRET_KEY", "signs sessions and download links")
+SECRET_KEY_FALLBACKS = env.names("SECRET_KEY_FALLBACKS", "")  # earlier ones, while their sessions and links last
 DEBUG = False
 PUBLIC_URL = env.optional("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 _HTTPS = PUBLIC_URL.startswith("https://")
@@ -136,9 +137,13 @@ COMMAND_SIGNING_KEY_FILE = env.required("COMMAND_SIGNING_KEY_FILE", "PEM, EC P-2
 RELEASE_SIGNING_KEY_FILE = env.required("RELEASE_SIGNING_KEY_FILE", "PEM, EC P-256: signs releases")
 DEVICE_CA_KEY_FILE = env.required("DEVICE_CA_KEY_FILE", "PEM: the key of the CA that issues terminals' certificates")
 DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: that CA's certificate")
+# While a key replaces another, both are trusted: PEM bundles of the public keys of those that come or go.
+TRUSTED_COMMAND_KEYS_FILE = env.optional("TRUSTED_COMMAND_KEYS_FILE", "")
+TRUSTED_RELEASE_KEYS_FILE = env.optional("TRUSTED_RELEASE_KEYS_FILE", "")
+TRUSTED_AUDIT_KEYS_FILE = env.optional("TRUSTED_AUDIT_KEYS_FILE", "")
 AUDIT_SIGNING_KEY_FILE = env.required("AUDIT_SIGNING_KEY_FILE", "PEM, EC P-256: signs the audit's anchors")
 AUDIT_ANCHOR_FILE = env.optional("AUDIT_ANCHOR_FILE", str(STATE_DIR / "audit-anchors.jsonl"))
-VAULT_MASTER_KEY_FILE = env.required("VAULT_MASTER_KEY_FILE", "32 bytes in hex: encrypts keys at rest")
+VAULT_MASTER_KEY_FILE = env.required("VAULT_MASTER_KEY_FILE", "encrypts keys at rest; 32 bytes in hex a line")
 
 env.refuse_shared_files(
     {

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +28,7 @@ from terminals.keys.rules import accept_offer
 from terminals.link.inbox import BatchResult, Inbox
 from terminals.link.models import Command, Heartbeat
 from terminals.link.mqtt import Incoming
+from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.link.routes import routes
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
@@ -78,11 +80,10 @@ def enrolled_device(terminal: Terminal, faults: Faults = Faults()) -> Device:  #
         device_id=answer["device_id"],
         certificate_pem=answer["certificate"],
         private_key_pem=pem,
-        command_key_pem=answer["trust_anchors"]["command_signing_key"],
-        release_key_pem=answer["trust_anchors"]["release_signing_key"],
         batch_number=answer["batch_number"],
         kbpk_hex=accept_offer(key, answer["key_protection"], device_id=answer["device_id"]).hex(),
     )
+    memory.trust_anchors(msgspec.convert(answer["trust_anchors"], UpdateTrust))
     return Device(memory, faults=faults, dice=SteadyDice(7), now=lambda: datetime.now(UTC))
 
 

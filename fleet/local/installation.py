@@ -137,7 +137,7 @@ def _secret_settings(secrets_dir: Path) -> dict[str, str]:
             write_private(secrets_dir / f"{name}.key.pem", _new_private_key_pem())
     certificate = secrets_dir / "device_ca.crt.pem"
     if not certificate.exists():
-        certificate.write_text(_self_signed_ca_pem((secrets_dir / "device_ca.key.pem").read_bytes()))
+        certificate.write_text(self_signed_ca_pem((secrets_dir / "device_ca.key.pem").read_bytes()))
     return {
         "SECRET_KEY": (secrets_dir / "secret_key").read_text(),
         "VAULT_MASTER_KEY_FILE": str(secrets_dir / "vault_master_key"),
@@ -157,7 +157,7 @@ def _new_private_key_pem() -> str:
     )
 
 
-def _self_signed_ca_pem(key_pem: bytes) -> str:
+def self_signed_ca_pem(key_pem: bytes) -> str:
     key = serialization.load_pem_private_key(key_pem, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we wrote it ourselves a moment ago
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tillwarden device CA (local)")])

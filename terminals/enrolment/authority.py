@@ -21,7 +21,8 @@ def _certificate(path: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(Path(path).read_bytes())
 
 
-def ca_certificate_pem() -> str:
+def ca_certificates_pem() -> str:
+    """Return the bundle of CAs that are trusted: the first issues, the others' certificates still hold."""
     return Path(settings.DEVICE_CA_CERTIFICATE_FILE).read_text()
 
 

@@ -42,3 +42,13 @@ class Certificate(models.Model):
 
     def __str__(self) -> str:
         return self.serial_number
+
+
+class HeldTrust(models.Model):
+    """Which trust anchors a terminal said that it holds."""
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="held_trust")
+    trust = models.CharField(max_length=64, help_text="Digest of the anchors")
+
+    def __str__(self) -> str:
+        return f"{self.terminal_id} {self.trust}"

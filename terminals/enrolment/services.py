@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.conf import settings
@@ -15,7 +16,7 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
-from terminals.enrolment import authority, rules
+from terminals.enrolment import authority, rules, trust
 from terminals.enrolment.facts import Enrolled
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.estate.models import Terminal
@@ -140,9 +141,5 @@ def _answer(terminal: Terminal, certificate_pem: str) -> dict[str, Any]:
             "presence": topics.presence(device_id),
             "down": topics.down(device_id),
         },
-        "trust_anchors": {
-            "device_ca": authority.ca_certificate_pem(),
-            "command_signing_key": signing.public_pem(signing.command_signing_key()),
-            "release_signing_key": signing.public_pem(signing.private_key(settings.RELEASE_SIGNING_KEY_FILE)),
-        },
+        "trust_anchors": msgspec.to_builtins(trust.anchors()),
     }

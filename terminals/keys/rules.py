@@ -6,12 +6,14 @@ psec builds and opens any block it is asked to; what may be built is decided her
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from psec import tr31
 
 from terminals.common.errors import Refusal
@@ -124,16 +126,17 @@ def establish_with(
 ) -> Established:
     """Agree on a KBPK with the holder of a public key.
 
-    EC: an ephemeral ECDH key, HKDF-SHA256 over the shared secret, bound to the device id. RSA: `random_key` (32
-    bytes) under OAEP-SHA256. The offer holds no secret.
+    EC: an ephemeral ECDH key, HKDF-SHA256 over the shared secret, bound to the device id and both public keys. RSA:
+    `random_key` (32 bytes) under OAEP-SHA256, whose label binds device id and public key. The offer holds no secret.
     """
     if isinstance(public_key, rsa.RSAPublicKey):
-        wrapped = public_key.encrypt(random_key, _oaep())
+        wrapped = public_key.encrypt(random_key, _oaep(_context(device_id, public_key)))
         return Established(
             random_key, {"method": "RSA-OAEP-256", "wrapped_key": wrapped.hex(), "kcv": aes_kcv(random_key)}
         )
     ephemeral = ec.generate_private_key(public_key.curve)
-    kbpk = _derive(ephemeral.exchange(ec.ECDH(), public_key), device_id)
+    context = _context(device_id, public_key, ephemeral.public_key())
+    kbpk = _derive(ephemeral.exchange(ec.ECDH(), public_key), context)
     point = ephemeral.public_key().public_numbers()
     size = (public_key.curve.key_size + 7) // 8
     encoded = b"\x04" + point.x.to_bytes(size, "big") + point.y.to_bytes(size, "big")
@@ -143,21 +146,32 @@ def establish_with(
 def accept_offer(
     private_key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, offer: dict[str, str], *, device_id: str
 ) -> bytes:
-    """The terminal's side of `establish_with`; raise Refusal where the check value does not fit."""
+    """The terminal's side of `establish_with`; raise Refusal where the offer is not for this device and this key."""
     if isinstance(private_key, rsa.RSAPrivateKey):
-        kbpk = private_key.decrypt(bytes.fromhex(offer["wrapped_key"]), _oaep())
+        context = _context(device_id, private_key.public_key())
+        try:
+            kbpk = private_key.decrypt(bytes.fromhex(offer["wrapped_key"]), _oaep(context))
+        except ValueError:
+            raise Refusal("bad_offer", "the protection key was not wrapped for this terminal") from None
     else:
         point = ec.EllipticCurvePublicKey.from_encoded_point(private_key.curve, bytes.fromhex(offer["ephemeral_point"]))
-        kbpk = _derive(private_key.exchange(ec.ECDH(), point), device_id)
+        context = _context(device_id, private_key.public_key(), point)
+        kbpk = _derive(private_key.exchange(ec.ECDH(), point), context)
     if aes_kcv(kbpk) != offer["kcv"]:
         raise Refusal("kcv_mismatch", "the protection key's check value does not match the server's")
     return kbpk
 
 
-def _derive(shared_secret: bytes, device_id: str) -> bytes:
-    context = AGREEMENT_CONTEXT + device_id.encode()
+def _context(device_id: str, *public_keys: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
+    """Return what an agreement is bound to (SP 800-56A's OtherInfo): the device id, a zero byte, SHA-256 of each SPKI."""
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    digests = b"".join(sha256(key.public_bytes(*form)).digest() for key in public_keys)
+    return AGREEMENT_CONTEXT + device_id.encode() + b"\0" + digests
+
+
+def _derive(shared_secret: bytes, context: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=KBPK_BYTES, salt=None, info=context).derive(shared_secret)
 
 
-def _oaep() -> padding.OAEP:
-    return padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
+def _oaep(label: bytes) -> padding.OAEP:
+    return padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=label)

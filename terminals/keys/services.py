@@ -1,12 +1,13 @@
 """Making and delivering working keys. No function here returns, logs or raises with a clear key."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.db import transaction
+from django.db.models import BinaryField, Func
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
@@ -20,6 +21,7 @@ from terminals.estate.rules import COMMANDED_STATES
 from terminals.keys import rules, vault
 from terminals.keys.facts import KeyConfirmed, KeyMismatched, KeyNotDelivered
 from terminals.keys.models import KeyRequirement, ProtectionKey, TerminalKey
+from terminals.link.protocol import signing
 from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
@@ -32,8 +34,9 @@ VALID_FOR = timedelta(days=1)
 def establish_protection_key(
     terminal: Terminal, public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 ) -> dict[str, Any]:
-    """Agree on the terminal's KBPK during enrolment and return the offer for the answer; the old one is gone with it.
+    """Agree on the terminal's KBPK during enrolment and return the signed offer for the answer; the old one is gone with it.
 
+    The offer names whom it is for: the device id and, by its id, the terminal's public key.
     Working keys under the old KBPK count no longer: the terminal starts with an empty key store.
     """
     established = rules.establish_with(public_key, device_id=terminal.device_id, random_key=vault.random_key(32))
@@ -42,7 +45,8 @@ def establish_protection_key(
         terminal=terminal, defaults={"sealed_key": sealed, "kcv": established.offer["kcv"]}
     )
     move(TerminalKey.objects.filter(terminal=terminal), rules.KEY, "replace")
-    return {"key_protection": established.offer}
+    offer = {**established.offer, "device_id": terminal.device_id, "terminal_key_id": signing.key_id(public_key)}
+    return {"key_protection": signing.sign_envelope(offer, *signing.command_signing_key())}
 
 
 @transaction.atomic
@@ -99,6 +103,35 @@ def destroy_keys(terminal_id: int) -> None:
     move(TerminalKey.objects.filter(terminal=terminal_id), rules.KEY, "destroy", sealed_key=b"")
 
 
+def reseal_keys() -> int:
+    """Seal what lies under an older master key under the current one; return how many. A thousand a transaction.
+
+    Nothing but the seal changes: terminals and their keys notice nothing.
+    """
+    resealed = 0
+    for model, name in ((ProtectionKey, lambda row: _kbpk_name(row.pk)), (TerminalKey, lambda row: _key_name(row.pk))):
+        while done := _reseal_some(model, name):
+            resealed += done
+    return resealed
+
+
+@transaction.atomic
+def _reseal_some(model: type[ProtectionKey] | type[TerminalKey], name: Callable[[Any], str]) -> int:
+    old = (
+        model._default_manager.exclude(sealed_key=b"")
+        .alias(head=Func("sealed_key", 1, vault.HEAD, function="substr", output_field=BinaryField()))
+        .exclude(head=vault.current_head())
+        .order_by("pk")
+        .select_for_update(of=("self",))
+    )
+    rows: list[Any] = list(old[:1000])
+    for row in rows:
+        bound_to = name(row)
+        row.sealed_key = vault.seal(vault.unseal(bytes(row.sealed_key), bound_to=bound_to), bound_to=bound_to)
+    model._default_manager.bulk_update(rows, ["sealed_key"])
+    return len(rows)
+
+
 def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[TerminalKey, DeliverKey]:
     """Return the row (sealed) and the message (wrapped) of a new AES-128 key."""
     key_id = new_id()
@@ -110,13 +143,17 @@ def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[Te
         terminal_id=target.terminal_id,
         usage=usage,
         kcv=rules.aes_kcv(working_key),
-        sealed_key=vault.seal(working_key, bound_to=f"key:{key_id}"),
+        sealed_key=vault.seal(working_key, bound_to=_key_name(key_id)),
     )
     return row, DeliverKey(key_id=key_id, usage=usage, key_block=key_block)
 
 
 def _kbpk_name(terminal_id: int) -> str:
     return f"kbpk:{terminal_id}"
+
+
+def _key_name(key_id: UUID) -> str:
+    return f"key:{key_id}"
 
 
 def end_deliveries(outcomes: Mapping[UUID, Outcome]) -> None:

@@ -100,7 +100,7 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
     return command
 
 
-def _signed_command(request: CommandRequest, requested_by: str, now: datetime, key: signing.PrivateKey) -> Command:
+def _signed_command(request: CommandRequest, requested_by: str, now: datetime, key: signing.SigningKey) -> Command:
     command_id = new_id()
     not_before = request.not_before or now
     expires_at = not_before + request.valid_for
@@ -117,7 +117,7 @@ def _signed_command(request: CommandRequest, requested_by: str, now: datetime, k
         id=command_id,
         terminal_id=request.target.terminal_id,
         type=request.type,
-        payload=messages.encode(signing.sign_envelope(envelope, key)),
+        payload=messages.encode(signing.sign_envelope(envelope, *key)),
         requested_by=requested_by,
         created_at=now,
         expires_at=expires_at,
@@ -134,7 +134,7 @@ def signed_ack(device_id: str, message_ids: Sequence[UUID]) -> bytes:
         "sent_at": rfc3339(datetime.now(UTC)),
         "body": {"ids": [str(message_id) for message_id in message_ids]},
     }
-    return messages.encode(signing.sign_envelope(envelope, signing.command_signing_key()))
+    return messages.encode(signing.sign_envelope(envelope, *signing.command_signing_key()))
 
 
 def rfc3339(instant: datetime) -> str:

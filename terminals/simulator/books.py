@@ -31,14 +31,14 @@ def inflated(total: MethodTotal) -> MethodTotal:
     return msgspec.structs.replace(total, sale_count=total.sale_count + 1, sale_minor=total.sale_minor + 12_34)
 
 
-def check_manifest(install: Install, release_key_pem: str) -> str:
-    """Return why a release must not be installed, or nothing: signed by the release key, and about this very file."""
-    key = signing.public_key(release_key_pem)
+def check_manifest(install: Install, release_keys: dict[str, str]) -> str:
+    """Return why a release must not be installed, or nothing: signed by a trusted release key, and about this very file."""
     try:
+        key = signing.chosen_key(install.manifest, release_keys)
         signed = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"]).decode(
             install.manifest, key, algorithms=[signing.algorithm_for(key)]
         )
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, signing.BadSignature) as error:
         return f"the manifest's signature does not hold: {error}"
     manifest = msgspec.json.decode(signed)
     expected = {

@@ -18,6 +18,7 @@ from terminals.common.errors import Refusal
 from terminals.keys import rules as key_rules
 from terminals.link.protocol import messages, signing, topics
 from terminals.link.protocol.messages.base import CommandEnvelope
+from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.link.protocol.messages.health import Money
 from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence, Result
@@ -82,6 +83,7 @@ class Device:
             parameters_version=memory.parameters_version,
             keys=[HeldKey(key_id=msgspec.convert(k.key_id, UUID), usage=k.usage, kcv=k.kcv) for k in memory.keys],
             batch_number=memory.batch_number,
+            trust=memory.trust or None,
         )
         return self._outgoing("hello", body)
 
@@ -140,8 +142,8 @@ class Device:
     def receive(self, topic: str, payload: bytes) -> list[Outgoing]:
         """Take a message from the server; what is not provably from it is dropped and counted."""
         try:
-            signing.verify_envelope(payload, signing.public_key(self.memory.command_key_pem))
             envelope = msgspec.json.decode(payload, type=CommandEnvelope)
+            signing.verify_envelope(payload, signing.chosen_key(envelope.sig, self.memory.command_keys))
         except (signing.BadSignature, msgspec.DecodeError):
             self.refused_commands += 1
             return []
@@ -222,7 +224,7 @@ class Device:
         install = msgspec.json.decode(envelope.body, type=Install)
         if self.faults.rejected_install:
             return [self._finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
-        refusal = check_manifest(install, self.memory.release_key_pem)
+        refusal = check_manifest(install, self.memory.release_keys)
         if refusal:
             return [self._finish(Result(envelope.id, "rejected", code="bad_manifest", detail=refusal))]
         self.pending_install = PendingInstall(str(envelope.id), install)
@@ -243,6 +245,11 @@ class Device:
         self.reboot_wanted = True
         return self._finish(Result(command_id, "succeeded", version=pending.body.version))
 
+    def _update_trust(self, envelope: CommandEnvelope) -> list[Outgoing]:
+        """Trust the new anchors and say so at once in a hello."""
+        self.memory.trust_anchors(msgspec.json.decode(envelope.body, type=UpdateTrust))
+        return [*self._done(envelope), self.hello()]
+
     def _reboot(self, envelope: CommandEnvelope) -> list[Outgoing]:
         self.reboot_wanted = True
         return self._done(envelope)
@@ -259,6 +266,7 @@ class Device:
         "deliver_key": _deliver_key,
         "configure": _configure,
         "install": _install,
+        "update_trust": _update_trust,
         "reboot": _reboot,
         "lock": _lock,
         "unlock": _lock,

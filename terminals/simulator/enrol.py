@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import httpx
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,6 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from terminals.keys.rules import accept_offer
 from terminals.link.protocol import messages, signing
+from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.simulator.memory import Memory
 
 
@@ -29,12 +31,12 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str) -> None:
     if response.status_code != 201:
         raise EnrolmentFailed(f"{answer.get('reason')}: {answer.get('detail')}")
     _check_certificate(answer, private_key)
-    kbpk = accept_offer(private_key, answer["key_protection"], device_id=answer["device_id"])
+    anchors = msgspec.convert(answer["trust_anchors"], UpdateTrust)
+    memory.trust_anchors(anchors)
+    kbpk = accept_signed_offer(memory, private_key, answer["key_protection"], answer["device_id"])
     memory.device_id = answer["device_id"]
     memory.broker_url = answer["broker"]["url"]
     memory.certificate_pem = answer["certificate"]
-    memory.command_key_pem = answer["trust_anchors"]["command_signing_key"]
-    memory.release_key_pem = answer["trust_anchors"]["release_signing_key"]
     memory.kbpk_hex = kbpk.hex()
     if not memory.batch:  # an open one goes on under its own number
         memory.batch_number = answer["batch_number"]
@@ -44,9 +46,23 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str) -> None:
     ).decode()
 
 
+def accept_signed_offer(
+    memory: Memory, private_key: ec.EllipticCurvePrivateKey, offer: dict[str, Any], device_id: str
+) -> bytes:
+    """Return the protection key; raise EnrolmentFailed unless the server signed the offer, for this device and this key."""
+    try:
+        signing.verify_envelope(messages.encode(offer), signing.chosen_key(offer.get("sig"), memory.command_keys))
+    except signing.BadSignature as error:
+        raise EnrolmentFailed(f"the key protection offer is not the server's: {error}") from None
+    if (offer["device_id"], offer["terminal_key_id"]) != (device_id, signing.key_id(private_key)):
+        raise EnrolmentFailed("the key protection offer is for another terminal or another key")
+    return accept_offer(private_key, offer, device_id=device_id)
+
+
 def _check_certificate(answer: dict[str, Any], private_key: ec.EllipticCurvePrivateKey) -> None:
     certificate = x509.load_pem_x509_certificate(answer["certificate"].encode())
-    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(answer["trust_anchors"]["device_ca"].encode()))
+    bundle = x509.load_pem_x509_certificates(answer["trust_anchors"]["device_ca"].encode())
+    certificate.verify_directly_issued_by(bundle[0])  # the first one issues
     if certificate.public_key() != private_key.public_key():
         raise EnrolmentFailed("the certificate is for another key")
 

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from terminals.link.protocol import signing
+from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.link.protocol.messages.settlement import TransactionRecord
 
 
@@ -35,8 +37,9 @@ class Memory(Struct):
     private_key_pem: str = ""
     certificate_pem: str = ""
     broker_url: str = ""
-    command_key_pem: str = ""
-    release_key_pem: str = ""
+    trust: str = ""
+    command_keys: dict[str, str] = field(default_factory=dict)  # key id -> PEM
+    release_keys: dict[str, str] = field(default_factory=dict)
     kbpk_hex: str = ""
     keys: list[HeldWorkingKey] = field(default_factory=list)
     software: dict[str, str] = field(default_factory=lambda: {"payment": "1.0.0", "os": "12.4"})
@@ -55,6 +58,14 @@ class Memory(Struct):
     @property
     def enrolled(self) -> bool:
         return bool(self.certificate_pem)
+
+    def trust_anchors(self, anchors: UpdateTrust) -> None:
+        """Trust these keys and no other from now on."""
+        self.trust = anchors.trust
+        self.command_keys, self.release_keys = (
+            {signing.key_id(signing.public_key(pem)): pem for pem in pems}
+            for pems in (anchors.command_signing_keys, anchors.release_signing_keys)
+        )
 
     def remember_outcome(self, command_id: str, result: dict[str, Any], *, until: str, now: str) -> None:
         """Keep the last word on a command until it expires, so that a repeat gets the same answer and is not done twice.

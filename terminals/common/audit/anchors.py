@@ -5,12 +5,14 @@ the database's administrators cannot write.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 from django.utils import timezone
 
@@ -19,6 +21,7 @@ from terminals.common.errors import Refusal
 
 ALGORITHM = "ES256"
 LONGEST_LINE = 2048
+END = b"-----END PUBLIC KEY-----\n"
 
 
 def _key() -> ec.EllipticCurvePrivateKey:
@@ -26,6 +29,18 @@ def _key() -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("AUDIT_SIGNING_KEY_FILE must hold an EC P-256 key")
     return key
+
+
+def _decode(line: bytes | str) -> dict[str, Any]:
+    """Return what an anchor says, signed by the present key or one that it replaced (TRUSTED_AUDIT_KEYS_FILE)."""
+    pems = [_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)]
+    if settings.TRUSTED_AUDIT_KEYS_FILE:
+        bundle = Path(settings.TRUSTED_AUDIT_KEYS_FILE).read_bytes()
+        pems += [pem + END for pem in bundle.split(END) if pem.strip()]
+    for pem in pems:
+        with suppress(jwt.InvalidSignatureError):
+            return jwt.decode(line, pem, [ALGORITHM])
+    raise jwt.InvalidSignatureError("none of the audit's keys made it")
 
 
 def write_anchor() -> bool:
@@ -37,7 +52,7 @@ def write_anchor() -> bool:
     Path(settings.AUDIT_ANCHOR_FILE).touch()
     with Path(settings.AUDIT_ANCHOR_FILE).open("r+b") as file:
         whole, line = _end(file)
-        if line and int(jwt.decode(line, _key().public_key(), [ALGORITHM])["position"]) >= last.position:
+        if line and _decode(line)["position"] >= last.position:
             return False
         file.seek(whole)
         file.truncate()  # what a writer that died left half written
@@ -62,11 +77,11 @@ def read_anchors() -> dict[int, str]:
     path = Path(settings.AUDIT_ANCHOR_FILE)
     if not path.exists():
         return {}
-    public, anchors = _key().public_key(), dict[int, str]()
+    anchors: dict[int, str] = {}
     whole, _, _torn = path.read_text().rpartition("\n")
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            body = jwt.decode(line, public, [ALGORITHM])
+            body = _decode(line)
         except jwt.InvalidTokenError as error:
             raise Refusal("bad_anchor", f"line {number} of {path} does not verify: {error}") from None
         anchors.setdefault(int(body["position"]), str(body["hash"]))

@@ -1,12 +1,16 @@
 """End-to-end signatures: detached JWS (RFC 7515 appendix F, RFC 7797 `b64: false`) over canonical JSON (RFC 8785).
 
 What is signed is the whole envelope without its `sig`. The algorithm follows from the key and never from the message:
-EC P-256 -> ES256, EC P-384 -> ES384, RSA -> PS256.
+EC P-256 -> ES256, EC P-384 -> ES384, RSA -> PS256. What the server signs names its key by `kid`, the key's thumbprint
+(RFC 7638), so that a terminal can trust an old and a new key while one replaces the other.
 """
 
+import base64
+import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 import msgspec
@@ -15,11 +19,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.conf import settings
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from terminals.link.protocol import messages
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+_END = "-----END PUBLIC KEY-----"
 _jws = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"])
 
 
@@ -38,11 +44,40 @@ def algorithm_for(key: PrivateKey | PublicKey) -> str:
         raise ValueError(f"curve {key.curve.name} is not P-256 or P-384") from None
 
 
-def sign_envelope(envelope: dict[str, Any], key: PrivateKey) -> dict[str, Any]:
-    """Return the envelope (JSON types only) with its `sig`: `header..signature`."""
-    payload = rfc8785.dumps(envelope)
-    token = _jws.encode(payload, key, algorithm_for(key), headers={"typ": None}, is_payload_detached=True)
+class SigningKey(NamedTuple):
+    """One of the server's keys, with the id by which its signatures name it."""
+
+    private: PrivateKey
+    key_id: str
+
+
+def key_id(key: PrivateKey | PublicKey) -> str:
+    """Return a key's RFC 7638 thumbprint: SHA-256 over the members of its JWK that identify it, in base64url."""
+    public = key.public_key() if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) else key
+    if isinstance(public, rsa.RSAPublicKey):
+        jwk, members = RSAAlgorithm.to_jwk(public, as_dict=True), "e kty n"
+    else:
+        jwk, members = ECAlgorithm.to_jwk(public, as_dict=True), "crv kty x y"
+    digest = hashlib.sha256(rfc8785.dumps({name: jwk[name] for name in members.split()})).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def sign_envelope(envelope: dict[str, Any], key: PrivateKey, key_id: str = "") -> dict[str, Any]:
+    """Return the envelope (JSON types only) with its `sig`: `header..signature`; the header names `key_id` where given."""
+    headers = {"typ": None, **({"kid": key_id} if key_id else {})}
+    token = _jws.encode(rfc8785.dumps(envelope), key, algorithm_for(key), headers=headers, is_payload_detached=True)
     return {**envelope, "sig": token}
+
+
+def chosen_key(token: object, trusted: Mapping[str, str]) -> PublicKey:
+    """Return the trusted key (id -> PEM) that a JWS names by its `kid`; raise BadSignature where it names no such key."""
+    try:
+        named = str(_jws.get_unverified_header(str(token)).get("kid"))
+    except (jwt.InvalidTokenError, ValueError) as error:
+        raise BadSignature(str(error)) from None
+    if named not in trusted:
+        raise BadSignature(f"the signature is by key {named!r}, which is not trusted")
+    return public_key(trusted[named])
 
 
 def verify_envelope(payload: bytes, key: PublicKey) -> None:
@@ -81,6 +116,24 @@ def public_pem(key: PrivateKey | PublicKey) -> str:
     return public.public_bytes(*encoding).decode()
 
 
-def command_signing_key() -> PrivateKey:
+@lru_cache(maxsize=4)
+def _signing_key(path: str) -> SigningKey:
+    return SigningKey(private_key(path), key_id(private_key(path)))
+
+
+def command_signing_key() -> SigningKey:
     """Return the server's key for commands and acks (COMMAND_SIGNING_KEY_FILE)."""
-    return private_key(settings.COMMAND_SIGNING_KEY_FILE)
+    return _signing_key(settings.COMMAND_SIGNING_KEY_FILE)
+
+
+def release_signing_key() -> SigningKey:
+    """Return the server's key for releases' manifests (RELEASE_SIGNING_KEY_FILE)."""
+    return _signing_key(settings.RELEASE_SIGNING_KEY_FILE)
+
+
+def trusted_keys(current: SigningKey, bundle_path: str) -> dict[str, str]:
+    """Return key id -> public PEM: the current key's, and those of a PEM bundle of further ones (no path: none)."""
+    pems = [public_pem(current.private)]
+    if bundle_path:
+        pems += [f"{pem}{_END}\n" for pem in Path(bundle_path).read_text().split(_END) if pem.strip()]
+    return {key_id(public_key(pem.strip() + "\n")): pem.strip() + "\n" for pem in pems}

@@ -12,14 +12,16 @@ import msgspec
 from msgspec import Struct
 
 from terminals.common.errors import Refusal
-from terminals.link.protocol.messages import health, keys, link, parameters, settlement, software
+from terminals.link.protocol.messages import enrolment, health, keys, link, parameters, settlement, software
 from terminals.link.protocol.messages.base import MAX_BYTES, CommandType, Envelope, Inbound
 
 INBOUND: dict[str, Inbound] = {
     declared.name: declared for module in (link, health, settlement) for declared in module.INBOUND
 }
 COMMANDS: dict[str, CommandType] = {
-    declared.name: declared for module in (software, keys, settlement, parameters, link) for declared in module.COMMANDS
+    declared.name: declared
+    for module in (software, keys, settlement, parameters, enrolment, link)
+    for declared in module.COMMANDS
 }
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode

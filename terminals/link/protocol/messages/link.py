@@ -38,6 +38,7 @@ class Hello(Struct):
     parameters_version: Count = 0
     keys: Annotated[list[HeldKey], Meta(max_length=50)] = []
     batch_number: BatchNumber | None = None
+    trust: Annotated[Word, Meta(description="of the trust anchors that it holds")] | None = None
 
 
 class Result(Struct):
@@ -77,6 +78,7 @@ INBOUND = (
             parameters_version=3,
             keys=[HeldKey(KEY_ID, "P0", "08793E")],
             batch_number=118,
+            trust="3f1c0a9be24d7755",
         ),
     ),
     Inbound("result", "result", True, Result(COMMAND_ID, "succeeded", kcv="08793E")),

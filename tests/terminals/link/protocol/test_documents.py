@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.core.management import call_command
 
 from firmware.models import Package
 from firmware.services import assign_release, publish_release
+from terminals.enrolment import trust
 from terminals.estate.models import Terminal
 from terminals.keys import rules as key_rules
 from terminals.keys.services import request_key_delivery
@@ -85,6 +87,7 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     shop = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
     configure_terminals(terminals=[terminal], version=shop, actor="ops")
     request_settlement(terminal=terminal, actor="ops")
+    trust.note_trust({terminal.pk: "what it held before"}, datetime.now(UTC))
     for kind in services.PLAIN_COMMANDS:
         services.send_plain_command(terminal=terminal, command_type=kind, actor="ops")
         obey_all()
@@ -106,7 +109,13 @@ def test_the_vectors_hold() -> None:
         signing.verify_envelope(json.dumps(message).encode(), keys[signed["by"]])
         assert rfc8785.dumps({k: v for k, v in message.items() if k != "sig"}).decode() == signed["canonical"]
         check(message)
+    assert vectors["server_key_id"] == signing.key_id(keys["server"])
+    assert vectors["terminal_key_id"] == signing.key_id(private_key)
     agreement, block = vectors["key_agreement"], vectors["key_block"]
+    trusted = {vectors["server_key_id"]: vectors["server_public_key"]}
+    signing.verify_envelope(
+        json.dumps(agreement["offer"]).encode(), signing.chosen_key(agreement["offer"]["sig"], trusted)
+    )
     kbpk = key_rules.accept_offer(private_key, agreement["offer"], device_id=agreement["device_id"])
     assert kbpk.hex().upper() == agreement["kbpk"]
     working_key = key_rules.unwrap(kbpk=kbpk, key_block=block["block"], usage=block["usage"])

@@ -1,0 +1,70 @@
+"""Whom terminals trust: the device CA and the keys that sign commands and releases, while one replaces another.
+
+A terminal gets the anchors at enrolment and says in each hello which it holds. Where they are not the present ones it is sent
+`update_trust`, signed by a key that it still trusts. `manage.py trust` tells how far that is.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import rfc8785
+from django.conf import settings
+from django.db.models import Count
+
+from terminals.enrolment import authority
+from terminals.enrolment.models import HeldTrust
+from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
+from terminals.link.models import Command
+from terminals.link.protocol import signing
+from terminals.link.protocol.messages.enrolment import UpdateTrust
+from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
+
+UPDATE = "update_trust"
+VALID_FOR = timedelta(days=7)
+AGAIN_AFTER = timedelta(hours=1)  # a terminal that does not take it is not sent it at each hello
+
+
+def anchors() -> UpdateTrust:
+    """Return the present anchors; `trust` is the digest of the others, by which a terminal says that it holds them."""
+    command_keys = signing.trusted_keys(signing.command_signing_key(), settings.TRUSTED_COMMAND_KEYS_FILE)
+    release_keys = signing.trusted_keys(signing.release_signing_key(), settings.TRUSTED_RELEASE_KEYS_FILE)
+    device_ca = authority.ca_certificates_pem()
+    identified = {"ca": device_ca, "command": sorted(command_keys), "release": sorted(release_keys)}
+    digest = hashlib.sha256(rfc8785.dumps(identified)).hexdigest()[:16]
+    return UpdateTrust(digest, device_ca, list(command_keys.values()), list(release_keys.values()))
+
+
+def note_trust(held: Mapping[int, str], now: datetime) -> None:
+    """Note which anchors terminals hold (terminal id -> digest) and send the present ones to those who lack them."""
+    known = dict(HeldTrust.objects.filter(terminal__in=held).values_list("terminal_id", "trust"))
+    changed = [HeldTrust(terminal_id=pk, trust=trust) for pk, trust in sorted(held.items()) if known.get(pk) != trust]
+    if changed:
+        HeldTrust.objects.bulk_create(
+            changed, update_conflicts=True, unique_fields=["terminal"], update_fields=["trust"]
+        )
+    present = anchors()
+    if stale := [pk for pk, trust in held.items() if trust != present.trust]:
+        _send(stale, present, now)
+
+
+def _send(terminal_ids: list[int], present: UpdateTrust, now: datetime) -> None:
+    lately = Command.objects.filter(terminal__in=terminal_ids, type=UPDATE, created_at__gt=now - AGAIN_AFTER)
+    due = Terminal.objects.filter(pk__in=terminal_ids, state__in=COMMANDED_STATES).exclude(
+        pk__in=lately.values("terminal_id")
+    )
+    targets = [Target(*names) for names in due.values_list("pk", "device_id")]
+    if targets:
+        supersede_commands([target.terminal_id for target in targets], [UPDATE])
+        create_commands(
+            [CommandRequest(target, UPDATE, present, VALID_FOR) for target in targets], requested_by="trust anchors"
+        )
+
+
+def progress() -> tuple[int, int]:
+    """Return how many terminals in service hold the present anchors, and how many do not (or never said)."""
+    serving = Terminal.objects.filter(state__in=COMMANDED_STATES)
+    counts = serving.values("held_trust__trust").annotate(n=Count("pk")).values_list("held_trust__trust", "n")
+    present = anchors().trust
+    return sum(n for trust, n in counts if trust == present), sum(n for trust, n in counts if trust != present)
