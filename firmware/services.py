@@ -29,7 +29,12 @@ def publish_release(*, package: Package, version: str, platform: str, artifact: 
     """Store an artifact with its digest and signed manifest; raise Refusal for an empty or repeated one."""
     size_bytes, sha256 = manifests.digest_file(artifact)
     if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
-        raise Refusal("bad_artifact", f"the file has {size_bytes} bytes; a release has 1 to {MAX_ARTIFACT_BYTES}")
+        raise Refusal(
+            "bad_artifact",
+            "the file has %(size_bytes)s bytes; a release has 1 to %(max_artifact_bytes)s",
+            size_bytes=size_bytes,
+            max_artifact_bytes=MAX_ARTIFACT_BYTES,
+        )
     manifest = manifests.sign(
         package=package.name, version=version, platform=platform, size_bytes=size_bytes, sha256=sha256
     )
@@ -49,7 +54,11 @@ def publish_release(*, package: Package, version: str, platform: str, artifact: 
             release.save(force_insert=True)
     except IntegrityError:
         raise Refusal(
-            "release_exists", f"{package} {version} for {platform} exists already; give the new file a new version"
+            "release_exists",
+            "%(package)s %(version)s for %(platform)s exists already; give the new file a new version",
+            package=package,
+            version=version,
+            platform=platform,
         ) from None
     detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
     audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
@@ -92,13 +101,20 @@ def _refuse_unfit(release: Release, terminals: Sequence[Terminal]) -> None:
     models = TerminalModel.objects.in_bulk({terminal.model_id for terminal in terminals})
     foreign = [t.serial for t in terminals if models[t.model_id].platform != release.platform]
     if foreign:
-        raise Refusal("wrong_platform", f"{release} does not fit the platform of {', '.join(foreign[:5])}")
+        raise Refusal(
+            "wrong_platform",
+            "%(release)s does not fit the platform of %(foreign)s",
+            release=release,
+            foreign=", ".join(foreign[:5]),
+        )
     busy = Installation.objects.filter(terminal__in=terminals, state__in=OPEN).values_list(
         "terminal__serial", flat=True
     )
     if busy:
         raise Refusal(
-            "installation_under_way", f"an installation is under way on {', '.join(busy[:5])}; wait for its end"
+            "installation_under_way",
+            "an installation is under way on %(busy)s; wait for its end",
+            busy=", ".join(busy[:5]),
         )
 
 
@@ -137,7 +153,13 @@ def download_signer() -> TimestampSigner:
 def set_baseline(*, model: TerminalModel, release: Release, actor: str) -> Baseline:
     """Make a release the one that every terminal of a model shall run."""
     if model.platform != release.platform:
-        raise Refusal("wrong_platform", f"{release} does not fit {model}, whose platform is {model.platform}")
+        raise Refusal(
+            "wrong_platform",
+            "%(release)s does not fit %(model)s, whose platform is %(platform)s",
+            release=release,
+            model=model,
+            platform=model.platform,
+        )
     baseline, _ = Baseline.objects.update_or_create(model=model, package=release.package, defaults={"release": release})
     audit.record(actor=actor, action="release.baseline", subject=subject_of(model), detail={"release": str(release)})
     return baseline

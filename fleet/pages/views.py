@@ -17,6 +17,7 @@ from firmware.models import Release
 from fleet.pages import selectors
 from fleet.pages.verbs import VERBS, Done, offered
 from terminals.common.errors import Refusal
+from terminals.common.words import sentence
 from terminals.estate.models import Terminal
 from terminals.link.heartbeat import silent_parts
 from terminals.link.services import PLAIN_COMMANDS
@@ -132,7 +133,7 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
     except IntegrityError:
         messages.error(request, "Somebody else, or the terminal itself, did the same at this moment. Look again.")
     except Refusal as refusal:
-        messages.error(request, refusal.detail)
+        messages.error(request, sentence(refusal))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     return redirect("terminal-page", pk=pk)

@@ -4,11 +4,28 @@
 class Refusal(Exception):
     """A request that is refused; nothing was changed. `detail` says why and what to do, `reason` is one of a few words.
 
-    Whoever speaks to people or programs (page, admin, API, enrolment, dead letters) translates this class once, so no call
-    site translates by hand.
+    The sentence is kept as its template and values, so that whoever speaks to people (`words.sentence`) can say it in their
+    language; `detail` is the English one, for logs and terminals. A value that is a tuple is a list of states.
+    Whoever speaks to people or programs (page, admin, API, enrolment, dead letters) translates this class once, so no
+    call site translates by hand.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: str, template: str, **values: object) -> None:
+        super().__init__(reason, template)
         self.reason = reason
-        self.detail = detail
+        self.template = template
+        self.values = values
+
+    @property
+    def detail(self) -> str:
+        return filled(self.template, self.values)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def filled(template: str, values: dict[str, object]) -> str:
+    """Return a sentence with its values put in; one without values is no template."""
+    if not values:
+        return template
+    return template % {n: ", ".join(map(str, v)) if isinstance(v, tuple) else v for n, v in values.items()}

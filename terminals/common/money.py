@@ -44,12 +44,19 @@ def parse_major(text: str) -> tuple[int, str]:
     """Return minor units and currency of what a person types: `150.00 EUR`, `1,500 JPY`; raise Refusal otherwise."""
     found = re.fullmatch(r"\s*([0-9][0-9,]*)(?:\.([0-9]+))?\s*([A-Za-z]{3})\s*", text)
     if found is None:
-        raise Refusal("bad_amount", f"{text!r} is no amount; write for example 150.00 EUR")
+        raise Refusal("bad_amount", "%(text)s is no amount; write for example 150.00 EUR", text=repr(text))
     currency = found[3].upper()
     exponent, cents = _EXPONENTS.get(currency, 2), found[2] or ""
     if len(cents) > exponent:
-        raise Refusal("bad_amount", f"{currency} has {exponent} decimals; {text.strip()!r} has {len(cents)}")
+        raise Refusal(
+            "bad_amount",
+            "%(currency)s has %(exponent)s decimals; %(typed)s has %(cents)s",
+            currency=currency,
+            exponent=exponent,
+            typed=repr(text.strip()),
+            cents=len(cents),
+        )
     minor = int(found[1].replace(",", "") + cents.ljust(exponent, "0"))
     if minor > LARGEST_MINOR:
-        raise Refusal("bad_amount", f"{text.strip()!r} is more than can be counted")
+        raise Refusal("bad_amount", "%(typed)s is more than can be counted", typed=repr(text.strip()))
     return minor, currency

@@ -35,7 +35,9 @@ def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.Ellip
     is empty or names this terminal and nothing else, and no extensions: what a certificate says is the CA's business.
     """
     if len(csr_pem) > MAX_CSR_BYTES:
-        raise Refusal("bad_request", f"the certificate request is longer than {MAX_CSR_BYTES} bytes")
+        raise Refusal(
+            "bad_request", "the certificate request is longer than %(max_csr_bytes)s bytes", max_csr_bytes=MAX_CSR_BYTES
+        )
     try:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         signed = request.is_signature_valid
@@ -52,7 +54,7 @@ def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.Ellip
         raise Refusal("weak_key", "the key must be EC P-256 or P-384, or RSA of 2048, 3072 or 4096 bits")
     foreign = any(a.oid != NameOID.COMMON_NAME or a.value not in (serial, device_id) for a in attributes)
     if foreign or len(attributes) > 1:
-        raise Refusal("bad_subject", f"the subject must be empty or CN={serial}, and nothing else")
+        raise Refusal("bad_subject", "the subject must be empty or CN=%(serial)s, and nothing else", serial=serial)
     if extensions:
         raise Refusal("bad_request", "the certificate request must not ask for extensions")
     assert isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)  # noqa: S101 - one of the two is strong

@@ -35,7 +35,12 @@ on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
 def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     """Return a fresh one-time code for the terminal; unused earlier ones lose their force. It is shown only now."""
     if terminal.state not in TERMINAL.sources("enrol"):
-        raise Refusal("cannot_enrol", f"terminal {terminal.serial} is {terminal.state} and cannot enrol")
+        raise Refusal(
+            "cannot_enrol",
+            "terminal %(serial)s is %(state)s and cannot enrol",
+            serial=terminal.serial,
+            state=terminal.state,
+        )
     code = rules.new_code()
     ActivationCode.objects.filter(terminal=terminal, used_at=None).delete()
     expires_at = timezone.now() + CODE_LIFETIME
@@ -72,7 +77,7 @@ def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
     terminal.public_key_pem = signing.public_pem(public_key)
     terminal.save(update_fields=["public_key_pem", "updated_at"])
     if not move(Terminal.objects.filter(pk=terminal.pk), "enrol"):
-        raise Refusal("not_in_service", f"the terminal is {terminal.state}")
+        raise Refusal("not_in_service", "the terminal is %(state)s", state=terminal.state)
     record_facts([(terminal.pk, Enrolled(certificate_serial=certificate.serial_number))])
     audit.record(
         actor=f"terminal {serial}",

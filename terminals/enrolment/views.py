@@ -30,7 +30,9 @@ def enrol_terminal(request: HttpRequest) -> JsonResponse:
     try:
         length = request.headers.get("Content-Length") or "0"
         if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
-            raise Refusal("bad_request", f"the request is longer than {MAX_BODY_BYTES} bytes")
+            raise Refusal(
+                "bad_request", "the request is longer than %(max_body_bytes)s bytes", max_body_bytes=MAX_BODY_BYTES
+            )
         wanted = _decode(request.body)
         answer = services.enrol(code=wanted.code, serial=wanted.serial, csr_pem=wanted.csr)
     except Refusal as refusal:
@@ -43,7 +45,9 @@ def _decode(body: bytes) -> EnrolmentRequest:
     try:
         return msgspec.json.decode(body, type=EnrolmentRequest)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Refusal("bad_request", f"the request must be JSON with code, serial and csr: {error}") from None
+        raise Refusal(
+            "bad_request", "the request must be JSON with code, serial and csr: %(error)s", error=error
+        ) from None
 
 
 def _problem(reason: str, detail: str) -> JsonResponse:

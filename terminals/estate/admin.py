@@ -12,6 +12,7 @@ from django.utils.html import format_html
 
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.errors import Refusal
+from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.rules import check_time_zone, device_id_for
@@ -28,7 +29,7 @@ class StoreForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             return check_time_zone(self.cleaned_data["time_zone"])
         except Refusal as error:
-            raise forms.ValidationError(str(error)) from None
+            raise forms.ValidationError(sentence(error)) from None
 
 
 @admin.register(Store)
@@ -51,7 +52,7 @@ class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             device_id = device_id_for(self.cleaned_data["serial"])
         except Refusal as error:
-            raise forms.ValidationError(str(error)) from None
+            raise forms.ValidationError(sentence(error)) from None
         if Terminal.objects.exclude(pk=self.instance.pk).filter(device_id=device_id).exists():
             raise forms.ValidationError(f"another terminal has the device id {device_id}; use another serial")
         return str(self.cleaned_data["serial"])

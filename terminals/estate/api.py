@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from terminals.common.api.base import EditGuard, EditViewSet, IdempotentPosts, ModelAuditMixin, ReadViewSet, actor_of
 from terminals.common.errors import Refusal
+from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.rules import check_time_zone
@@ -33,7 +34,7 @@ class StoreSerializer(serializers.ModelSerializer[Store]):
         try:
             return check_time_zone(value)
         except Refusal as error:
-            raise serializers.ValidationError(str(error)) from None
+            raise serializers.ValidationError(sentence(error)) from None
 
 
 class TerminalModelSerializer(serializers.ModelSerializer[TerminalModel]):

@@ -45,7 +45,8 @@ def device_id_for(serial: str) -> str:
     if not SERIAL.fullmatch(serial) or not DEVICE_ID.fullmatch(device_id):
         raise Refusal(
             "bad_serial",
-            f"serial {serial!r} cannot be a device id: use 4 to 32 letters, digits, '-', '.' or '_', letters first",
+            "serial %(serial)s cannot be a device id: use 4 to 32 letters, digits, '-', '.' or '_', letters first",
+            serial=repr(serial),
         )
     return device_id
 
@@ -55,5 +56,7 @@ def check_time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Refusal("unknown_time_zone", f"{name!r} is no IANA time zone; write for example Europe/Berlin") from None
+        raise Refusal(
+            "unknown_time_zone", "%(name)s is no IANA time zone; write for example Europe/Berlin", name=repr(name)
+        ) from None
     return name

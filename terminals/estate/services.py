@@ -80,7 +80,11 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", w
         terminal.refresh_from_db(fields=["state"])
         raise ImpossibleTransition(
             "impossible_transition",
-            f"terminal {terminal.serial} is {terminal.state}; only {' or '.join(TERMINAL.sources(name))} ones can {name}",
+            "terminal %(serial)s is %(state)s; only %(states)s ones can %(verb)s",
+            serial=terminal.serial,
+            state=terminal.state,
+            states=TERMINAL.sources(name),
+            verb=name,
         )
     detail = {"to": TERMINAL.target(name).value, "reason": reason, "write_off": write_off}
     audit.record(actor=actor, action=f"terminal.{name}", subject=subject_of(terminal), detail=detail)

@@ -83,9 +83,16 @@ def wrap(*, kbpk: bytes, working_key: bytes, usage: str) -> str:
     """
     _refuse_lengths(kbpk, working_key)
     if usage not in POLICY:
-        raise Refusal("key_policy", f"key usage {usage!r} is not one of {', '.join(POLICY)}")
+        raise Refusal(
+            "key_policy", "key usage %(usage)s is not one of %(policy)s", usage=repr(usage), policy=", ".join(POLICY)
+        )
     if len(kbpk) < len(working_key):
-        raise Refusal("key_policy", f"a {len(working_key) * 8}-bit key must not travel under a {len(kbpk) * 8}-bit one")
+        raise Refusal(
+            "key_policy",
+            "a %(working_key)s-bit key must not travel under a %(kbpk)s-bit one",
+            working_key=len(working_key) * 8,
+            kbpk=len(kbpk) * 8,
+        )
     header = tr31.Header(
         version_id="D",
         key_usage=usage,
@@ -101,7 +108,7 @@ def _refuse_lengths(kbpk: bytes, working_key: bytes) -> None:
     """AES keys of 128, 192 or 256 bits, under an AES key (TR-31 version D, X9.143)."""
     for name, key in (("protection", kbpk), ("working", working_key)):
         if len(key) not in AES_BYTES:
-            raise Refusal("key_policy", f"a {name} key of {len(key)} bytes is not an AES key")
+            raise Refusal("key_policy", "a %(name)s key of %(key)s bytes is not an AES key", name=name, key=len(key))
 
 
 def unwrap(*, kbpk: bytes, key_block: str, usage: str) -> bytes:
@@ -109,7 +116,7 @@ def unwrap(*, kbpk: bytes, key_block: str, usage: str) -> bytes:
     try:
         header, working_key = tr31.unwrap(kbpk, key_block)
     except (tr31.HeaderError, tr31.KeyBlockError, ValueError) as error:
-        raise Refusal("bad_key_block", f"the key block cannot be opened: {error}") from None
+        raise Refusal("bad_key_block", "the key block cannot be opened: %(error)s", error=error) from None
     _refuse_lengths(kbpk, working_key)
     if (header.version_num, header.exportability) != ("00", "N"):
         raise Refusal(
@@ -117,7 +124,9 @@ def unwrap(*, kbpk: bytes, key_block: str, usage: str) -> bytes:
         )
     bound = (header.version_id, header.key_usage, header.algorithm, header.mode_of_use)
     if usage not in POLICY or bound != ("D", usage, "A", POLICY[usage][0]):
-        raise Refusal("bad_key_block", f"the key block is bound to {bound}, not to usage {usage}")
+        raise Refusal(
+            "bad_key_block", "the key block is bound to %(bound)s, not to usage %(usage)s", bound=bound, usage=usage
+        )
     return bytes(working_key)
 
 

@@ -54,10 +54,19 @@ def request_key_delivery(*, terminal: Terminal, usage: str, actor: str) -> Termi
     """Make a working key and queue its delivery; raise Refusal where the terminal cannot take one now."""
     target = target_of(terminal)
     if TerminalKey.objects.filter(terminal=terminal, usage=usage, state=rules.KeyState.PENDING).exists():
-        raise Refusal("key_pending", f"a {usage} key is already on its way to {terminal.serial}; wait for its answer")
+        raise Refusal(
+            "key_pending",
+            "a %(usage)s key is already on its way to %(serial)s; wait for its answer",
+            usage=usage,
+            serial=terminal.serial,
+        )
     key = deliver_keys([(target, usage)], requested_by=actor)
     if not key:
-        raise Refusal("no_protection_key", f"terminal {terminal.serial} has no protection key; it must enrol first")
+        raise Refusal(
+            "no_protection_key",
+            "terminal %(serial)s has no protection key; it must enrol first",
+            serial=terminal.serial,
+        )
     detail = {"key": str(key[0].pk), "usage": usage, "kcv": key[0].kcv}
     audit.record(actor=actor, action="key.deliver", subject=subject_of(terminal), detail=detail)
     return key[0]

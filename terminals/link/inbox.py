@@ -174,9 +174,9 @@ def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter
 def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]) -> Received:
     sender = known.get(source.device_id)
     if sender is None:
-        raise Refusal("unknown_terminal", f"no terminal has the device id {source.device_id}")
+        raise Refusal("unknown_terminal", "no terminal has the device id %(device_id)s", device_id=source.device_id)
     if sender.state not in LINKED_STATES:
-        raise Refusal("not_in_service", f"the terminal is {sender.state}")
+        raise Refusal("not_in_service", "the terminal is %(state)s", state=sender.state)
     envelope, body = messages.parse(message.payload, source.channel)
     if messages.INBOUND[envelope.type].signed:
         if not envelope.sig:

@@ -55,7 +55,10 @@ def target_of(terminal: Terminal) -> Target:
     if terminal.state not in COMMANDED_STATES:
         raise Refusal(
             "not_in_service",
-            f"terminal {terminal.serial} is {terminal.state}; only {' and '.join(COMMANDED_STATES)} ones take commands",
+            "terminal %(serial)s is %(state)s; only %(states)s ones take commands",
+            serial=terminal.serial,
+            state=terminal.state,
+            states=COMMANDED_STATES,
         )
     return Target(terminal.pk, terminal.device_id)
 
@@ -88,7 +91,9 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
     if command_type not in PLAIN_COMMANDS:
         raise Refusal(
             "unknown_command_type",
-            f"{command_type!r} cannot be sent as it is; choose one of {', '.join(PLAIN_COMMANDS)}",
+            "%(command_type)s cannot be sent as it is; choose one of %(known)s",
+            command_type=repr(command_type),
+            known=", ".join(PLAIN_COMMANDS),
         )
     request = CommandRequest(target_of(terminal), command_type, Empty(), timedelta(hours=1))
     if command_type in ("lock", "unlock"):

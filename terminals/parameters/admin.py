@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from terminals.common.admin_base import RecordAdmin, ServiceCreatedAdmin
 from terminals.common.errors import Refusal
+from terminals.common.words import sentence
 from terminals.parameters import rules, services
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 
@@ -17,7 +18,7 @@ class ParameterForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             return rules.checked(self.cleaned_data["parameters"])
         except Refusal as error:
-            raise forms.ValidationError(str(error)) from None
+            raise forms.ValidationError(sentence(error)) from None
 
 
 @admin.register(ParameterVersion)

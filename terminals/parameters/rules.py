@@ -37,6 +37,11 @@ def checked(document: Any) -> dict[str, Any]:
     try:
         parameters = msgspec.convert(document, Parameters)
     except msgspec.ValidationError as error:
-        raise Refusal("bad_parameters", f"{error}; known members: {', '.join(Parameters.__struct_fields__)}") from None
+        raise Refusal(
+            "bad_parameters",
+            "%(error)s; known members: %(known)s",
+            error=error,
+            known=", ".join(Parameters.__struct_fields__),
+        ) from None
     result: dict[str, Any] = msgspec.to_builtins(parameters)
     return result

@@ -11,6 +11,7 @@ from unfold.admin import TabularInline
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.errors import Refusal
 from terminals.common.money import format_minor, parse_major
+from terminals.common.words import sentence
 from terminals.settlement import services
 from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 
@@ -36,7 +37,7 @@ class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
                     raise Refusal("bad_amount", "the threshold must be above zero; leave it empty for none")
         except Refusal as refusal:
             minor, currency = None, ""
-            self.add_error("threshold", refusal.detail)
+            self.add_error("threshold", sentence(refusal))
         self.instance.threshold_minor, self.instance.threshold_currency = minor, currency
         return values
 

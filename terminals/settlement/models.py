@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.money import format_minor
-from terminals.common.words import choices
+from terminals.common.words import choices, sentence
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.settlement import rules
@@ -43,7 +43,7 @@ class Cycle(models.Model):
         try:
             rules.check_cycle(self.cycle, self.time_zone or "UTC")
         except Refusal as error:
-            raise ValidationError({"cycle": str(error)}) from None
+            raise ValidationError({"cycle": sentence(error)}) from None
         if self.threshold_minor is not None and self.threshold_minor <= 0:
             raise ValidationError({"threshold_minor": "the threshold must be above zero"})
         if (self.threshold_minor is None) != (not self.threshold_currency):

@@ -73,7 +73,9 @@ def check_cycle(cycle: str, time_zone: str) -> None:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         raise Refusal(
-            "unknown_time_zone", f"{time_zone!r} is no IANA time zone; write for example Europe/Berlin"
+            "unknown_time_zone",
+            "%(time_zone)s is no IANA time zone; write for example Europe/Berlin",
+            time_zone=repr(time_zone),
         ) from None
     if cycle:
         try:
@@ -82,7 +84,7 @@ def check_cycle(cycle: str, time_zone: str) -> None:
             next(CronSim(cycle, datetime(2026, 1, 1, tzinfo=zone)))
         except (CronSimError, StopIteration):
             raise Refusal(
-                "bad_cycle", f"{cycle!r} is no crontab that comes due; write for example 30 22 * * *"
+                "bad_cycle", "%(cycle)s is no crontab that comes due; write for example 30 22 * * *", cycle=repr(cycle)
             ) from None
 
 
@@ -105,7 +107,7 @@ def _next_minute(cycle: str, time_zone: str, after: datetime) -> datetime:
     for found in CronSim(cycle, after.astimezone(ZoneInfo(time_zone))):
         if (instant := found.astimezone(UTC)) > after:
             return instant
-    raise Refusal("bad_cycle", f"{cycle!r} never comes due again")
+    raise Refusal("bad_cycle", "%(cycle)s never comes due again", cycle=repr(cycle))
 
 
 def _share(terminal_id: int) -> float:

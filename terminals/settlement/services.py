@@ -90,7 +90,9 @@ def request_settlement(*, terminal: Terminal, actor: str) -> SettlementRun:
     runs = _open_runs([(target_of(terminal), "operator")], timezone.now(), actor)
     if not runs:
         raise Refusal(
-            "already_settling", f"terminal {terminal.serial} is being settled already; wait for its run to end"
+            "already_settling",
+            "terminal %(serial)s is being settled already; wait for its run to end",
+            serial=terminal.serial,
         )
     audit.record(actor=actor, action="settlement.request", subject=subject_of(terminal), detail={"run": runs[0].pk})
     return runs[0]
@@ -140,8 +142,12 @@ def refuse_stranded_money(terminal: Terminal, write_off: bool, actor: str) -> No
     if not stranded:
         return
     if not write_off:
-        told = f"{at_stake(stranded)} on {terminal.serial} are not settled; settle first, or write them off"
-        raise Refusal("unsettled_money", told)
+        raise Refusal(
+            "unsettled_money",
+            "%(amounts)s on %(serial)s are not settled; settle first, or write them off",
+            amounts=at_stake(stranded),
+            serial=terminal.serial,
+        )
     columns = ("batch_number", "currency", "net_minor", "transaction_count")
     detail = {"batches": [{name: getattr(batch, name) for name in columns} for batch in stranded]}
     audit.record(actor=actor, action="settlement.write_off", subject=subject_of(terminal), detail=detail)

@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 from terminals.common.api.models import IdempotentResponse
 from terminals.common.audit.services import record_change, stored_values
 from terminals.common.errors import Refusal
+from terminals.common.words import sentence
 
 COUNT_LIMIT = 10_000
 
@@ -41,7 +42,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     """Turn every refusal into an RFC 9457 problem; what is nobody's refusal stays a 500."""
     reason = error.reason if isinstance(error, Refusal) else ""
     if isinstance(error, Refusal):
-        error = Conflict(error.detail)
+        error = Conflict(sentence(error))
     elif isinstance(error, DjangoValidationError):
         error = exceptions.ValidationError(error.message_dict if hasattr(error, "error_dict") else error.messages)
     elif isinstance(error, ProtectedError):

@@ -83,6 +83,12 @@ def read_anchors() -> dict[int, str]:
         try:
             body = _decode(line)
         except jwt.InvalidTokenError as error:
-            raise Refusal("bad_anchor", f"line {number} of {path} does not verify: {error}") from None
+            raise Refusal(
+                "bad_anchor",
+                "line %(number)s of %(path)s does not verify: %(error)s",
+                number=number,
+                path=path,
+                error=error,
+            ) from None
         anchors.setdefault(int(body["position"]), str(body["hash"]))
     return anchors

@@ -180,7 +180,7 @@ def test_only_known_commands_for_terminals_in_service_are_made(device: Device, t
         send_plain_command(terminal=terminal, command_type="deliver_key", actor="ops")
     Terminal.objects.update(state="suspended")
     terminal.refresh_from_db()
-    with pytest.raises(Refusal, match="is suspended; only enrolled and active ones take commands"):
+    with pytest.raises(Refusal, match="is suspended; only enrolled, active ones take commands"):
         ping(terminal)
     assert Command.objects.count() == 0
 

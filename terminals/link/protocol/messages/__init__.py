@@ -45,7 +45,9 @@ UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
     """Decode a message that arrived on `channel`; raise Refusal with the reason where it does not fit the protocol."""
     if len(payload) > MAX_BYTES:
-        raise Refusal("oversize", f"{len(payload)} bytes; the limit is {MAX_BYTES}")
+        raise Refusal(
+            "oversize", "%(payload)s bytes; the limit is %(max_bytes)s", payload=len(payload), max_bytes=MAX_BYTES
+        )
     if b"\\u0000" in payload:
         raise Refusal("malformed", "the character U+0000 is not allowed")  # PostgreSQL's text cannot hold it
     if channel in _by_channel:
@@ -60,18 +62,29 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
     try:
         envelope = _decode_envelope(payload)
     except UNREADABLE as error:
-        raise Refusal("malformed", f"envelope: {error}") from None
+        raise Refusal("malformed", "envelope: %(error)s", error=error) from None
     expected = INBOUND.get(envelope.type)
     if expected is None:
-        raise Refusal("unknown_type", f"type {envelope.type!r} is not one of {', '.join(INBOUND)}")
+        raise Refusal(
+            "unknown_type",
+            "type %(type)s is not one of %(inbound)s",
+            type=repr(envelope.type),
+            inbound=", ".join(INBOUND),
+        )
     if expected.channel != channel:
-        raise Refusal("wrong_channel", f"type {envelope.type!r} belongs on {expected.channel}, not on {channel}")
+        raise Refusal(
+            "wrong_channel",
+            "type %(type)s belongs on %(channel)s, not on %(channel2)s",
+            type=repr(envelope.type),
+            channel=expected.channel,
+            channel2=channel,
+        )
     if not _is_uuid7(envelope.id):
         raise Refusal("malformed", "envelope: id must be a UUIDv7")
     try:
         return envelope, _body_decoders[envelope.type](envelope.body)
     except UNREADABLE as error:
-        raise Refusal("malformed", f"body: {error}") from None
+        raise Refusal("malformed", "body: %(error)s", error=error) from None
 
 
 def _is_uuid7(value: UUID) -> bool:
