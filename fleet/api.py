@@ -47,6 +47,7 @@ class LastSettlementSerializer(serializers.Serializer[Any]):
 class FleetTerminalSerializer(estate.TerminalSerializer):
     online = serializers.BooleanField(read_only=True)
     last_seen_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    locked = serializers.BooleanField(read_only=True)
     software_version = serializers.CharField(read_only=True, allow_null=True)
     confirmed_keys = serializers.IntegerField(read_only=True)
     last_settlement = serializers.SerializerMethodField()
@@ -56,6 +57,7 @@ class FleetTerminalSerializer(estate.TerminalSerializer):
             *estate.TerminalSerializer.Meta.fields,
             "online",
             "last_seen_at",
+            "locked",
             "software_version",
             "confirmed_keys",
             "last_settlement",

@@ -15,8 +15,10 @@ class FleetConfig(AppConfig):
         from fleet import device_routes
         from terminals.enrolment import services as enrolment
         from terminals.estate.services import hooks
+        from terminals.health.services import forget_condition
         from terminals.keys.services import destroy_keys, establish_protection_key
         from terminals.link.services import cancel_commands
+        from terminals.link.sessions import close_session
         from terminals.settlement.services import assign_batch_number, end_schedule, refuse_stranded_money
 
         device_routes.register()
@@ -31,6 +33,8 @@ class FleetConfig(AppConfig):
                 enrolment.revoke_certificates,
                 destroy_keys,
                 end_schedule,
+                close_session,
+                forget_condition,
             ],
         }
 

@@ -4,6 +4,8 @@ Order matters twice: types are handled in the order of `messages` (a session bef
 the result that speaks of it), and a type's handlers in the order of their list.
 """
 
+from functools import partial
+
 from firmware import handlers as firmware
 from terminals.enrolment import handlers as enrolment
 from terminals.health import handlers as health
@@ -30,5 +32,7 @@ def register() -> None:
         "deliver_key": keys.on_key_outcomes,
         "settle": settlement.on_settle_outcomes,
         "configure": parameters.on_configure_outcomes,
+        "lock": partial(link.on_lock_outcomes, locked=True),
+        "unlock": partial(link.on_lock_outcomes, locked=False),
     }
     routes.fill(messages, outcomes)

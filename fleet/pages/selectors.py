@@ -1,11 +1,12 @@
 """What the overview, a terminal's page and the API's terminals list show, across all features. Reads only."""
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import (
     BooleanField,
+    Case,
     CharField,
     Count,
     F,
@@ -15,11 +16,13 @@ from django.db.models import (
     Subquery,
     Sum,
     Value,
+    When,
 )
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models.functions import Coalesce, JSONObject, Substr
+from django.utils import timezone
 
 from firmware.models import Installation, InstalledSoftware
-from fleet.pages.models import Tally
+from fleet.pages.models import DAILY, Tally
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.common.money import format_minor
@@ -54,14 +57,18 @@ class Overview(NamedTuple):
 
 
 def overview(now: datetime) -> Overview:
-    """Return the overview's numbers from the tallies: one query whose cost does not grow with the fleet."""
+    """Return the overview's numbers from the tallies, "today" in the active time zone: one query, however large the fleet."""
     tallies: dict[str, dict[str, int]] = defaultdict(dict)
+    since, until = (f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}" for instant in day_of(now))
+    shown = Tally.objects.exclude(measure__in=DAILY) | Tally.objects.filter(
+        measure__in=DAILY, label__gte=since, label__lt=until
+    )
+    name = Case(When(measure__in=DAILY, then=Substr("label", len(since) + 2)), default=F("label"))
     for measure, label, amount in (
-        Tally.objects.values_list("measure", "label").annotate(total=Sum("amount")).order_by("measure", "label")
+        shown.values_list("measure", name).annotate(total=Sum("amount")).order_by("measure", name)
     ):
         if amount:
             tallies[measure][label] = amount
-    today = now.astimezone(UTC).strftime("%Y-%m-%d")
     in_service = sum(n for state, n in tallies["state"].items() if state in LINKED_STATES)
     online = tallies["online"].get("true", 0)
     return Overview(
@@ -75,17 +82,16 @@ def overview(now: datetime) -> Overview:
         tampered=tallies["tamper"].get("true", 0),
         versions=tallies["software"],
         unsettled=[format_minor(amount, currency) for currency, amount in tallies["unsettled"].items()],
-        settlements=_of_day(tallies["settled"], today),
-        unreconciled_today=[
-            format_minor(n, currency) for currency, n in _of_day(tallies["unreconciled"], today).items()
-        ],
-        settled_today=[format_minor(n, currency) for currency, n in _of_day(tallies["settled_sum"], today).items()],
+        settlements=tallies["settled"],
+        unreconciled_today=[format_minor(n, currency) for currency, n in tallies["unreconciled"].items()],
+        settled_today=[format_minor(n, currency) for currency, n in tallies["settled_sum"].items()],
     )
 
 
-def _of_day(tally: dict[str, int], day: str) -> dict[str, int]:
-    """Return label -> amount of one day from labels like `2026-11-23 balanced`."""
-    return {label[11:]: amount for label, amount in tally.items() if label.startswith(day)}
+def day_of(now: datetime) -> tuple[datetime, datetime]:
+    """Return when the reader's day, in the active time zone, began and will end."""
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return midnight, (midnight + timedelta(days=1)).replace(fold=0)
 
 
 def unresolved_runs(limit: int = 5) -> list[SettlementRun]:
@@ -119,6 +125,7 @@ def with_fleet_columns(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
     return terminals.annotate(
         online=Coalesce(F("session__online"), Value(False), output_field=BooleanField()),
         last_seen_at=F("session__last_seen_at"),
+        locked=Coalesce(F("session__locked"), Value(False), output_field=BooleanField()),
         software_version=Subquery(software.values("version")[:1], output_field=CharField()),
         confirmed_keys=Coalesce(Subquery(keys.values("n")[:1], output_field=IntegerField()), 0),
         last_settlement=Subquery(last_run.values(row=run)[:1]),

@@ -1,9 +1,14 @@
 """Folding the tallies."""
 
+from datetime import UTC, timedelta
+
 from celery import shared_task
 from django.db import connection, transaction
+from django.utils import timezone
 
-# One statement: what is deleted is what is inserted, whatever is written meanwhile.
+from fleet.pages.models import DAILY, Tally
+
+# Raw: one statement, so that what is deleted is inserted, whatever is written meanwhile.
 FOLD = """
 WITH folded AS (
     DELETE FROM pages_tally WHERE id IN (SELECT id FROM pages_tally ORDER BY id LIMIT 50000 FOR UPDATE SKIP LOCKED)
@@ -12,11 +17,8 @@ WITH folded AS (
 INSERT INTO pages_tally (measure, label, amount)
 SELECT measure, label, sum(amount) FROM folded GROUP BY measure, label HAVING sum(amount) <> 0
 """
-# Yesterday's settlements are reports' business; a week of them is kept for the time zones' sake and for a look back.
-FORGET = """
-DELETE FROM pages_tally
- WHERE measure LIKE 'settled%' AND left(label, 10) < to_char(now() - interval '7 days', 'YYYY-MM-DD')
-"""
+# What a day of the past came to is reports' business; two are kept for the time zones' sake.
+KEEP_DAYS = timedelta(days=2)
 
 
 @shared_task
@@ -25,4 +27,5 @@ def fold_tallies() -> None:
     """Fold each number's lines into one."""
     with connection.cursor() as cursor:
         cursor.execute(FOLD)
-        cursor.execute(FORGET)
+    oldest = f"{timezone.now().astimezone(UTC) - KEEP_DAYS:%Y-%m-%d %H:%M}"
+    Tally.objects.filter(measure__in=DAILY, label__lt=oldest).delete()

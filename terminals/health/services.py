@@ -1,11 +1,17 @@
-"""Alarms that terminals raise with signed events."""
+"""A terminal's condition: alarms that it raises with signed events, and the end of it."""
 
 from collections.abc import Sequence
 
 from terminals.common.facts.services import record_facts
 from terminals.health.facts import TamperChanged
-from terminals.health.models import TamperAlarm
+from terminals.health.models import HealthState, TamperAlarm
 from terminals.link.protocol.messages.health import Tamper
+
+
+def forget_condition(terminal_id: int) -> None:
+    """A terminal that left service for good has no condition; what it was remains in the history and the facts."""
+    HealthState.objects.filter(terminal=terminal_id).delete()
+    TamperAlarm.objects.filter(terminal=terminal_id).delete()
 
 
 def note_tamper(events: Sequence[tuple[int, Tamper]]) -> None:

@@ -9,8 +9,8 @@ from terminals.estate.models import Terminal
 from terminals.link import services, sessions
 from terminals.link.models import Command
 from terminals.link.protocol.messages.link import Hello, Presence, Result
-from terminals.link.protocol.states import last_word
-from terminals.link.routes import Received, RefusedMessage
+from terminals.link.protocol.states import CommandState, last_word
+from terminals.link.routes import Outcome, Received, RefusedMessage
 from terminals.link.sessions import Boot
 
 
@@ -20,9 +20,13 @@ def on_hello(messages: list[Received]) -> list[RefusedMessage]:
     wrong = Refusal("wrong_serial", "hello names another serial than the terminal's certificate")
     refused = [RefusedMessage(m, wrong) for m in messages if cast(Hello, m.body).serial != serials[m.terminal_id]]
     foreign = {message.envelope.id for message, _ in refused}
-    boots = {m.terminal_id: m.envelope.boot_id for m in messages if m.envelope.id not in foreign}
-    if boots:
-        services.offer_again(sessions.open_sessions(boots, messages[-1].received_at), messages[-1].received_at)
+    hellos = {
+        m.terminal_id: (m.envelope.boot_id, cast(Hello, m.body).locked)
+        for m in messages
+        if m.envelope.id not in foreign
+    }
+    if hellos:
+        services.offer_again(sessions.open_sessions(hellos, messages[-1].received_at), messages[-1].received_at)
     return refused
 
 
@@ -30,6 +34,12 @@ def on_presence(messages: list[Received]) -> None:
     """Take last wills."""
     gone = [Boot(m.terminal_id, m.envelope.boot_id) for m in messages if cast(Presence, m.body).state == "offline"]
     sessions.leave_sessions(gone, messages[-1].received_at)
+
+
+def on_lock_outcomes(outcomes: list[Outcome], *, locked: bool) -> None:
+    """Note which terminals are locked, or no longer."""
+    done = [outcome.terminal_id for outcome in outcomes if outcome.state == CommandState.SUCCEEDED]
+    sessions.note_locked(done, locked=locked)
 
 
 def on_result(messages: list[Received]) -> list[RefusedMessage]:

@@ -18,6 +18,7 @@ class DeviceSession(models.Model):
     connected_at = models.DateTimeField(null=True, help_text="Its last hello")
     last_seen_at = models.DateTimeField()
     online = models.BooleanField(default=True)
+    locked = models.BooleanField(default=False, help_text="Takes no payments until it is unlocked")
     offline_at = models.DateTimeField(help_text="When it counts as offline unless it is heard again before")
 
     class Meta:

@@ -1,6 +1,6 @@
 """Sessions: who was heard when, in which boot, and who fell silent."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -18,19 +18,19 @@ HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not g
 # Raw, all of them: upserts that write only under a condition, and a sweep that skips locked rows, which the ORM has not.
 # Written only when it tells something new: a busy terminal's row is touched once in five seconds.
 TOUCH = """
-INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at)
-SELECT id, '', %(now)s, true, %(offline_at)s FROM unnest(string_to_array(%(ids)s, ',')::bigint[]) AS id ORDER BY id
+INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at, locked)
+SELECT id, '', %(now)s, true, %(offline_at)s, false FROM unnest(string_to_array(%(ids)s, ',')::bigint[]) AS id ORDER BY id
 ON CONFLICT (terminal_id) DO UPDATE
    SET last_seen_at = excluded.last_seen_at, online = true, offline_at = excluded.offline_at
  WHERE NOT s.online OR s.offline_at < excluded.offline_at - interval '5 seconds'
 """
 CONNECT = """
-INSERT INTO link_devicesession AS s (terminal_id, boot_id, connected_at, last_seen_at, online, offline_at)
-SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s
-  FROM unnest(%(ids)s::bigint[], %(boots)s::text[]) AS r(id, boot_id) ORDER BY id
+INSERT INTO link_devicesession AS s (terminal_id, boot_id, connected_at, last_seen_at, online, offline_at, locked)
+SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s, coalesce(locked, false)
+  FROM unnest(%(ids)s::bigint[], %(boots)s::text[], %(locked)s::boolean[]) AS r(id, boot_id, locked) ORDER BY id
 ON CONFLICT (terminal_id) DO UPDATE
    SET boot_id = excluded.boot_id, connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
-       online = true, offline_at = excluded.offline_at
+       online = true, offline_at = excluded.offline_at, locked = excluded.locked
 """
 LEAVE = """
 UPDATE link_devicesession s SET offline_at = least(offline_at, %(offline_at)s)
@@ -63,18 +63,22 @@ def touch_sessions(terminal_ids: set[int], now: datetime) -> None:
         cursor.execute(TOUCH, parameters)
 
 
-def open_sessions(boots: Mapping[int, str], now: datetime) -> set[int]:
-    """Open the sessions of terminals that said hello (terminal id -> boot id) and activate the newly enrolled.
+def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) -> set[int]:
+    """Open the sessions of terminals that said hello (id -> boot id, locked or not said) and activate the newly enrolled.
 
     Returns those that shall be offered their open commands again: all but the ones that said hello a moment ago.
     """
-    sessions = DeviceSession.objects.filter(terminal_id__in=boots).values_list("terminal_id", "boot_id", "connected_at")
+    sessions = DeviceSession.objects.filter(terminal_id__in=hellos).values_list(
+        "terminal_id", "boot_id", "connected_at"
+    )
+    boots = {terminal_id: boot_id for terminal_id, (boot_id, _) in hellos.items()}
     known = {Boot(terminal_id, boot_id) for terminal_id, boot_id, _ in sessions}
     hasty = {terminal_id for terminal_id, _, at in sessions if at and at > now - HELLO_PAUSE}
     with connection.cursor() as cursor:
         parameters: dict[str, Any] = {
             "ids": list(boots),
             "boots": list(boots.values()),
+            "locked": [locked for _, locked in hellos.values()],
             "now": now,
             "offline_at": now + settings.ONLINE_WITHIN,
         }
@@ -89,6 +93,16 @@ def leave_sessions(gone: list[Boot], now: datetime) -> None:
     with connection.cursor() as cursor:
         ids, boots = [boot.terminal_id for boot in gone], [boot.boot_id for boot in gone]
         cursor.execute(LEAVE, {"ids": ids, "boots": boots, "offline_at": now + WILL_GRACE})
+
+
+def note_locked(terminal_ids: Iterable[int], *, locked: bool) -> None:
+    """Note that terminals did as they were told: lock, or unlock."""
+    DeviceSession.objects.filter(terminal__in=list(terminal_ids)).update(locked=locked)
+
+
+def close_session(terminal_id: int) -> None:
+    """A terminal that left service for good is not online, whatever it last said."""
+    DeviceSession.objects.filter(terminal=terminal_id).update(online=False)
 
 
 @transaction.atomic

@@ -151,6 +151,7 @@ def refuse_stranded_money(terminal: Terminal, write_off: bool, actor: str) -> No
     columns = ("batch_number", "currency", "net_minor", "transaction_count")
     detail = {"batches": [{name: getattr(batch, name) for name in columns} for batch in stranded]}
     audit.record(actor=actor, action="settlement.write_off", subject=subject_of(terminal), detail=detail)
+    Batch.objects.filter(pk__in=[batch.pk for batch in stranded]).update(closed=True)
 
 
 def end_schedule(terminal_id: int) -> None:

@@ -84,6 +84,7 @@ class Device:
             keys=[HeldKey(key_id=msgspec.convert(k.key_id, UUID), usage=k.usage, kcv=k.kcv) for k in memory.keys],
             batch_number=memory.batch_number,
             trust=memory.trust or None,
+            locked=memory.locked,
         )
         return self._outgoing("hello", body)
 

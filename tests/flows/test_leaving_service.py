@@ -68,6 +68,7 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     batch = Batch.objects.get(terminal=lost)
     written_off = AuditEntry.objects.get(action="settlement.write_off")
     assert (written_off.actor, written_off.subject) == ("ops", "terminal:SN-2")
+    assert batch.closed, "what is written off is not shown as unsettled for ever"
     assert written_off.detail["batches"] == [
         {"batch_number": 1, "currency": "EUR", "net_minor": batch.net_minor, "transaction_count": 1}
     ]

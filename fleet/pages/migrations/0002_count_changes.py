@@ -2,6 +2,8 @@
 
 from django.db import migrations
 
+# When a run ended, to the quarter of an hour: every time zone's day begins at one.
+QUARTER = "to_char(date_bin('15 minutes', finished_at, timestamptz '2000-01-01Z') AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
 # table -> SELECT measure, label, amount of the rows in {rows}
 CONTRIBUTIONS = {
     "terminals_terminal": "SELECT 'state', state::text, 1::bigint FROM {rows}",
@@ -13,15 +15,15 @@ CONTRIBUTIONS = {
     "health_tamperalarm": "SELECT 'tamper', active::text, 1::bigint FROM {rows}",
     "settlement_batch": "SELECT 'unsettled', currency, net_minor FROM {rows} WHERE NOT closed",
     "firmware_installedsoftware": "SELECT 'software', component || ' ' || version, 1::bigint FROM {rows}",
-    "settlement_settlementrun": """
-        SELECT 'settled', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || state, 1::bigint
-          FROM {rows} WHERE finished_at IS NOT NULL
+    "settlement_settlementrun": f"""
+        SELECT 'settled', {QUARTER} || ' ' || state, 1::bigint
+          FROM {{rows}} WHERE finished_at IS NOT NULL
         UNION ALL
-        SELECT 'settled_sum', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || currency, reported_minor
-          FROM {rows} WHERE finished_at IS NOT NULL AND reported_minor IS NOT NULL
+        SELECT 'settled_sum', {QUARTER} || ' ' || currency, reported_minor
+          FROM {{rows}} WHERE finished_at IS NOT NULL AND reported_minor IS NOT NULL
         UNION ALL
-        SELECT 'unreconciled', to_char(finished_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' ' || currency, abs(difference_minor)
-          FROM {rows} WHERE state = 'unbalanced' AND difference_minor IS NOT NULL""",
+        SELECT 'unreconciled', {QUARTER} || ' ' || currency, abs(difference_minor)
+          FROM {{rows}} WHERE state = 'unbalanced' AND difference_minor IS NOT NULL""",
 }
 EVENTS = {"insert": ["new"], "update": ["new", "old"], "delete": ["old"]}
 

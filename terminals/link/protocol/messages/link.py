@@ -39,6 +39,7 @@ class Hello(Struct):
     keys: Annotated[list[HeldKey], Meta(max_length=50)] = []
     batch_number: BatchNumber | None = None
     trust: Annotated[Word, Meta(description="of the trust anchors that it holds")] | None = None
+    locked: bool | None = None
 
 
 class Result(Struct):
@@ -79,6 +80,7 @@ INBOUND = (
             keys=[HeldKey(KEY_ID, "P0", "08793E")],
             batch_number=118,
             trust="3f1c0a9be24d7755",
+            locked=False,
         ),
     ),
     Inbound("result", "result", True, Result(COMMAND_ID, "succeeded", kcv="08793E")),
