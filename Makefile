@@ -7,7 +7,7 @@ CHECK_ENV := SECRET_KEY=only-for-static-checks DATABASE_URL=postgresql://check@l
 	MQTT_URL=mqtt://127.0.0.1:1883 CELERY_BROKER_URL=memory:// VAULT_MASTER_KEY_FILE=/dev/null DEVICE_CA_KEY_FILE=/dev/null \
 	DEVICE_CA_CERTIFICATE_FILE=/dev/null COMMAND_SIGNING_KEY_FILE=/dev/null RELEASE_SIGNING_KEY_FILE=/dev/null AUDIT_SIGNING_KEY_FILE=/dev/null
 
-.PHONY: run test check bench docs clean clean-state lock format
+.PHONY: run test check bench docs words clean clean-state lock format
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run-ready
@@ -24,9 +24,13 @@ check: $(VENV)/.dev-ready
 	@$(CHECK_ENV) $(BIN)/python manage.py check --fail-level WARNING
 	@$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks 2>/dev/null
 	@$(CHECK_ENV) $(BIN)/python manage.py protocol_docs --check
+	@$(CHECK_ENV) $(BIN)/python manage.py words --check
 
 bench: $(VENV)/.dev-ready
 	@$(BIN)/python -m bench
+
+words: $(VENV)/.dev-ready
+	@$(CHECK_ENV) $(BIN)/python manage.py words
 
 docs: $(VENV)/.dev-ready
 	@$(CHECK_ENV) $(BIN)/python manage.py protocol_docs

@@ -6,6 +6,8 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext_lazy as _
 
 from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
@@ -29,7 +31,7 @@ class ReleaseForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_artifact(self) -> Any:
         if not self.cleaned_data["artifact"].size:
-            raise forms.ValidationError("the file is empty; choose the release's file")
+            raise forms.ValidationError(_("the file is empty; choose the release's file"))
         return self.cleaned_data["artifact"]
 
 
@@ -38,9 +40,13 @@ class ReleaseAdmin(ServiceCreatedAdmin):
     """Upload a file: it gets its digest and its signature. Send it from a terminal's page, or make it a baseline."""
 
     form = ReleaseForm
-    list_display = ["package", "version", "platform", "size_bytes", "sha256", "created_at", "created_by"]
+    list_display = ["package", "version", "platform", "size", "sha256", "created_at", "created_by"]
     list_select_related = ["package"]
     search_fields = ["version", "package__name"]
+
+    @admin.display(description=_("size"), ordering="size_bytes")
+    def size(self, release: Release) -> str:
+        return filesizeformat(release.size_bytes)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
@@ -60,7 +66,8 @@ class BaselineForm(forms.ModelForm):  # type: ignore[type-arg]
         values = super().clean() or {}
         model, release = values.get("model"), values.get("release")
         if model and release and model.platform != release.platform:
-            raise forms.ValidationError(f"{release} does not fit {model}, whose platform is {model.platform}")
+            told = _("%(release)s does not fit %(model)s, whose platform is %(platform)s")
+            raise forms.ValidationError(told % {"release": release, "model": model, "platform": model.platform})
         return values
 
 
@@ -81,7 +88,22 @@ class BaselineAdmin(AuditedAdmin):
 
 @admin.register(Installation)
 class InstallationAdmin(RecordAdmin):
-    list_display = ["assigned_at", "terminal", "release", "state", "percent", "reason", "assigned_by"]
+    list_display = ["assigned_at", "terminal", "release", "shown_state", "percent", "reason", "assigned_by"]
+    fields = [
+        "terminal",
+        "release",
+        "shown_state",
+        "percent",
+        "reason",
+        "command",
+        "assigned_at",
+        "assigned_by",
+        "finished_at",
+    ]
     list_filter = ["state"]
     list_select_related = ["terminal", "release__package"]
     search_fields = ["terminal__serial"]
+
+    @admin.display(description=_("reason"))
+    def reason(self, installation: Installation) -> str:
+        return installation.reason

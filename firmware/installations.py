@@ -106,7 +106,7 @@ def send_baselines(terminal_ids: Sequence[int]) -> None:
     if lacking:
         releases = Release.objects.select_related("package").in_bulk({release_id for _, release_id in lacking.values()})
         wanted = [(Target(pk, device_id), releases[release_id]) for pk, (device_id, release_id) in lacking.items()]
-        services.install(wanted, requested_by="baseline")
+        services.install(wanted, requested_by="model baseline")
 
 
 def follow_commands(outcomes: Mapping[UUID, Outcome]) -> None:

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from firmware.rules import OPEN, InstallationState
 from terminals.common.facts.kinds import reasons_text
-from terminals.common.words import choices
+from terminals.common.words import choices, word
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.models import Command
 
@@ -92,7 +92,7 @@ class Installation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.release} on {self.terminal_id} ({self.state})"
+        return f"{self.release}, {word(self.state)}"
 
     @property
     def reason(self) -> str:

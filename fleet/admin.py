@@ -17,10 +17,66 @@ from django_celery_beat import admin as beat_admin
 from django_celery_beat import models as beat
 from knox import admin as knox_admin  # noqa: F401 - it registers its pages, which are replaced below
 from knox.models import AuthToken
+from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from firmware.models import Baseline
+from firmware.services import set_baseline
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.audit import services as audit
+from terminals.estate.admin import TerminalModelAdmin
+from terminals.estate.models import TerminalModel
+from terminals.keys.models import KeyRequirement
+from terminals.parameters.models import ModelParameters
+
+
+class NeededRow(TabularInline):  # type: ignore[misc]
+    """A row of what a model's terminals shall have."""
+
+    extra = 0
+    show_change_link = False
+
+
+class BaselineRow(NeededRow):
+    model = Baseline
+    fields = ["release"]
+
+
+class KeyRow(NeededRow):
+    model = KeyRequirement
+    fields = ["usage"]
+
+
+class ParametersRow(NeededRow):
+    model = ModelParameters
+    fields = ["version"]
+
+
+admin.site.unregister(TerminalModel)
+
+
+@admin.register(TerminalModel)
+class TerminalModelScreen(TerminalModelAdmin):
+    """A model on one screen: its platform, and the software, keys and parameters that each of its terminals gets."""
+
+    inlines = [BaselineRow, KeyRow, ParametersRow]
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Write rows with their audit entries; a baseline by its service, which knows what fits the platform."""
+        actor = request.user.get_username()
+        for row in formset.save(commit=False):
+            if isinstance(row, Baseline):
+                row.pk = set_baseline(model=form.instance, release=row.release, actor=actor).pk
+                continue
+            old = audit.stored_values(row)
+            row.save()
+            action = f"{row._meta.model_name}.{'update' if old else 'create'}"
+            audit.record_change(actor=actor, action=action, instance=row, old=old, new=audit.stored_values(row))
+        for row in formset.deleted_objects:
+            action = f"{row._meta.model_name}.delete"
+            audit.record_change(actor=actor, action=action, instance=row, old=audit.stored_values(row), new={})
+            row.delete()
+
 
 LONGEST_NAME = 140  # of a user, so that `user:NAME` fits the audit's subject
 for _model in (User, Group, AuthToken, *(m for m in admin.site._registry if m._meta.app_label == "django_celery_beat")):

@@ -13,6 +13,7 @@ class FleetConfig(AppConfig):
 
     def ready(self) -> None:
         from fleet import device_routes
+        from fleet.translation import translate_models
         from terminals.enrolment import services as enrolment
         from terminals.estate.services import hooks
         from terminals.health.services import forget_condition
@@ -21,6 +22,7 @@ class FleetConfig(AppConfig):
         from terminals.link.sessions import close_session
         from terminals.settlement.services import assign_batch_number, end_schedule, refuse_stranded_money
 
+        translate_models()
         device_routes.register()
         # An earlier device's commands end before the new one is given anything.
         enrolment.on_enrolled = [cancel_queued, establish_protection_key, assign_batch_number]

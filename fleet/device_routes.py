@@ -19,7 +19,14 @@ from terminals.settlement import handlers as settlement
 def register() -> None:
     """Fill the link's registry; it refuses a declared message that nobody handles."""
     messages: dict[str, list[MessageHandler]] = {
-        "hello": [link.on_hello, enrolment.on_hello, firmware.on_hello, keys.on_hello, settlement.on_hello],
+        "hello": [
+            link.on_hello,
+            enrolment.on_hello,
+            firmware.on_hello,
+            keys.on_hello,
+            parameters.on_hello,
+            settlement.on_hello,
+        ],
         "health": [health.on_health],
         "transactions": [settlement.on_transactions],
         "settlement": [settlement.on_settlement],

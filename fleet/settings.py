@@ -59,10 +59,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "fleet.middleware.RefuseNullCharacters",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "fleet.middleware.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "fleet.middleware.ReadersLanguageAndZone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -79,6 +82,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "django.template.context_processors.i18n",
             ]
         },
     }
@@ -98,6 +102,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "fleet" / "locale"]
+FORMAT_MODULE_PATH = "fleet.formats"
 USE_TZ = True
 TIME_ZONE = env.optional("TIME_ZONE", "UTC")  # how pages show time; the database keeps UTC
 STATIC_URL = "static/"

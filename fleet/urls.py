@@ -11,6 +11,8 @@ from firmware.downloads import download_artifact
 from fleet import readiness
 from fleet.api import router
 from fleet.pages import views
+from fleet.pages.preferences import preferences_page
+from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
 
 
@@ -34,6 +36,8 @@ urlpatterns = [
     path("admin/terminals/<int:pk>/", views.terminal_page, name="terminal-page"),
     path("admin/terminals/<int:pk>/panel/", views.terminal_panel, name="terminal-panel"),
     path("admin/terminals/<int:pk>/action/", views.terminal_action, name="terminal-action"),
+    path("admin/preferences/", preferences_page, name="preferences"),
+    path("admin/api/", api_reference, name="api-reference"),
     path("admin/", admin.site.urls),
     path("api/v1/", include(router.urls)),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

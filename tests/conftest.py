@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.utils import translation
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
@@ -147,6 +148,12 @@ def links(transactional_db: None) -> Iterator[Links]:
     running = Links()
     yield running
     running.stop_all()
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> None:
+    """A request leaves its reader's language behind in the thread; no test shall inherit it."""
+    translation.activate("en")
 
 
 @pytest.fixture

@@ -1,103 +1,108 @@
 """How the admin site looks: its name, its symbol and its menu (django-unfold's UNFOLD setting)."""
 
+from collections.abc import Callable
 from typing import Any
 
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+Item = dict[str, Any]
+
+
+def _list_of(title: Any, icon: str, model: str) -> Item:
+    """Return the entry of a model's list (`app_model`), shown to who may see it."""
+    app, name = model.split("_", 1)
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{model}_changelist"),
+        "permission": _holder_of(f"{app}.view_{name}"),
+    }
+
+
+def _holder_of(permission: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.user.has_perm(permission)
+
+
+MENU: list[dict[str, Any]] = [
+    {
+        "title": _("Fleet"),
+        "items": [
+            {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
+            _list_of(_("Terminals"), "point_of_sale", "terminals_terminal"),
+            _list_of(_("Stores"), "store", "terminals_store"),
+            _list_of(_("Merchants"), "domain", "terminals_merchant"),
+            _list_of(_("Terminal models"), "category", "terminals_terminalmodel"),
+        ],
+    },
+    {
+        "title": _("Money"),
+        "items": [
+            _list_of(_("Settlement runs"), "payments", "settlement_settlementrun"),
+            _list_of(_("Settlement plans"), "event_repeat", "settlement_settlementplan"),
+            _list_of(_("Settlement schedules"), "calendar_month", "settlement_settlementschedule"),
+            _list_of(_("Transactions"), "receipt_long", "settlement_transaction"),
+        ],
+    },
+    {
+        "title": _("Software and keys"),
+        "items": [
+            _list_of(_("Packages"), "inventory_2", "firmware_package"),
+            _list_of(_("Releases"), "deployed_code", "firmware_release"),
+            _list_of(_("Baselines"), "flag", "firmware_baseline"),
+            _list_of(_("Installations"), "install_mobile", "firmware_installation"),
+            _list_of(_("Keys"), "key", "keys_terminalkey"),
+            _list_of(_("Key requirements"), "key_vertical", "keys_keyrequirement"),
+            _list_of(_("Parameters"), "tune", "parameters_parameterversion"),
+            _list_of(_("Parameters on terminals"), "settings_input_component", "parameters_terminalparameters"),
+            _list_of(_("Parameters of models"), "settings_suggest", "parameters_modelparameters"),
+        ],
+    },
+    {
+        "title": _("Link"),
+        "items": [
+            _list_of(_("Commands"), "send", "link_command"),
+            _list_of(_("Dead letters"), "report", "link_deadletter"),
+        ],
+    },
+    {
+        "title": _("Administration"),
+        "collapsible": True,
+        "items": [
+            _list_of(_("Audit"), "history", "common_auditentry"),
+            _list_of(_("Operators"), "group", "auth_user"),
+            _list_of(_("Roles"), "badge", "auth_group"),
+            _list_of(_("Your API tokens"), "vpn_key", "knox_authtoken"),
+            {"title": _("API reference"), "icon": "api", "link": reverse_lazy("api-reference")},
+            {"title": _("Language and time zone"), "icon": "translate", "link": reverse_lazy("preferences")},
+            _list_of(_("Background work"), "schedule", "django_celery_beat_periodictask"),
+            _list_of(_("Intervals"), "timer", "django_celery_beat_intervalschedule"),
+            _list_of(_("Crontabs"), "event", "django_celery_beat_crontabschedule"),
+            _list_of(_("Solar events"), "wb_sunny", "django_celery_beat_solarschedule"),
+            _list_of(_("Clocked times"), "alarm", "django_celery_beat_clockedschedule"),
+        ],
+    },
+]
+
+
+def without_inline_style(request: HttpRequest) -> dict[str, Any]:
+    """Leave the theme's colours to fleet/theme.css: the content security policy allows no style in the page."""
+    return {"colors": None}
+
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Tillwarden",
     "SITE_HEADER": "Tillwarden",
-    "SITE_SUBHEADER": "Terminal management",
+    "SITE_SUBHEADER": _("Terminal management"),
     "SITE_SYMBOL": "point_of_sale",
     "SHOW_HISTORY": False,
     "DASHBOARD_CALLBACK": "fleet.pages.views.add_overview",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("fleet/favicon.svg")}],
-    "STYLES": [lambda request: static("fleet/overview.css")],
-    "SIDEBAR": {
-        "show_search": True,
-        "show_all_applications": False,
-        "navigation": [
-            {
-                "title": "Fleet",
-                "items": [
-                    {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
-                    {
-                        "title": "Terminals",
-                        "icon": "point_of_sale",
-                        "link": reverse_lazy("admin:terminals_terminal_changelist"),
-                    },
-                    {"title": "Stores", "icon": "store", "link": reverse_lazy("admin:terminals_store_changelist")},
-                    {
-                        "title": "Merchants",
-                        "icon": "domain",
-                        "link": reverse_lazy("admin:terminals_merchant_changelist"),
-                    },
-                    {
-                        "title": "Terminal models",
-                        "icon": "category",
-                        "link": reverse_lazy("admin:terminals_terminalmodel_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Money",
-                "items": [
-                    {
-                        "title": "Settlement runs",
-                        "icon": "payments",
-                        "link": reverse_lazy("admin:settlement_settlementrun_changelist"),
-                    },
-                    {
-                        "title": "Settlement plans",
-                        "icon": "event_repeat",
-                        "link": reverse_lazy("admin:settlement_settlementplan_changelist"),
-                    },
-                    {
-                        "title": "Transactions",
-                        "icon": "receipt_long",
-                        "link": reverse_lazy("admin:settlement_transaction_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Software and keys",
-                "items": [
-                    {
-                        "title": "Releases",
-                        "icon": "deployed_code",
-                        "link": reverse_lazy("admin:firmware_release_changelist"),
-                    },
-                    {
-                        "title": "Installations",
-                        "icon": "install_mobile",
-                        "link": reverse_lazy("admin:firmware_installation_changelist"),
-                    },
-                    {"title": "Keys", "icon": "key", "link": reverse_lazy("admin:keys_terminalkey_changelist")},
-                    {
-                        "title": "Parameters",
-                        "icon": "tune",
-                        "link": reverse_lazy("admin:parameters_parameterversion_changelist"),
-                    },
-                ],
-            },
-            {
-                "title": "Link",
-                "items": [
-                    {"title": "Commands", "icon": "send", "link": reverse_lazy("admin:link_command_changelist")},
-                    {
-                        "title": "Dead letters",
-                        "icon": "report",
-                        "link": reverse_lazy("admin:link_deadletter_changelist"),
-                    },
-                    {
-                        "title": "Audit",
-                        "icon": "history",
-                        "link": reverse_lazy("admin:common_auditentry_changelist"),
-                    },
-                    {"title": "Operators", "icon": "group", "link": reverse_lazy("admin:auth_user_changelist")},
-                ],
-            },
-        ],
-    },
+    "GLOBAL_CALLBACK": "fleet.pages.look.without_inline_style",
+    "STYLES": [lambda request: static("fleet/theme.css"), lambda request: static("fleet/overview.css")],
+    "SCRIPTS": [lambda request: static("fleet/quiet.js")],
+    "ACCOUNT": {"navigation": [{"title": _("Language and time zone"), "link": reverse_lazy("preferences")}]},
+    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": MENU},
 }

@@ -20,12 +20,13 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, JSONObject, Substr
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from firmware.models import Installation, InstalledSoftware
 from fleet.pages.models import DAILY, Tally
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
-from terminals.common.money import format_minor
+from terminals.common.words import format_minor, word
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES
 from terminals.health.models import HealthState, TamperAlarm
@@ -44,6 +45,7 @@ class Overview(NamedTuple):
     states: dict[str, int]
     online: int
     offline: int
+    locked: int
     printers: dict[str, int]
     screens: dict[str, int]
     keypads: dict[str, int]
@@ -75,6 +77,7 @@ def overview(now: datetime) -> Overview:
         states=tallies["state"],
         online=online,
         offline=max(in_service - online, 0),
+        locked=tallies["locked"].get("true", 0),
         printers=tallies["printer"],
         screens=tallies["screen"],
         keypads=tallies["keypad"],
@@ -165,6 +168,14 @@ def terminal_page(terminal: Terminal) -> TerminalPage:
     )
 
 
+def _asked(command: Command) -> str:
+    asker = command.requested_by
+    who = (
+        word(asker) if " " in asker else asker
+    )  # an operator's name has no space; what the server asks by itself has one
+    return _("%(what)s by %(who)s") % {"what": word(command.type), "who": who}
+
+
 def timeline(terminal: Terminal, limit: int = 40) -> list[dict[str, Any]]:
     """Return commands and events of a terminal, the latest first: `at`, `kind`, `text`, `state`, `body`."""
     events: list[dict[str, Any]] = [
@@ -175,7 +186,7 @@ def timeline(terminal: Terminal, limit: int = 40) -> list[dict[str, Any]]:
         {
             "at": command.finished_at or command.answered_at or command.created_at,
             "kind": "command",
-            "text": " ".join(filter(None, (command.type, "by", command.requested_by, command.code, command.detail))),
+            "text": " ".join(filter(None, (_asked(command), command.code, command.detail))),
             "state": command.state,
             "body": {"command": str(command.pk), "type": command.type, "by": command.requested_by},
         }

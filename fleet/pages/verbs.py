@@ -5,9 +5,11 @@ from functools import partial
 from typing import NamedTuple
 
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 
 from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE, assign_release
+from terminals.common.words import word
 from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES, TERMINAL
@@ -41,38 +43,39 @@ def _number(text: str) -> int:
 def _install(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     release = get_object_or_404(Release, pk=_number(form.get("chosen", "")))
     assign_release(release=release, terminals=[terminal], actor=actor)
-    return Done(f"{release} is on its way.")
+    return Done(_("%(what)s is on its way.") % {"what": release})
 
 
 def _configure(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     version = get_object_or_404(ParameterVersion, pk=_number(form.get("chosen", "")))
     configure_terminals(terminals=[terminal], version=version, actor=actor)
-    return Done(f"{version} is on its way.")
+    return Done(_("%(what)s is on its way.") % {"what": version})
 
 
 def _deliver_key(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     key = request_key_delivery(terminal=terminal, usage=form.get("chosen", ""), actor=actor)
-    return Done(f"A new {key.usage} key is on its way; expected KCV {key.kcv}.")
+    told = _("A new %(usage)s key is on its way; expected KCV %(kcv)s.")
+    return Done(told % {"usage": key.usage, "kcv": key.kcv})
 
 
 def _settle(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     run = request_settlement(terminal=terminal, actor=actor)
-    return Done(f"The terminal was asked to settle (run {run.pk}).")
+    return Done(_("The terminal was asked to settle (run %(run)s).") % {"run": run.pk})
 
 
 def _issue_code(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     code = issue_activation_code(terminal=terminal, actor=actor)
-    return Done("Activation code, shown only now, valid for 7 days", secret=code)
+    return Done(_("Activation code, shown only now, valid for 7 days"), secret=code)
 
 
 def _transition(name: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     transition(terminal=terminal, name=name, actor=actor, write_off=form.get("write_off") == "yes")
-    return Done(f"The terminal is now {terminal.state}.")
+    return Done(_("The terminal is now %(state)s.") % {"state": word(terminal.state)})
 
 
 def _send(command_type: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     command = send_plain_command(terminal=terminal, command_type=command_type, actor=actor)
-    return Done(f"{command.type} is on its way.")
+    return Done(_("%(what)s is on its way.") % {"what": word(command.type)})
 
 
 VERBS: dict[str, Verb] = {

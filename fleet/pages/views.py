@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.decorators import staff_member_required
@@ -11,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from firmware.models import Release
@@ -19,6 +21,7 @@ from fleet.pages.verbs import VERBS, Done, offered
 from terminals.common.errors import Refusal
 from terminals.common.words import sentence
 from terminals.estate.models import Terminal
+from terminals.keys.models import USAGES
 from terminals.link.heartbeat import silent_parts
 from terminals.link.services import PLAIN_COMMANDS
 from terminals.parameters.models import ParameterVersion
@@ -47,7 +50,7 @@ def staff_with(permission: str) -> Callable[[View], View]:
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Give the admin's first page the overview (unfold's DASHBOARD_CALLBACK), to who may see terminals."""
     may = request.user.has_perm(VIEW)
-    return context | {"title": "Overview", "may_see_fleet": may} | (_overview_context() if may else {})
+    return context | {"title": _("Overview"), "may_see_fleet": may} | (_overview_context() if may else {})
 
 
 def _overview_context() -> dict[str, Any]:
@@ -57,6 +60,10 @@ def _overview_context() -> dict[str, Any]:
         "unresolved_runs": selectors.unresolved_runs(),
         "silent": silent_parts(now),
         "refreshed_at": now,
+        "today": "&".join(
+            f"finished_at__{name}={quote(instant.isoformat())}"
+            for name, instant in zip(("gte", "lt"), selectors.day_of(now), strict=True)
+        ),
     }
 
 
@@ -85,7 +92,7 @@ def _show_terminal(request: HttpRequest, terminal: Terminal, done: Done | None =
             "done": done,
             "verbs": verbs,
             "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
-            "transitions": [name for name in ("suspend", "resume", "retire") if name in verbs],
+            "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
             "at_stake": at_stake(shown["page"].unsettled),
             "releases": Release.objects.filter(platform=terminal.model.platform).select_related("package")[:20],
             "parameter_versions": ParameterVersion.objects.order_by("-id")[:20],
@@ -131,7 +138,7 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
             return _show_terminal(request, _terminal(pk), done)
         messages.success(request, done.told)
     except IntegrityError:
-        messages.error(request, "Somebody else, or the terminal itself, did the same at this moment. Look again.")
+        messages.error(request, _("Somebody else, or the terminal itself, did the same at this moment. Look again."))
     except Refusal as refusal:
         messages.error(request, sentence(refusal))
     except ValidationError as error:

@@ -2,15 +2,21 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
 from terminals.common.api.base import COUNT_LIMIT
 from terminals.common.audit.services import record_change, record_deletions, stored_values
+from terminals.common.errors import Refusal
+from terminals.common.words import TONES, sentence
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -24,7 +30,23 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return len(rows)
 
 
-class AuditedAdmin(ModelAdmin):  # type: ignore[misc]
+class StateAdmin(ModelAdmin):  # type: ignore[misc]
+    """What every list and form shares: a state is a badge, a refusal is told."""
+
+    @display(description=gettext_lazy("state"), label=TONES, ordering="state")  # type: ignore[untyped-decorator]
+    def shown_state(self, obj: Any) -> tuple[str, str]:
+        return obj.state, obj.get_state_display()
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """What a service refuses is told on the page that asked; nothing was changed."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+        except Refusal as refusal:
+            messages.error(request, sentence(refusal))
+            return redirect(request.get_full_path())
+
+
+class AuditedAdmin(StateAdmin):
     """An editable object: every change is audited in the admin's own transaction."""
 
     paginator = CappedPaginator
@@ -53,7 +75,7 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]
         record_change(actor=request.user.get_username(), action=action, instance=obj, old=old, new=new)
 
 
-class RecordAdmin(ModelAdmin):  # type: ignore[misc]
+class RecordAdmin(StateAdmin):
     """A record of what happened: nobody adds, changes or deletes it here."""
 
     paginator = CappedPaginator

@@ -31,18 +31,18 @@ _EXPONENTS = dict.fromkeys(
 _EXPONENTS |= dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)
 
 
-def format_minor(amount_minor: int, currency: str, *, signed: bool = False) -> str:
-    """Return for example `1,234.50 EUR`, `1,235 JPY`, or with `signed` `+0.05 EUR`."""
+def digits_of(amount_minor: int, currency: str, *, signed: bool = False) -> str:
+    """Return an amount in major units without its currency: `1,234.50`, for JPY `1,235`, or with `signed` `+0.05`."""
     exponent = _EXPONENTS.get(currency, 2)
     whole, rest = divmod(abs(amount_minor), 10**exponent)
     sign = "-" if amount_minor < 0 else "+" if signed else ""
-    digits = f"{whole:,}" + (f".{rest:0{exponent}d}" if exponent else "")
-    return f"{sign}{digits} {currency}".strip()
+    return sign + f"{whole:,}" + (f".{rest:0{exponent}d}" if exponent else "")
 
 
 def parse_major(text: str) -> tuple[int, str]:
-    """Return minor units and currency of what a person types: `150.00 EUR`, `1,500 JPY`; raise Refusal otherwise."""
-    found = re.fullmatch(r"\s*([0-9][0-9,]*)(?:\.([0-9]+))?\s*([A-Za-z]{3})\s*", text)
+    """Return minor units and currency of what a person types: `150.00 EUR`, `JPY 1,500`; raise Refusal otherwise."""
+    ordered = re.sub(r"^\s*([A-Za-z]{3})\s*(\S+)\s*$", r"\2 \1", text)
+    found = re.fullmatch(r"\s*([0-9][0-9,]*)(?:\.([0-9]+))?\s*([A-Za-z]{3})\s*", ordered)
     if found is None:
         raise Refusal("bad_amount", "%(text)s is no amount; write for example 150.00 EUR", text=repr(text))
     currency = found[3].upper()

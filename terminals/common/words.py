@@ -6,6 +6,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext, pgettext
 
 from terminals.common.errors import Refusal, filled
+from terminals.common.money import digits_of
 
 CONTEXT = "word"  # of these in the catalogue: a state's "failed" is not the "failed" of a sentence
 
@@ -25,14 +26,29 @@ def choices(values: Iterable[str]) -> list[tuple[str, str]]:
     return [(str(value), lazy_word(str(value))) for value in values]
 
 
+def format_minor(amount_minor: int, currency: str, *, signed: bool = False) -> str:
+    """Return for example `1,234.50 EUR` or, with `signed`, `+0.05 EUR`, in the order of the reader's language."""
+    said = {"amount": digits_of(amount_minor, currency, signed=signed), "currency": currency}
+    return (pgettext("money", "%(amount)s %(currency)s") % said).strip()
+
+
 def sentence(refusal: Refusal) -> str:
-    """Return a refusal's sentence in the reader's language, the states in it as well."""
-    values = {
-        name: tuple(word(state) for state in value)
-        if isinstance(value, tuple)
-        else word(str(value))
-        if name == "state"
-        else value
-        for name, value in refusal.values.items()
-    }
+    """Return a refusal's sentence in the reader's language, and the states and verbs in it (tuples, `state`, `verb`)."""
+    values: dict[str, object] = {}
+    for name, value in refusal.values.items():
+        if isinstance(value, tuple):
+            values[name] = tuple(word(state) for state in value)
+        else:
+            values[name] = word(str(value)) if name in ("state", "verb") else value
     return filled(gettext(refusal.template), values)
+
+
+# How a state looks: the colour that an operator's eye goes to. What is not named is neutral.
+TONES = (
+    dict.fromkeys(["active", "balanced", "succeeded", "confirmed", "installed", "applied", "ok", "online"], "success")
+    | dict.fromkeys(
+        ["unbalanced", "failed", "rejected", "mismatch", "fault", "out_of_paper", "locked", "offline", "revoked"],
+        "danger",
+    )
+    | dict.fromkeys(["suspended", "expired", "pending", "paper_low", "warning", "absent"], "warning")
+)

@@ -5,17 +5,20 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext, gettext_lazy
+from unfold.decorators import display
 
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.errors import Refusal
-from terminals.common.words import sentence
+from terminals.common.words import TONES, choices, sentence, word
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
-from terminals.estate.rules import check_time_zone, device_id_for
+from terminals.estate.rules import LINKED_STATES, check_time_zone, device_id_for
 
 
 @admin.register(Merchant)
@@ -47,6 +50,34 @@ class TerminalModelAdmin(AuditedAdmin):
     search_fields = ["vendor", "name"]
 
 
+class OnlineFilter(admin.SimpleListFilter):
+    """The overview's two numbers, counted alike: in service and heard lately, or in service and not."""
+
+    title = gettext_lazy("link")
+    parameter_name = "link"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return choices(("online", "offline"))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> QuerySet[Terminal]:
+        if self.value() == "online":
+            return queryset.filter(session__online=True)
+        if self.value() == "offline":
+            return queryset.filter(state__in=LINKED_STATES).exclude(session__online=True)
+        return queryset
+
+
+class LockedFilter(admin.SimpleListFilter):
+    title = gettext_lazy("locked")
+    parameter_name = "locked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return choices(("locked",))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> QuerySet[Terminal]:
+        return queryset.filter(session__locked=True) if self.value() else queryset
+
+
 class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_serial(self) -> str:
         try:
@@ -54,7 +85,8 @@ class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
         except Refusal as error:
             raise forms.ValidationError(sentence(error)) from None
         if Terminal.objects.exclude(pk=self.instance.pk).filter(device_id=device_id).exists():
-            raise forms.ValidationError(f"another terminal has the device id {device_id}; use another serial")
+            told = gettext("another terminal has the device id %(device_id)s; use another serial")
+            raise forms.ValidationError(told % {"device_id": device_id})
         return str(self.cleaned_data["serial"])
 
 
@@ -64,9 +96,9 @@ class TerminalAdmin(AuditedAdmin):
 
     form = TerminalForm
     fields = ["serial", "model", "store", "tid", "mid", "tags"]
-    list_display = ["shown_serial", "store", "model", "state", "shown_online", "tid"]
+    list_display = ["shown_serial", "store", "model", "shown_state", "shown_link", "tid"]
     list_display_links = None
-    list_filter = ["state", "model", "session__online"]
+    list_filter = [OnlineFilter, "state", LockedFilter, "model"]
     # What the overview's numbers lead to; as side filters they would look through the whole table for their choices.
     overview_lookups = (
         "health__printer",
@@ -90,14 +122,17 @@ class TerminalAdmin(AuditedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["serial"] if obj else []
 
-    @admin.display(description="Serial", ordering="serial")
+    @admin.display(description=gettext_lazy("serial"), ordering="serial")
     def shown_serial(self, terminal: Terminal) -> str:
         return format_html('<a href="{}">{}</a>', reverse("terminal-page", args=[terminal.pk]), terminal.serial)
 
-    @admin.display(description="Online", boolean=True)
-    def shown_online(self, terminal: Terminal) -> bool:
+    @display(description=gettext_lazy("link"), label=TONES)  # type: ignore[untyped-decorator]
+    def shown_link(self, terminal: Terminal) -> tuple[str, str]:
         session = getattr(terminal, "session", None)
-        return bool(session and session.online)
+        if session is not None and session.locked:
+            return "locked", f"{word('online' if session.online else 'offline')}, {word('locked')}"
+        said = "online" if session is not None and session.online else "offline"
+        return said, word(said)
 
     def save_model(self, request: HttpRequest, obj: Terminal, form: Any, change: bool) -> None:
         if change:
@@ -110,5 +145,6 @@ class TerminalAdmin(AuditedAdmin):
         obj.refresh_from_db()
 
     def response_add(self, request: HttpRequest, obj: Terminal, post_url_continue: str | None = None) -> HttpResponse:
-        messages.success(request, f"{obj.serial} is registered. Make an activation code to enrol it.")
+        told = gettext("%(serial)s is registered. Make an activation code to enrol it.")
+        messages.success(request, told % {"serial": obj.serial})
         return redirect("terminal-page", pk=obj.pk)

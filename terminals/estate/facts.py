@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import FactBody
+from terminals.common.words import word
 
 
 class TerminalRegistered(FactBody, frozen=True):
@@ -22,5 +23,5 @@ class StateChanged(FactBody, frozen=True):
     reason: str = ""
 
     def text(self) -> str:
-        said = _("%(to)s by %(by)s") % {"to": self.to, "by": self.by}
+        said = _("%(to)s by %(by)s") % {"to": word(self.to), "by": self.by}
         return f"{said}: {self.reason}" if self.reason else said

@@ -8,7 +8,7 @@ from terminals.keys.models import KeyRequirement, TerminalKey
 
 @admin.register(TerminalKey)
 class TerminalKeyAdmin(RecordAdmin):
-    list_display = ["created_at", "terminal", "usage", "algorithm", "kcv", "state", "answered_kcv"]
+    list_display = ["created_at", "terminal", "usage", "algorithm", "kcv", "shown_state", "answered_kcv"]
     list_filter = ["state", "usage"]
     list_select_related = ["terminal"]
     search_fields = ["terminal__serial", "kcv"]

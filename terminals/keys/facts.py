@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import FactBody
+from terminals.common.words import word
 
 
 class KeyConfirmed(FactBody, frozen=True):
@@ -33,4 +34,4 @@ class KeyNotDelivered(FactBody, frozen=True):
     outcome: str
 
     def text(self) -> str:
-        return _("key %(usage)s not delivered: %(outcome)s") % {"usage": self.usage, "outcome": self.outcome}
+        return _("key %(usage)s not delivered: %(outcome)s") % {"usage": self.usage, "outcome": word(self.outcome)}

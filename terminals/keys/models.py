@@ -3,13 +3,14 @@
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
-from terminals.common.words import choices
+from terminals.common.words import choices, word
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.keys.rules import KeyState
 from terminals.link.models import Command
 
-USAGES = [("P0", "P0 PIN encryption"), ("D0", "D0 data encryption"), ("M6", "M6 CMAC")]
+USAGES = [("P0", _("P0 PIN encryption")), ("D0", _("D0 data encryption")), ("M6", _("M6 CMAC"))]
 
 
 class ProtectionKey(models.Model):
@@ -56,7 +57,7 @@ class TerminalKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.usage} {self.kcv} ({self.state})"
+        return f"{self.usage} {self.kcv}, {word(self.state)}"
 
 
 class KeyRequirement(models.Model):
@@ -69,4 +70,4 @@ class KeyRequirement(models.Model):
         constraints = [models.UniqueConstraint(fields=["model", "usage"], name="key_requirement_once")]
 
     def __str__(self) -> str:
-        return f"{self.model} needs {self.usage}"
+        return f"{self.model}: {self.get_usage_display()}"

@@ -4,40 +4,58 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from terminals.common.admin_base import RecordAdmin
+from terminals.common.words import word
 from terminals.link.models import Command, DeadLetter
 from terminals.link.services import READ_MESSAGE
 
 
 @admin.register(Command)
 class CommandAdmin(RecordAdmin):
-    list_display = ["created_at", "terminal", "type", "state", "percent", "code", "requested_by", "attempts"]
+    list_display = [
+        "created_at",
+        "terminal",
+        "shown_type",
+        "shown_state",
+        "percent",
+        "code",
+        "requested_by",
+        "attempts",
+    ]
     list_filter = ["state"]
     list_select_related = ["terminal"]
     search_fields = ["=type", "terminal__serial"]
     exclude = ["payload"]
     readonly_fields = ["message"]
 
-    def get_exclude(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return ["payload"] if request.user.has_perm(READ_MESSAGE) else ["payload", "message"]
+    @admin.display(description=_("type"), ordering="type")
+    def shown_type(self, command: Command) -> str:
+        return word(command.type)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        left_out = self.get_exclude(request, obj)
-        return [name for name in super().get_fields(request, obj) if name not in left_out]
+        shown = ["terminal", "shown_type", "shown_state", "percent", "code", "detail", "requested_by", "attempts"]
+        shown += ["created_at", "sent_at", "answered_at", "finished_at", "expires_at", "next_attempt_at"]
+        return [*shown, "message"] if request.user.has_perm(READ_MESSAGE) else shown
 
-    @admin.display(description="Message")
+    @admin.display(description=_("message"))
     def message(self, command: Command) -> str:
         return bytes(command.payload).decode()
 
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(RecordAdmin):
-    list_display = ["last_at", "reason", "topic", "detail", "count"]
+    fields = ["topic", "shown_reason", "detail", "count", "payload_bytes", "first_at", "last_at", "message"]
+    list_display = ["last_at", "shown_reason", "topic", "detail", "count"]
     search_fields = ["=reason", "topic"]
     exclude = ["payload"]
     readonly_fields = ["message"]
 
-    @admin.display(description="Message")
+    @admin.display(description=_("reason"), ordering="reason")
+    def shown_reason(self, letter: DeadLetter) -> str:
+        return word(letter.reason)
+
+    @admin.display(description=_("message"))
     def message(self, letter: DeadLetter) -> str:
         return bytes(letter.payload).decode("utf-8", "backslashreplace")

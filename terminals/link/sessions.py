@@ -102,7 +102,7 @@ def note_locked(terminal_ids: Iterable[int], *, locked: bool) -> None:
 
 def close_session(terminal_id: int) -> None:
     """A terminal that left service for good is not online, whatever it last said."""
-    DeviceSession.objects.filter(terminal=terminal_id).update(online=False)
+    DeviceSession.objects.filter(terminal=terminal_id).update(online=False, locked=False)
 
 
 @transaction.atomic

@@ -6,11 +6,11 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from terminals.common.admin_base import RecordAdmin, ServiceCreatedAdmin
+from terminals.common.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
 from terminals.common.errors import Refusal
 from terminals.common.words import sentence
 from terminals.parameters import rules, services
-from terminals.parameters.models import ParameterVersion, TerminalParameters
+from terminals.parameters.models import ModelParameters, ParameterVersion, TerminalParameters
 
 
 class ParameterForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -32,8 +32,14 @@ class ParameterVersionAdmin(ServiceCreatedAdmin):
         return services.publish_parameters(actor=request.user.get_username(), **form.cleaned_data)
 
 
+@admin.register(ModelParameters)
+class ModelParametersAdmin(AuditedAdmin):
+    list_display = ["model", "version"]
+    list_select_related = ["model", "version"]
+
+
 @admin.register(TerminalParameters)
 class TerminalParametersAdmin(RecordAdmin):
-    list_display = ["terminal", "wanted", "applied", "state", "changed_at"]
+    list_display = ["terminal", "wanted", "applied", "shown_state", "changed_at"]
     list_filter = ["state"]
     list_select_related = ["terminal", "wanted", "applied"]

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import FactBody
+from terminals.common.words import word
 from terminals.link.protocol.states import CommandState
 
 
@@ -15,4 +16,4 @@ class ParametersAnswered(FactBody, frozen=True):
     def text(self) -> str:
         if self.outcome == CommandState.SUCCEEDED:
             return _("parameters applied")
-        return _("parameters not applied: %(outcome)s") % {"outcome": self.outcome}
+        return _("parameters not applied: %(outcome)s") % {"outcome": word(self.outcome)}

@@ -3,8 +3,8 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from terminals.common.words import choices
-from terminals.estate.models import Terminal
+from terminals.common.words import choices, word
+from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.models import Command
 from terminals.parameters.rules import ParameterState
 
@@ -36,5 +36,25 @@ class TerminalParameters(models.Model):
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="configured")
     changed_at = models.DateTimeField(auto_now=True)
 
+    class Meta:
+        verbose_name = "parameters on a terminal"
+        verbose_name_plural = "parameters on terminals"
+
     def __str__(self) -> str:
-        return f"{self.wanted} ({self.state})"
+        return f"{self.wanted}, {word(self.state)}"
+
+
+class ModelParameters(models.Model):
+    """The version that a terminal of the model gets when it says hello without ever having got any."""
+
+    model = models.OneToOneField(
+        TerminalModel, on_delete=models.CASCADE, primary_key=True, related_name="default_parameters"
+    )
+    version = models.ForeignKey(ParameterVersion, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        verbose_name = "parameters of a model"
+        verbose_name_plural = "parameters of models"
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.version}"

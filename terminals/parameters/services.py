@@ -1,6 +1,6 @@
 """Writing parameter versions and sending them to terminals."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +11,9 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.protocol.messages.parameters import Configure
-from terminals.link.services import CommandRequest, create_commands, supersede_commands, target_of
+from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands, target_of
 from terminals.parameters import rules
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 
@@ -36,23 +37,40 @@ def publish_parameters(*, name: str, parameters: dict[str, Any], actor: str) -> 
 def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVersion, actor: str) -> int:
     """Send a version to terminals; return how many. One that is still on its way is replaced."""
     chosen = list(terminals)
-    body = Configure(name=version.name, version=version.version, parameters=version.parameters)
-    requests = [CommandRequest(target_of(terminal), "configure", body, VALID_FOR) for terminal in chosen]
-    supersede_commands([terminal.pk for terminal in chosen], ["configure"])
-    commands = create_commands(requests, requested_by=actor)
-    now = timezone.now()
+    _send([(target_of(terminal), version) for terminal in chosen], requested_by=actor)
+    audit.record_many(
+        actor=actor, action="parameters.send", subjects=map(subject_of, chosen), detail={"name": str(version)}
+    )
+    return len(chosen)
+
+
+def send_defaults(terminal_ids: Iterable[int]) -> None:
+    """Send each terminal that never got parameters those of its model, where the model has any."""
+    lacking = Terminal.objects.filter(
+        pk__in=terminal_ids, state__in=COMMANDED_STATES, parameters=None, model__default_parameters__isnull=False
+    ).select_related("model__default_parameters__version")
+    wanted = [(Target(t.pk, t.device_id), t.model.default_parameters.version) for t in lacking]
+    if wanted:
+        _send(wanted, requested_by="terminal model")
+
+
+def _send(wanted: Sequence[tuple[Target, ParameterVersion]], *, requested_by: str) -> None:
+    """Queue `configure` for each terminal and note what it shall have."""
+    requests = [
+        CommandRequest(target, "configure", Configure(v.name, v.version, v.parameters), VALID_FOR)
+        for target, v in wanted
+    ]
+    supersede_commands([target.terminal_id for target, _ in wanted], ["configure"])
+    commands = create_commands(requests, requested_by=requested_by)
+    now, pending = timezone.now(), rules.ParameterState.PENDING
     TerminalParameters.objects.bulk_create(
         [
             TerminalParameters(
-                terminal=terminal, wanted=version, state=rules.ParameterState.PENDING, command=command, changed_at=now
+                terminal_id=target.terminal_id, wanted=version, state=pending, command=command, changed_at=now
             )
-            for terminal, command in zip(chosen, commands, strict=True)
+            for (target, version), command in zip(wanted, commands, strict=True)
         ],
         update_conflicts=True,
         unique_fields=["terminal"],
         update_fields=["wanted", "state", "command", "changed_at"],
     )
-    audit.record_many(
-        actor=actor, action="parameters.send", subjects=map(subject_of, chosen), detail={"name": str(version)}
-    )
-    return len(chosen)

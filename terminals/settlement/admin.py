@@ -6,12 +6,13 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.errors import Refusal
-from terminals.common.money import format_minor, parse_major
-from terminals.common.words import sentence
+from terminals.common.money import parse_major
+from terminals.common.words import format_minor, sentence
 from terminals.settlement import services
 from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 
@@ -20,7 +21,9 @@ class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
     """People type major units with their currency; the row keeps minor units and the ISO code."""
 
     threshold = forms.CharField(
-        required=False, help_text="Settle at this unsettled amount, for example 150.00 EUR; empty for no threshold"
+        required=False,
+        label=_("threshold"),
+        help_text=_("Settle at this unsettled amount, for example 150.00 EUR; empty for no threshold"),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,11 +45,17 @@ class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
         return values
 
 
+class CycleAdmin(AuditedAdmin):
+    @admin.display(description=_("threshold"), ordering="threshold_minor")
+    def threshold(self, cycle: SettlementPlan | SettlementSchedule) -> str:
+        return cycle.shown_threshold()
+
+
 @admin.register(SettlementPlan)
-class SettlementPlanAdmin(AuditedAdmin):
+class SettlementPlanAdmin(CycleAdmin):
     form = ThresholdForm
     exclude = ["threshold_minor", "threshold_currency"]
-    list_display = ["name", "cycle", "time_zone", "shown_threshold", "jitter_seconds", "is_default", "enabled"]
+    list_display = ["name", "cycle", "time_zone", "threshold", "jitter_seconds", "is_default", "enabled"]
 
     def save_model(self, request: HttpRequest, obj: SettlementPlan, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -55,12 +64,12 @@ class SettlementPlanAdmin(AuditedAdmin):
 
 
 @admin.register(SettlementSchedule)
-class SettlementScheduleAdmin(AuditedAdmin):
+class SettlementScheduleAdmin(CycleAdmin):
     """A terminal's schedule goes only with the terminal: deleting it would end its settlements unnoticed."""
 
     form = ThresholdForm
     exclude = ["threshold_minor", "threshold_currency"]
-    list_display = ["terminal", "plan", "cycle", "time_zone", "shown_threshold", "next_due_at"]
+    list_display = ["terminal", "plan", "cycle", "time_zone", "threshold", "next_due_at"]
     list_filter = ["plan"]
     list_select_related = ["terminal", "plan"]
     search_fields = ["terminal__serial"]
@@ -76,25 +85,79 @@ class SettlementScheduleAdmin(AuditedAdmin):
         super().save_model(request, obj, form, change)
 
 
+def _side(description: Any, side: str, kind: str) -> Any:
+    """Return a column: how many and how much, as reported or recorded."""
+
+    @admin.display(description=description)
+    def column(inline: TabularInline, total: RunTotal) -> str:
+        count, minor = getattr(total, f"{side}_{kind}_count"), getattr(total, f"{side}_{kind}_minor")
+        return f"{count} / {format_minor(minor, total.run.currency)}"
+
+    return column
+
+
 class RunTotalInline(TabularInline):  # type: ignore[misc]
+    """By payment method: what the terminal reported beside what its transactions add up to, number / amount."""
+
     model = RunTotal
     extra = 0
     can_delete = False
+    verbose_name = _("payment method")
+    verbose_name_plural = _("totals by payment method: number / amount")
+    fields = ["method", "reported_sales", "recorded_sales", "reported_refunds", "recorded_refunds"]
+    readonly_fields = fields
+    reported_sales = _side(_("sales reported"), "reported", "sale")
+    recorded_sales = _side(_("sales recorded"), "recorded", "sale")
+    reported_refunds = _side(_("refunds reported"), "reported", "refund")
+    recorded_refunds = _side(_("refunds recorded"), "recorded", "refund")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(SettlementRun)
 class SettlementRunAdmin(RecordAdmin):
-    list_display = ["requested_at", "terminal", "trigger", "state", "batch_number", "reported", "difference", "reason"]
+    list_display = [
+        "requested_at",
+        "terminal",
+        "trigger",
+        "shown_state",
+        "batch_number",
+        "reported",
+        "difference",
+        "reason",
+    ]
     list_filter = ["state", "trigger"]
     list_select_related = ["terminal"]
     search_fields = ["terminal__serial"]
     inlines = [RunTotalInline]
+    fields = [
+        "terminal",
+        "trigger",
+        "shown_state",
+        "reason",
+        "batch_number",
+        "reported",
+        "difference",
+        "host_response",
+        "requested_at",
+        "finished_at",
+        "command",
+    ]
 
-    @admin.display(description="Settled")
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """The overview's numbers lead to the runs of their day."""
+        return lookup in ("finished_at__gte", "finished_at__lt") or bool(super().lookup_allowed(lookup, value, request))
+
+    @admin.display(description=_("reason"))
+    def reason(self, run: SettlementRun) -> str:
+        return run.reason
+
+    @admin.display(description=_("settled"), ordering="reported_minor")
     def reported(self, run: SettlementRun) -> str:
         return "" if run.reported_minor is None else format_minor(run.reported_minor, run.currency)
 
-    @admin.display(description="Difference")
+    @admin.display(description=_("difference"), ordering="difference_minor")
     def difference(self, run: SettlementRun) -> str:
         return format_minor(run.difference_minor, run.currency, signed=True) if run.difference_minor else ""
 
@@ -102,10 +165,22 @@ class SettlementRunAdmin(RecordAdmin):
 @admin.register(Transaction)
 class TransactionAdmin(RecordAdmin):
     list_display = ["occurred_at", "terminal", "kind", "method", "amount", "batch_number"]
+    fields = [
+        "terminal",
+        "kind",
+        "method",
+        "amount",
+        "batch_number",
+        "occurred_at",
+        "received_at",
+        "approval_code",
+        "card_last4",
+    ]
+    readonly_fields = fields
     list_filter = ["kind", "method"]
     list_select_related = ["terminal"]
     search_fields = ["terminal__serial"]
 
-    @admin.display(description="Amount")
+    @admin.display(description=_("amount"), ordering="amount_minor")
     def amount(self, transaction: Transaction) -> str:
         return format_minor(transaction.amount_minor, transaction.currency)

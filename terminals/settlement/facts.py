@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import FactBody, Reason, reasons_text
-from terminals.common.money import format_minor
+from terminals.common.words import format_minor
 
 
 class BatchSettled(FactBody, frozen=True):

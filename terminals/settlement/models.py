@@ -7,11 +7,11 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import reasons_text
-from terminals.common.money import format_minor
-from terminals.common.words import choices, sentence
+from terminals.common.words import choices, format_minor, lazy_word, sentence, word
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.settlement import rules
@@ -20,7 +20,8 @@ from terminals.settlement.rules import RunState
 if TYPE_CHECKING:
     from datetime import datetime
 
-METHODS = [("card", "card"), ("qr", "QR")]
+METHODS = [("card", lazy_word("card")), ("qr", lazy_word("QR"))]
+TRIGGERS = ("cycle", "threshold", "operator", "terminal")
 
 
 class Cycle(models.Model):
@@ -45,11 +46,11 @@ class Cycle(models.Model):
         except Refusal as error:
             raise ValidationError({"cycle": sentence(error)}) from None
         if self.threshold_minor is not None and self.threshold_minor <= 0:
-            raise ValidationError({"threshold_minor": "the threshold must be above zero"})
+            raise ValidationError({"threshold_minor": _("the threshold must be above zero")})
         if (self.threshold_minor is None) != (not self.threshold_currency):
-            raise ValidationError({"threshold_currency": "a threshold is an amount and its currency, or neither"})
+            raise ValidationError({"threshold_currency": _("a threshold is an amount and its currency, or neither")})
         if self.threshold_currency and not re.fullmatch("[A-Z]{3}", self.threshold_currency):
-            raise ValidationError({"threshold_currency": "write an ISO 4217 code, for example EUR"})
+            raise ValidationError({"threshold_currency": _("write an ISO 4217 code, for example EUR")})
 
     def shown_threshold(self) -> str:
         """Return for example `150.00 EUR`; empty where there is none."""
@@ -90,7 +91,7 @@ class SettlementSchedule(Cycle):
     terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="schedule")
     plan = models.ForeignKey(SettlementPlan, on_delete=models.PROTECT, related_name="schedules")
     next_due_at = models.DateTimeField(null=True, editable=False)
-    due_reason = models.CharField(max_length=10, default="cycle", editable=False)
+    due_reason = models.CharField(max_length=10, choices=choices(TRIGGERS), default="cycle", editable=False)
 
     class Meta:
         indexes = [models.Index(fields=["next_due_at"], condition=Q(next_due_at__isnull=False), name="schedule_due")]
@@ -103,7 +104,7 @@ class SettlementSchedule(Cycle):
         ]
 
     def __str__(self) -> str:
-        return f"{self.terminal_id} on {self.plan_id}"
+        return _("schedule of %(terminal)s") % {"terminal": self.terminal}
 
     def effective(self) -> rules.Effective:
         """Return the cycle that applies to this terminal, overrides over plan (needs `plan` loaded)."""
@@ -134,7 +135,7 @@ class Batch(models.Model):
         constraints = [models.UniqueConstraint(fields=["terminal", "batch_number"], name="batch_number_once")]
 
     def __str__(self) -> str:
-        return f"{self.terminal_id}/{self.batch_number:06d}"
+        return _("batch %(number)s of %(terminal)s") % {"number": f"{self.batch_number:06d}", "terminal": self.terminal}
 
 
 class Transaction(models.Model):
@@ -143,7 +144,7 @@ class Transaction(models.Model):
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="transactions")
     transaction_id = models.UUIDField()
     batch_number = models.PositiveIntegerField()
-    kind = models.CharField(max_length=6, choices=[("sale", "sale"), ("refund", "refund")])
+    kind = models.CharField(max_length=6, choices=choices(("sale", "refund")))
     method = models.CharField(max_length=4, choices=METHODS)
     amount_minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
@@ -161,7 +162,7 @@ class Transaction(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.amount_minor} {self.currency}"
+        return f"{word(self.kind)} {format_minor(self.amount_minor, self.currency)}"
 
 
 class SettlementRun(models.Model):
@@ -170,7 +171,7 @@ class SettlementRun(models.Model):
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="settlement_runs")
     trigger = models.CharField(
         max_length=10,
-        choices=[(t, t) for t in ("cycle", "threshold", "operator", "terminal")],
+        choices=choices(TRIGGERS),
         help_text="`terminal`: the terminal settled without being asked",
     )
     state = models.CharField(max_length=10, choices=choices(RunState), default=RunState.REQUESTED.value)
@@ -205,7 +206,7 @@ class SettlementRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"run {self.pk} ({self.state})"
+        return _("run %(number)s, %(state)s") % {"number": self.pk, "state": word(self.state)}
 
     @property
     def reason(self) -> str:
@@ -231,4 +232,4 @@ class RunTotal(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "method"], name="total_once_per_method")]
 
     def __str__(self) -> str:
-        return f"{self.method} of run {self.run_id}"
+        return str(self.get_method_display())

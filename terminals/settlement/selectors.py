@@ -1,6 +1,8 @@
 """What settlement knows of terminals' money. Reads only."""
 
-from terminals.common.money import format_minor
+from django.utils.translation import ngettext
+
+from terminals.common.words import format_minor
 from terminals.settlement.models import Batch
 
 
@@ -14,6 +16,7 @@ def open_batches(terminal_id: int) -> list[Batch]:
 def at_stake(batches: list[Batch]) -> str:
     """Return for example `47.57 EUR in 4 transactions`; empty where nothing is."""
     return ", ".join(
-        f"{format_minor(batch.net_minor, batch.currency)} in {batch.transaction_count} transactions"
+        ngettext("%(amount)s in %(count)s transaction", "%(amount)s in %(count)s transactions", batch.transaction_count)
+        % {"amount": format_minor(batch.net_minor, batch.currency), "count": batch.transaction_count}
         for batch in batches
     )

@@ -125,7 +125,8 @@ def set_schedule(
         schedule.next_due_at, schedule.due_reason = due.next_due_at, due.due_reason
     SettlementSchedule.objects.filter(terminal=terminal).delete()
     schedule.save(force_insert=True)
-    detail = {"plan": plan.name, "cycle": cycle, "time_zone": time_zone, "threshold": schedule.shown_threshold()}
+    detail = {"plan": plan.name, "cycle": cycle, "time_zone": time_zone, "threshold_minor": threshold_minor}
+    detail["threshold_currency"] = threshold_currency
     audit.record(actor=actor, action="settlement.schedule", subject=subject_of(terminal), detail=detail)
     return schedule
 

@@ -49,7 +49,7 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     device.sell()
     deliver(*device.upload_transactions())
     terminal.refresh_from_db()
-    with pytest.raises(Refusal, match=r"EUR in 1 transactions on SN-1 are not settled; settle first") as refusal:
+    with pytest.raises(Refusal, match=r"EUR in 1 transaction on SN-1 are not settled; settle first") as refusal:
         transition(terminal=terminal, name="retire", actor="ops")
     assert refusal.value.reason == "unsettled_money"
     assert Terminal.objects.get().state == "active"

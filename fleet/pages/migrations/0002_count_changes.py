@@ -7,7 +7,9 @@ QUARTER = "to_char(date_bin('15 minutes', finished_at, timestamptz '2000-01-01Z'
 # table -> SELECT measure, label, amount of the rows in {rows}
 CONTRIBUTIONS = {
     "terminals_terminal": "SELECT 'state', state::text, 1::bigint FROM {rows}",
-    "link_devicesession": "SELECT 'online', online::text, 1::bigint FROM {rows}",
+    "link_devicesession": """
+        SELECT v.* FROM {rows} r CROSS JOIN LATERAL (VALUES
+            ('online', r.online::text, 1::bigint), ('locked', r.locked::text, 1)) AS v""",
     "health_healthstate": """
         SELECT v.* FROM {rows} r CROSS JOIN LATERAL (VALUES
             ('printer', r.printer::text, 1::bigint), ('screen', r.screen, 1), ('keypad', r.keypad, 1),

@@ -2,7 +2,7 @@
 
 from django import template
 
-from terminals.common.money import format_minor
+from terminals.common.words import TONES, format_minor, word
 
 register = template.Library()
 
@@ -19,11 +19,17 @@ def money_signed(amount_minor: int, currency: str) -> str:
 
 @register.filter
 def words(value: str) -> str:
-    """Return a protocol's word as people read it: `out_of_paper` -> `out of paper`."""
-    return value.replace("_", " ")
+    """Return a state or a protocol's word as people read it: `out_of_paper` -> `out of paper`."""
+    return word(value)
+
+
+@register.filter
+def tone(value: str) -> str:
+    """Return the CSS class of a state's colour."""
+    return f"tw-{TONES[value]}-tone" if value in TONES else ""
 
 
 @register.filter
 def room(kind: str) -> str:
     """Return the part of a fact's kind that people sort by: `settlement.settled` -> `settlement`."""
-    return kind.partition(".")[0]
+    return word(kind.partition(".")[0])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection, models
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from terminals.common.audit.models import AuditEntry
 
@@ -24,7 +24,13 @@ def record_many(*, actor: str, action: str, subjects: Iterable[str], detail: dic
 
 def record_deletions(*, actor: str, action: str, instances: Iterable[models.Model]) -> None:
     """Audit the end of several objects with the values that go with them, in one statement."""
-    _append(actor, action, ((subject_of(one), {"shown": str(one), "old": values_of(one)}) for one in instances))
+    _append(actor, action, ((subject_of(one), {"shown": _shown(one), "old": values_of(one)}) for one in instances))
+
+
+def _shown(instance: models.Model) -> str:
+    """Return an object's name in English: what stands in the audit does not depend on the operator's language."""
+    with translation.override("en"):
+        return str(instance)
 
 
 def _append(actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
@@ -39,7 +45,7 @@ def _append(actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]
 def record_change(*, actor: str, action: str, instance: models.Model, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Audit a plain create, update or delete of an object that has no verb of its own: what changed, from and to."""
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    detail: dict[str, Any] = {"shown": str(instance)}
+    detail: dict[str, Any] = {"shown": _shown(instance)}
     for side, values in (("old", old), ("new", new)):
         if values:
             detail[side] = {name: values[name] for name in names if name in values}

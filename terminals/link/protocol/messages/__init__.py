@@ -45,9 +45,7 @@ UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
     """Decode a message that arrived on `channel`; raise Refusal with the reason where it does not fit the protocol."""
     if len(payload) > MAX_BYTES:
-        raise Refusal(
-            "oversize", "%(payload)s bytes; the limit is %(max_bytes)s", payload=len(payload), max_bytes=MAX_BYTES
-        )
+        raise Refusal("oversize", "%(size)s bytes; the limit is %(limit)s", size=len(payload), limit=MAX_BYTES)
     if b"\\u0000" in payload:
         raise Refusal("malformed", "the character U+0000 is not allowed")  # PostgreSQL's text cannot hold it
     if channel in _by_channel:
@@ -59,32 +57,27 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
         else:
             if message.type == name and _is_uuid7(message.id):
                 return message, message.body
-    try:
-        envelope = _decode_envelope(payload)
-    except UNREADABLE as error:
-        raise Refusal("malformed", "envelope: %(error)s", error=error) from None
-    expected = INBOUND.get(envelope.type)
-    if expected is None:
-        raise Refusal(
-            "unknown_type",
-            "type %(type)s is not one of %(inbound)s",
-            type=repr(envelope.type),
-            inbound=", ".join(INBOUND),
-        )
-    if expected.channel != channel:
-        raise Refusal(
-            "wrong_channel",
-            "type %(type)s belongs on %(channel)s, not on %(channel2)s",
-            type=repr(envelope.type),
-            channel=expected.channel,
-            channel2=channel,
-        )
-    if not _is_uuid7(envelope.id):
-        raise Refusal("malformed", "envelope: id must be a UUIDv7")
+    envelope = _checked_envelope(payload, channel)
     try:
         return envelope, _body_decoders[envelope.type](envelope.body)
     except UNREADABLE as error:
         raise Refusal("malformed", "body: %(error)s", error=error) from None
+
+
+def _checked_envelope(payload: bytes, channel: str) -> Envelope:
+    try:
+        envelope = _decode_envelope(payload)
+    except UNREADABLE as error:
+        raise Refusal("malformed", "envelope: %(error)s", error=error) from None
+    kind, expected = repr(envelope.type), INBOUND.get(envelope.type)
+    if expected is None:
+        raise Refusal("unknown_type", "type %(type)s is not one of %(known)s", type=kind, known=", ".join(INBOUND))
+    if (right := expected.channel) != channel:
+        told = "type %(type)s belongs on %(right)s, not on %(wrong)s"
+        raise Refusal("wrong_channel", told, type=kind, right=right, wrong=channel)
+    if not _is_uuid7(envelope.id):
+        raise Refusal("malformed", "envelope: id must be a UUIDv7")
+    return envelope
 
 
 def _is_uuid7(value: UUID) -> bool:

@@ -1,0 +1,5 @@
+"""How pages show instants in Chinese: one format everywhere, with the zone."""
+
+DATE_FORMAT = SHORT_DATE_FORMAT = "Y年n月j日"
+TIME_FORMAT = "H:i:s T"
+DATETIME_FORMAT = SHORT_DATETIME_FORMAT = "Y年n月j日 H:i:s T"
