@@ -70,6 +70,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # nothing that is told lies in a cookie
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
 ROOT_URLCONF = "fleet.urls"
 WSGI_APPLICATION = "fleet.wsgi.application"
 TEMPLATES = [

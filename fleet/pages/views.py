@@ -82,23 +82,8 @@ def terminal_page(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _show_terminal(request: HttpRequest, terminal: Terminal, done: Done | None = None) -> HttpResponse:
-    shown = _terminal_context(terminal)
-    verbs = offered(terminal, request.user.has_perm)
-    context = (
-        admin.site.each_context(request)
-        | shown
-        | {
-            "title": terminal.serial,
-            "done": done,
-            "verbs": verbs,
-            "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
-            "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
-            "at_stake": at_stake(shown["page"].unsettled),
-            "releases": Release.objects.filter(platform=terminal.model.platform).select_related("package")[:20],
-            "parameter_versions": ParameterVersion.objects.order_by("-id")[:20],
-        }
-    )
-    response = render(request, "pages/terminal_page.html", context)
+    context = admin.site.each_context(request) | _terminal_context(request, terminal)
+    response = render(request, "pages/terminal_page.html", context | {"title": terminal.serial, "done": done})
     if done is not None:
         response["Cache-Control"] = "no-store"
     return response
@@ -107,20 +92,28 @@ def _show_terminal(request: HttpRequest, terminal: Terminal, done: Done | None =
 @staff_with(VIEW)
 @require_GET
 def terminal_panel(request: HttpRequest, pk: int) -> HttpResponse:
-    return render(request, "pages/terminal_panel.html", _terminal_context(_terminal(pk)))
+    return render(request, "pages/terminal_panel.html", _terminal_context(request, _terminal(pk)))
 
 
 def _terminal(pk: int) -> Terminal:
     return get_object_or_404(Terminal.objects.select_related("model", "store__merchant"), pk=pk)
 
 
-def _terminal_context(terminal: Terminal) -> dict[str, Any]:
-    now = timezone.now()
+def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any]:
+    """Return what a terminal's page shows and offers; all of it is fetched again and again."""
+    now, page = timezone.now(), selectors.terminal_page(terminal)
+    verbs = offered(terminal, request.user.has_perm)
     return {
         "terminal": terminal,
-        "page": selectors.terminal_page(terminal),
+        "page": page,
         "silent": [part for part in silent_parts(now) if part != "worker"],
         "refreshed_at": now,
+        "verbs": verbs,
+        "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
+        "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
+        "at_stake": at_stake(page.unsettled),
+        "releases": Release.objects.filter(platform=terminal.model.platform).select_related("package")[:20],
+        "parameter_versions": ParameterVersion.objects.order_by("-id")[:20],
     }
 
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.errors import Refusal
@@ -22,7 +23,8 @@ class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
 
     threshold = forms.CharField(
         required=False,
-        label=_("threshold"),
+        label=_("Threshold"),
+        widget=UnfoldAdminTextInputWidget,
         help_text=_("Settle at this unsettled amount, for example 150.00 EUR; empty for no threshold"),
     )
 
@@ -47,15 +49,15 @@ class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
 
 class CycleAdmin(AuditedAdmin):
     @admin.display(description=_("threshold"), ordering="threshold_minor")
-    def threshold(self, cycle: SettlementPlan | SettlementSchedule) -> str:
+    def shown_threshold(self, cycle: SettlementPlan | SettlementSchedule) -> str:
         return cycle.shown_threshold()
 
 
 @admin.register(SettlementPlan)
 class SettlementPlanAdmin(CycleAdmin):
     form = ThresholdForm
-    exclude = ["threshold_minor", "threshold_currency"]
-    list_display = ["name", "cycle", "time_zone", "threshold", "jitter_seconds", "is_default", "enabled"]
+    fields = ["name", "cycle", "time_zone", "threshold", "jitter_seconds", "is_default", "enabled"]
+    list_display = ["name", "cycle", "time_zone", "shown_threshold", "jitter_seconds", "is_default", "enabled"]
 
     def save_model(self, request: HttpRequest, obj: SettlementPlan, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -68,8 +70,8 @@ class SettlementScheduleAdmin(CycleAdmin):
     """A terminal's schedule goes only with the terminal: deleting it would end its settlements unnoticed."""
 
     form = ThresholdForm
-    exclude = ["threshold_minor", "threshold_currency"]
-    list_display = ["terminal", "plan", "cycle", "time_zone", "threshold", "next_due_at"]
+    fields = ["terminal", "plan", "cycle", "time_zone", "threshold"]
+    list_display = ["terminal", "plan", "cycle", "time_zone", "shown_threshold", "next_due_at"]
     list_filter = ["plan"]
     list_select_related = ["terminal", "plan"]
     search_fields = ["terminal__serial"]

@@ -63,9 +63,11 @@ class SettlementPlan(Cycle):
     name = models.CharField(max_length=80, unique=True)
     time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, e.g. Europe/Berlin")
     jitter_seconds = models.PositiveIntegerField(
-        default=0, help_text="Spread the terminals of a cycle over this many seconds"
+        "jitter (seconds)", default=0, help_text="Spread the terminals of a cycle over this many seconds"
     )
-    is_default = models.BooleanField(default=False)
+    is_default = models.BooleanField(
+        "default", default=False, help_text="Given to every terminal that becomes active without a plan"
+    )
     enabled = models.BooleanField(default=True)
 
     class Meta:

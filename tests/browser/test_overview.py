@@ -58,7 +58,7 @@ def test_the_overview_changes_by_itself_and_leads_to_a_terminal(
     deliver(device.hello(), device.health())
     expect(link).to_contain_text("1 online", timeout=15_000)
     printers = overview.locator("section", has=overview.get_by_role("heading", name="Printers"))
-    expect(printers).to_contain_text("1 without paper")
+    expect(printers).to_contain_text("1 out of paper")
     assert overview.evaluate("window.stays") is True, "the page was loaded again"
 
     link.get_by_role("link", name="1", exact=True).click()

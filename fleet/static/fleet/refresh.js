@@ -14,15 +14,18 @@ function change(old, fresh) {
   changeChildren(old, fresh);
 }
 
+// What has an id is found again by it, so that no button turns into another under somebody's finger.
 function changeChildren(old, fresh) {
-  const present = [...old.childNodes], wanted = [...fresh.childNodes];
-  wanted.forEach((node, n) => {
-    const at = present[n];
+  [...fresh.childNodes].forEach((node, n) => {
+    const known = node.id && [...old.childNodes].slice(n).find((child) => child.id === node.id);
+    while (known && old.childNodes[n] !== known) old.childNodes[n].remove();
+    const at = old.childNodes[n];
     if (!at) old.append(node.cloneNode(true));
     else if (sameKind(at, node)) change(at, node);
+    else if (at.id) at.before(node.cloneNode(true));
     else at.replaceWith(node.cloneNode(true));
   });
-  present.slice(wanted.length).forEach((node) => node.remove());
+  while (old.childNodes.length > fresh.childNodes.length) old.lastChild.remove();
 }
 
 document.addEventListener("htmx:beforeSwap", (event) => {
