@@ -1,7 +1,7 @@
 """Artifact downloads for terminals: one signed link each, whole or by range, so that a cut download resumes.
 
-Range as of RFC 9110 section 14: a single byte range; several in one request get the whole file. When artifacts lie
-behind a CDN, `url` points there instead and this view idles.
+Range as of RFC 9110 section 14: a single byte range; several in one request get the whole file. Behind nginx
+(ARTIFACT_ACCEL_PREFIX) or before a bucket (ARTIFACT_REDIRECT) this view only checks the link and sends no byte itself.
 """
 
 import re
@@ -12,7 +12,14 @@ from typing import IO
 
 from django.conf import settings
 from django.core.signing import BadSignature, SignatureExpired
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.views.decorators.http import require_safe
 
 from firmware.models import Release
@@ -27,7 +34,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 @require_safe
 def download_artifact(request: HttpRequest, token: str) -> HttpResponseBase:
-    """Stream a release to the terminal that the link was made for: 200, 206, 304, 403, 404 or 416."""
+    """Stream a release to the terminal that the link was made for: 200, 206, 302, 304, 403, 404 or 416."""
     try:
         release_id, _, device_id = download_signer().unsign(token, max_age=VALID_FOR).partition(":")
     except SignatureExpired:
@@ -50,6 +57,10 @@ def download_artifact(request: HttpRequest, token: str) -> HttpResponseBase:
     first, last, partial = span
     if settings.ARTIFACT_ACCEL_PREFIX:
         return _accelerated(release, etag)
+    if (
+        settings.ARTIFACT_REDIRECT
+    ):  # to a bucket or CDN whose addresses are signed and short-lived; it knows ranges, too
+        return HttpResponseRedirect(release.artifact.url)
     if request.method == "GET" and not slots.enter(device_id):
         busy = _refuse("too many downloads at once; come back", status=503, title="Busy")
         busy["Retry-After"] = str(RETRY_SECONDS)

@@ -79,7 +79,14 @@ class RegisteredSerializer(FleetTerminalSerializer):
 
 
 class ActivationCodeSerializer(serializers.Serializer[Any]):
-    activation_code = serializers.CharField()
+    activation_code = serializers.CharField(allow_null=True)
+
+
+class TerminalHealthSerializer(serializers.Serializer[Any]):
+    """A terminal's latest reading, null before the first, and its last hundred."""
+
+    current = HealthStateSerializer(allow_null=True)
+    history = HealthSampleSerializer(many=True)
 
 
 class FleetTerminalFilter(estate.TerminalFilter):
@@ -125,7 +132,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         return Response({"activation_code": code}, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=link.PlainCommandSerializer, responses={201: link.CommandSerializer})
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], pagination_class=None, filterset_class=None)
     def commands(self, request: Request, pk: str) -> Response:
         """Send a command that needs no more than its type."""
         wanted = link.PlainCommandSerializer(data=request.data)
@@ -144,7 +151,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         commands = self.get_object().commands.all()[:100]
         return Response(link.CommandSerializer(commands, many=True, context=self.get_serializer_context()).data)
 
-    @extend_schema(responses={200: HealthStateSerializer})
+    @extend_schema(responses={200: TerminalHealthSerializer})
     @action(detail=True)
     def health(self, request: Request, pk: str) -> Response:
         """Current health, and the last hundred readings as `history`."""
@@ -155,7 +162,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         return Response(body | {"history": HealthSampleSerializer(history, many=True).data})
 
     @extend_schema(responses={200: TimelineSerializer(many=True)})
-    @action(detail=True)
+    @action(detail=True, pagination_class=None, filterset_class=None)
     def timeline(self, request: Request, pk: str) -> Response:
         """Commands and events, the latest first."""
         return Response(selectors.timeline(self.get_object(), limit=100))

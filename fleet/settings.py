@@ -128,6 +128,7 @@ STORAGES = {
 DOWNLOADS_PER_PROCESS = env.number("DOWNLOADS_PER_PROCESS", 4)
 DOWNLOADS_PER_TERMINAL = env.number("DOWNLOADS_PER_TERMINAL", 1)
 ARTIFACT_ACCEL_PREFIX = env.optional("ARTIFACT_ACCEL_PREFIX", "")  # nginx's internal location, which sends the files
+ARTIFACT_REDIRECT = env.flag("ARTIFACT_REDIRECT", default=False)  # send terminals to the storage's own address
 FILE_UPLOAD_PERMISSIONS = 0o600
 
 # --- device link -----------------------------------------------------------------------------------------------------
@@ -201,6 +202,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Tillwarden operator API",
     "DESCRIPTION": "Enrol, configure, update, watch and settle a fleet of card terminals.",
     "VERSION": "1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "OAS_VERSION": "3.1.0",  # whose schemas are JSON Schema, so that the tests can hold answers against them
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "SCHEMA_PATH_PREFIX": "/api/v1",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -34,7 +35,7 @@ from terminals.link.routes import routes
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
-from tests import services
+from tests import openapi, services
 
 
 @pytest.fixture(scope="session")
@@ -161,10 +162,19 @@ def operator(db: None) -> Any:
     return get_user_model().objects.create_superuser("ops", password="a-long-password-here")
 
 
+class CheckedClient(APIClient):
+    """A client that holds every answer against the OpenAPI document."""
+
+    def generic(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+        response = super().generic(method, path, *args, **kwargs)
+        openapi.check(method, urlsplit(path).path, response)
+        return response
+
+
 @pytest.fixture
 def api(operator: Any) -> APIClient:
     """A client that bears the operator's token."""
-    client = APIClient()
+    client = CheckedClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {AuthToken.objects.create(user=operator)[1]}")
     return client
 

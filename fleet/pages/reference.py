@@ -69,10 +69,12 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
             return _example(document, schema[choice][0])
     if "enum" in schema:
         return schema["enum"][0]
-    if schema.get("type") == "object":
+    kind = schema.get("type", "")
+    kind = kind[0] if isinstance(kind, list) else kind  # ["string", "null"]
+    if kind == "object":
         members = schema.get("properties", {})
         wanted = [name for name in schema.get("required", members) if not members.get(name, {}).get("readOnly")]
         return {name: _example(document, members[name]) for name in wanted if name in members}
-    if schema.get("type") == "array":
+    if kind == "array":
         return [_example(document, schema["items"])]
-    return _SIMPLE.get(schema.get("type", ""), "...")
+    return _SIMPLE.get(kind, "...")

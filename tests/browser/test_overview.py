@@ -93,3 +93,32 @@ def test_nothing_is_missing_and_nothing_fails_on_the_pages(
         overview.wait_for_load_state("networkidle")
     assert overview.request.get(live_server.url + "/favicon.ico").status == 200
     assert bad == []
+
+
+def test_a_refresh_keeps_focus_selection_choices_and_open_menus(
+    transactional_db: None, register: Callable[[str], Terminal], overview: Page, live_server: LiveServer
+) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello(), device.health())
+    violations: list[str] = []
+    overview.on("console", lambda m: violations.append(m.text) if "Content Security Policy" in m.text else None)
+    overview.goto(f"{live_server.url}/admin/terminals/{terminal.pk}/")
+    overview.get_by_text("Retire ...").click()
+    overview.get_by_label("Key usage").select_option("D0")
+    overview.get_by_role("button", name="Settle now").focus()
+    overview.evaluate("getSelection().selectAllChildren(document.querySelector('.tw-timeline li'))")
+    before = overview.evaluate("getSelection().toString()")
+    device.sell()
+    deliver(*device.upload_transactions())
+    expect(overview.locator("#do-retire")).to_contain_text("Not settled:", timeout=15_000)
+    assert overview.locator("#do-retire details").get_attribute("open") is not None
+    assert overview.get_by_label("Key usage").input_value() == "D0"
+    assert overview.evaluate("document.activeElement.textContent") == "Settle now"
+    assert overview.evaluate("getSelection().toString()") == before != ""
+    overview.get_by_label("retire although").check()
+    device.sell()
+    deliver(*device.upload_transactions())
+    expect(overview.locator("#do-retire")).to_contain_text("2 transactions", timeout=15_000)
+    assert overview.get_by_label("retire although").is_checked()
+    assert violations == []

@@ -133,3 +133,12 @@ def test_a_file_that_cannot_be_opened_does_not_keep_its_slot(client: Client, lin
         with pytest.raises(FileNotFoundError):
             client.get(link)
     assert downloads.slots.enter("SN-1")
+
+
+def test_before_a_bucket_a_terminal_is_sent_to_its_signed_address(client: Client, link: str, settings: Any) -> None:
+    settings.ARTIFACT_REDIRECT = True
+    Release.objects.get().artifact.storage.base_url = "https://bucket.example.com/"
+    answer = client.get(link)
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("https://bucket.example.com/releases/")
+    assert client.get(link[:-3] + "xyz").status_code == 403

@@ -103,7 +103,7 @@ def test_a_repeat_with_the_same_idempotency_key_does_nothing_and_tells_no_secret
     assert second["Idempotency-Replayed"] == "true"
     expected = first.json()
     code = expected.pop("activation_code")
-    assert second.json() == expected
+    assert second.json() == expected | {"activation_code": None}
     assert Terminal.objects.count() == 1
     assert code not in str(IdempotentResponse.objects.values())
 

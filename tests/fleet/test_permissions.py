@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from rest_framework.test import APIClient
 
@@ -14,6 +15,7 @@ from fleet.api import router
 from fleet.pages.verbs import VERBS
 from terminals.common.api.permissions import needed
 from terminals.estate.models import Terminal
+from terminals.link.services import new_id
 
 OPERATIONS = [
     (url, view, method, action)
@@ -49,7 +51,7 @@ DOES = {
 
 
 def staff_with(*names: str) -> Any:
-    user = get_user_model().objects.create_user(f"clerk{len(names)}", is_staff=True)
+    user = get_user_model().objects.create_user(f"clerk-{new_id()}", is_staff=True)
     user.user_permissions.set(p for p in Permission.objects.all() if label(p) in names)
     return user
 
@@ -125,3 +127,33 @@ def test_the_page_and_the_api_ask_the_same(register: Callable[[str], Terminal]) 
         "activation_code": "terminals:activation_code",
     }
     assert {name: VERBS[name].permission for name in same} == {name: DOES[there] for name, there in same.items()}
+
+
+MODELS = list(admin.site._registry)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model._meta.label))
+def test_an_admin_list_and_its_form_are_opened_by_their_permission_and_by_no_other(client: Client, model: Any) -> None:
+    meta = model._meta
+    for verb, page in (("view", "changelist"), ("add", "add")):
+        name = f"{meta.app_label}.{verb}_{meta.model_name}"
+        url = reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}")
+        change = [f"{meta.app_label}.change_{meta.model_name}"] if verb == "view" else []  # who may change may look
+        client.force_login(staff_with(*(one for one in everything_but(name) if one not in change)))
+        assert client.get(url).status_code == 403, f"{url} without {name}"
+        if verb == "view" or admin.site._registry[model].has_add_permission(request_of(superuser())):
+            client.force_login(
+                staff_with(name, f"{meta.app_label}.change_{meta.model_name}")
+            )  # a user's form asks both
+            assert client.get(url).status_code == 200, f"{url} with {name}"
+
+
+def superuser() -> Any:
+    return get_user_model().objects.filter(username="root").first() or get_user_model().objects.create_superuser("root")
+
+
+def request_of(user: Any) -> Any:
+    request = RequestFactory().get("/")
+    request.user = user
+    return request

@@ -107,7 +107,7 @@ class CappedCountCursorPagination(CursorPagination):
         )
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": "string", "nullable": True, "format": "uri"}
+        link = {"type": ["string", "null"], "format": "uri"}
         properties = {
             "count": {"type": "integer"},
             "count_is_exact": {"type": "boolean"},
@@ -133,7 +133,7 @@ def etag_of(serializer: Any) -> str:
 class IdempotentPosts:
     """A POST with an `Idempotency-Key` is done once: its repeat gets the first answer, another body a 409.
 
-    `secret_fields` are shown once and never stored: a repeat gets the first answer without them.
+    `secret_fields` are shown once and never stored: a repeat gets the first answer with null in their place.
     """
 
     secret_fields: ClassVar[tuple[str, ...]] = ()
@@ -177,8 +177,8 @@ class IdempotentPosts:
         if claim is not None and response.status_code < 400:
             body = json.loads(response.render().content or b"null")
             for name in self.secret_fields:
-                if isinstance(body, dict):
-                    body.pop(name, None)
+                if isinstance(body, dict) and name in body:
+                    body[name] = None
             claim.status, claim.body = response.status_code, body
             claim.save(update_fields=["status", "body"])
         return response

@@ -1,21 +1,30 @@
 """The admin: every page opens, and what an operator presses does what it says."""
 
+import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.core.files import File
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
 from knox.models import AuthToken
 
+from firmware.models import Package
+from firmware.services import publish_release
+from fleet.pages.look import MENU
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.audit.models import AuditEntry
-from terminals.estate.models import Merchant, Terminal
+from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
+from terminals.estate.services import register_terminal
 from terminals.link.models import Command
+from terminals.parameters.services import publish_parameters
 from terminals.settlement.models import SettlementPlan
 from tests.conftest import deliver, enrolled_device
 
@@ -226,3 +235,110 @@ def test_a_new_token_is_shown_on_its_answer_and_kept_nowhere(staff: Client) -> N
     assert shown is not None
     assert AuthToken.objects.get().token_key == shown[1][:15]
     assert shown[1] not in str(dict(staff.session))
+
+
+def test_every_list_is_in_the_menu() -> None:
+    listed = {str(item["link"]) for group in MENU for item in group["items"]}
+    assert {reverse(f"admin:{m.app_label}_{m.model_name}_changelist") for m in PAGES} <= listed
+
+
+def test_no_name_of_ours_is_a_raw_plural() -> None:
+    assert not [m for m in PAGES if re.search(r"ss$|[^aeiou]ys$", str(m.verbose_name_plural))]
+
+
+def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
+    staff: Client, shop: dict[str, int]
+) -> None:
+    package = Package.objects.create(name="pay")
+    file: Any = File(io.BytesIO(b"software"))
+    release = publish_release(package=package, version="1", platform="linux-arm64", artifact=file, actor="ops")
+    version = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
+    form = {
+        "vendor": "Acme",
+        "name": "Two",
+        "platform": "linux-arm64",
+        "capabilities": "",
+        **rows("baselines", {"release": release.pk}),
+        **rows("key_requirements", {"usage": "P0"}),
+        **rows("default_parameters", {"version": version.pk}),
+    }
+    answer = staff.post(reverse("admin:terminals_terminalmodel_add"), form)
+    assert answer.status_code == 302, answer.content.decode()[-3000:]
+    made = TerminalModel.objects.get(name="Two")
+    assert set(AuditEntry.objects.filter(actor="ops").values_list("action", flat=True)) >= {
+        "terminalmodel.create",
+        "release.baseline",
+        "keyrequirement.create",
+        "modelparameters.create",
+    }
+    terminal = register_terminal(serial="SN-1", model=made, store=Store.objects.get(pk=shop["store"]), actor="ops")
+    deliver(enrolled_device(terminal).hello())
+    assert set(Command.objects.values_list("type", flat=True)) == {"install", "deliver_key", "configure"}
+    before = Command.objects.count()
+    deliver(enrolled_device(terminal).hello())
+    assert Command.objects.filter(type="configure").count() == 1, "parameters are sent by themselves once"
+    assert before == 3
+
+
+def test_a_baseline_that_does_not_fit_is_refused_on_the_screen(staff: Client, shop: dict[str, int]) -> None:
+    package = Package.objects.create(name="pay")
+    file: Any = File(io.BytesIO(b"software"))
+    release = publish_release(package=package, version="1", platform="other", artifact=file, actor="ops")
+    form = {
+        "vendor": "Acme",
+        "name": "Two",
+        "platform": "linux-arm64",
+        "capabilities": "",
+        **rows("baselines", {"release": release.pk}),
+        **rows("key_requirements"),
+        **rows("default_parameters"),
+    }
+    page = staff.post(reverse("admin:terminals_terminalmodel_add"), form, follow=True).content.decode()
+    assert "does not fit" in page
+    assert not TerminalModel.objects.filter(name="Two").exists()
+
+
+def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
+    """Return a formset as a browser sends it."""
+    form: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": len(values), f"{prefix}-INITIAL_FORMS": 0}
+    for n, row in enumerate(values):
+        form |= {f"{prefix}-{n}-{name}": value for name, value in row.items()}
+    return form
+
+
+def test_no_page_may_run_or_style_anything_inline(staff: Client, register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    for url in (
+        "/admin/login/",
+        "/admin/",
+        f"/admin/terminals/{terminal.pk}/",
+        "/admin/preferences/",
+        "/admin/api/",
+        "/x",
+    ):
+        answer = staff.get(url, follow=True)
+        policy = answer["Content-Security-Policy"]
+        assert "'unsafe-inline'" not in policy
+        assert "default-src 'self'" in policy
+        page = answer.content.decode()
+        assert not re.search(r"<style|<script(?![^>]*src=)|\son[a-z]+=|\sstyle=", page), url
+
+
+def test_colours_of_text_are_readable() -> None:
+    """WCAG 2.2 AA: 4.5 to 1 against the page, in the light and in the dark."""
+    css = (Path(settings.BASE_DIR) / "fleet/static/fleet/overview.css").read_text()
+    for rule, ground in ((":root", "#ffffff"), (".dark", "#111827")):
+        block = re.search(re.escape(rule) + r" \{([^}]*)\}", css)
+        assert block is not None
+        for name, colour in re.findall(r"--(muted|good|warn|bad): (#[0-9a-f]{6})", block[1]):
+            assert contrast(colour, ground) >= 4.5, f"{name} in {rule}"
+
+
+def contrast(one: str, other: str) -> float:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)

@@ -1,20 +1,27 @@
 """The overview: its numbers are right after every change, its cost is that of a page, and only staff sees it."""
 
+import html
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from fleet.pages import selectors
-from fleet.pages.models import Tally
+from fleet.pages.models import DAILY, Tally
 from fleet.pages.tasks import fold_tallies
 from terminals.estate.models import Terminal
 from terminals.estate.services import transition
 from terminals.health.models import HealthState
 from terminals.link.heartbeat import beat
+from terminals.link.models import DeviceSession
+from terminals.link.services import send_plain_command
+from terminals.settlement.models import SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey
@@ -152,3 +159,91 @@ def test_a_terminals_page_does_not_claim_online_while_nothing_is_heard(
     page = client.get(url).content.decode()
     assert ">online<" not in page
     assert "Whether this terminal is online cannot be known now" in page
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "shown"),
+    [
+        ("UTC", "2026-03-01T23:50:00Z", 1),
+        ("UTC", "2026-03-02T00:10:00Z", 0),
+        ("Asia/Shanghai", "2026-03-02T00:10:00Z", 1),
+        ("Asia/Shanghai", "2026-03-02T15:59:00Z", 1),
+        ("Asia/Shanghai", "2026-03-02T16:00:00Z", 0),
+        ("Asia/Kathmandu", "2026-03-02T18:14:00Z", 1),
+        ("Asia/Kathmandu", "2026-03-02T18:15:00Z", 0),
+        ("America/New_York", "2026-03-02T04:59:00Z", 1),
+        ("America/New_York", "2026-03-02T05:00:00Z", 0),
+    ],
+)
+def test_today_is_the_readers_day(register: Register, zone: str, at: str, shown: int) -> None:
+    """One run finished at 2026-03-01 23:30 UTC; zones of 15 minutes, too, have a midnight of their own."""
+    finished = (
+        datetime(2026, 3, 1, 18, 20, tzinfo=UTC)
+        if zone == "Asia/Kathmandu"
+        else datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    )
+    SettlementRun.objects.create(
+        terminal=register("SN-1"), trigger="terminal", state="failed", requested_at=finished, finished_at=finished
+    )
+    with timezone.override(zone):
+        now = datetime.fromisoformat(at)
+        assert selectors.overview(now).settlements.get("failed", 0) == shown
+        since, until = selectors.day_of(now)
+        assert SettlementRun.objects.filter(finished_at__gte=since, finished_at__lt=until).count() == shown
+
+
+def test_the_overviews_numbers_lead_to_lists_that_count_the_same(
+    client: Client, operator: Any, register: Register
+) -> None:
+    client.force_login(operator)
+    online, silent, never = (enrolled_device(register(f"SN-{n}")) for n in range(3))
+    register("SN-3")
+    deliver(online.hello(), silent.hello(), online.health(), silent.health())
+    leave = register("SN-4")
+    deliver(enrolled_device(leave).hello())
+    leave.refresh_from_db()
+    transition(terminal=leave, name="retire", actor="ops")
+    DeviceSession.objects.filter(terminal__serial="SN-1").update(online=False)
+    assert never.memory.enrolled
+    page = client.get("/admin/overview/panel/").content.decode()
+    for filters, shown in (("?link=online", overview().online), ("?link=offline", overview().offline)):
+        assert f'href="/admin/terminals/terminal/{filters}"' in page
+        rows = client.get(f"/admin/terminals/terminal/{filters}").context["cl"].result_count
+        assert rows == shown, filters
+    assert (overview().online, overview().offline) == (1, 2)
+    for link in re.findall(r'href="(/admin/settlement/settlementrun/[^"]*finished_at[^"]*)"', page):
+        assert client.get(html.unescape(link)).status_code == 200
+
+
+def test_a_locked_terminal_shows_until_it_is_unlocked(client: Client, operator: Any, register: Register) -> None:
+    client.force_login(operator)
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    terminal.refresh_from_db()
+    for verb, locked in (("lock", True), ("unlock", False)):
+        send_plain_command(terminal=terminal, command_type=verb, actor="ops")
+        obey(device, verb)
+        assert (overview().locked, DeviceSession.objects.get().locked) == (int(locked), locked)
+        assert ("locked</span>" in client.get(f"/admin/terminals/{terminal.pk}/panel/").content.decode()) is locked
+    device.memory.locked = True
+    deliver(device.hello())
+    assert overview().locked == 1, "a terminal says in its hello that it is locked"
+
+
+def test_tallies_of_past_days_are_forgotten(register: Register) -> None:
+    finished = datetime.now(UTC) - timedelta(days=5)
+    SettlementRun.objects.create(
+        terminal=register("SN-1"),
+        trigger="terminal",
+        state="unbalanced",
+        requested_at=finished,
+        finished_at=finished,
+        difference_minor=5,
+        reported_minor=5,
+        currency="EUR",
+        batch_number=1,
+    )
+    assert Tally.objects.filter(measure__in=DAILY).count() == 3
+    fold_tallies()
+    assert Tally.objects.filter(measure__in=DAILY).count() == 0
