@@ -40,8 +40,9 @@ ON CONFLICT (terminal_id, component) DO UPDATE SET version = excluded.version, r
 LACKING = """
 SELECT t.id, t.device_id, b.release_id
   FROM terminals_terminal t
-  JOIN firmware_baseline b ON b.model_id = t.model_id
-  JOIN firmware_release r ON r.id = b.release_id
+  JOIN terminals_terminalmodel m ON m.id = t.model_id
+  JOIN firmware_baseline b ON b.model_id = m.id
+  JOIN firmware_release r ON r.id = b.release_id AND r.platform = m.platform  -- a model's platform may be edited
   JOIN firmware_package p ON p.id = r.package_id
  WHERE t.id = ANY(%(ids)s) AND t.state = ANY(%(states)s)
    AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s

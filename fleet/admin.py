@@ -61,12 +61,22 @@ class TerminalModelScreen(TerminalModelAdmin):
 
     inlines = [BaselineRow, KeyRow, ParametersRow]
 
+    def _set_baseline(self, model: TerminalModel, row: Baseline, actor: str) -> None:
+        """A row that now names a release of another package replaces the baseline that it was."""
+        before = Baseline.objects.filter(pk=row.pk).first() if row.pk else None
+        if before is not None and before.package_id != row.release.package_id:
+            audit.record_change(
+                actor=actor, action="baseline.delete", instance=before, old=audit.stored_values(before), new={}
+            )
+            before.delete()
+        row.pk = set_baseline(model=model, release=row.release, actor=actor).pk
+
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Write rows with their audit entries; a baseline by its service, which knows what fits the platform."""
         actor = request.user.get_username()
         for row in formset.save(commit=False):
             if isinstance(row, Baseline):
-                row.pk = set_baseline(model=form.instance, release=row.release, actor=actor).pk
+                self._set_baseline(form.instance, row, actor)
                 continue
             old = audit.stored_values(row)
             row.save()

@@ -20,12 +20,13 @@ class FleetConfig(AppConfig):
         from terminals.keys.services import destroy_keys, establish_protection_key
         from terminals.link.services import cancel_commands
         from terminals.link.sessions import close_session
+        from terminals.parameters.services import forget_parameters
         from terminals.settlement.services import assign_batch_number, end_schedule, refuse_stranded_money
 
         translate_models()
         device_routes.register()
         # An earlier device's commands end before the new one is given anything.
-        enrolment.on_enrolled = [cancel_queued, establish_protection_key, assign_batch_number]
+        enrolment.on_enrolled = [cancel_queued, establish_protection_key, assign_batch_number, forget_parameters]
         hooks.before = {"retire": [refuse_stranded_money]}
         hooks.after = {
             "suspend": [enrolment.withdraw_codes],

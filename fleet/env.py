@@ -45,6 +45,17 @@ def optional(name: str, default: str) -> str:
     return os.environ.get(name, "") or default
 
 
+def optional_file(name: str) -> str:
+    """Return a setting that names a file, which must be readable where it is set."""
+    path = os.environ.get(name, "")
+    if path:
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise MissingSetting(f"{name} names {path}, which cannot be read ({error.strerror})") from None
+    return path
+
+
 def flag(name: str, *, default: bool) -> bool:
     value = optional(name, "yes" if default else "no").lower()
     if value not in {"yes", "no", "true", "false", "1", "0", "on", "off"}:

@@ -1,13 +1,17 @@
 """What happens around every page and endpoint: refusals, the reader's language and zone, the content security policy."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone, translation
 
-from fleet.pages.preferences import preferences_of
+from fleet.pages.preferences import Chosen, preferences_of
 
+PAGES = ("/admin/", "/api/")
 Answering = Callable[[HttpRequest], HttpResponse]
 # No inline script or style anywhere. The admin's Alpine evaluates the expressions of its own templates, hence unsafe-eval.
 POLICY = "; ".join(
@@ -57,12 +61,13 @@ class ReadersLanguageAndZone:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        chosen = preferences_of(request)
+        # Probes ask nothing of the database before they look at it themselves.
+        chosen = preferences_of(request) if request.path.startswith(PAGES) else Chosen()
         if chosen.language:
             translation.activate(chosen.language)
             request.LANGUAGE_CODE = chosen.language
-        if chosen.time_zone:
-            timezone.activate(chosen.time_zone)
+        with suppress(ZoneInfoNotFoundError):  # a zone that newer data no longer has is no reason to show nothing
+            timezone.activate(ZoneInfo(chosen.time_zone or settings.TIME_ZONE))
         try:
             return self._get_response(request)
         finally:

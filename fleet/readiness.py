@@ -44,7 +44,7 @@ class _Fleet(Collector):
             ("terminals_online", "Terminals heard within ONLINE_WITHIN", {"true": numbers.online}),
             ("printers", "Printers by state", numbers.printers),
             ("screens", "Screens by state", numbers.screens),
-            ("settlements_today", "Settlement runs finished today (UTC) by state", numbers.settlements),
+            ("settlements_today", "Settlement runs finished today (TIME_ZONE) by state", numbers.settlements),
         ):
             family = GaugeMetricFamily(f"tillwarden_{name}", help_text, labels=["label"])
             for label, value in values.items():

@@ -147,9 +147,9 @@ RELEASE_SIGNING_KEY_FILE = env.required("RELEASE_SIGNING_KEY_FILE", "PEM, EC P-2
 DEVICE_CA_KEY_FILE = env.required("DEVICE_CA_KEY_FILE", "PEM: the key of the CA that issues terminals' certificates")
 DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: that CA's certificate")
 # While a key replaces another, both are trusted: PEM bundles of the public keys of those that come or go.
-TRUSTED_COMMAND_KEYS_FILE = env.optional("TRUSTED_COMMAND_KEYS_FILE", "")
-TRUSTED_RELEASE_KEYS_FILE = env.optional("TRUSTED_RELEASE_KEYS_FILE", "")
-TRUSTED_AUDIT_KEYS_FILE = env.optional("TRUSTED_AUDIT_KEYS_FILE", "")
+TRUSTED_COMMAND_KEYS_FILE = env.optional_file("TRUSTED_COMMAND_KEYS_FILE")
+TRUSTED_RELEASE_KEYS_FILE = env.optional_file("TRUSTED_RELEASE_KEYS_FILE")
+TRUSTED_AUDIT_KEYS_FILE = env.optional_file("TRUSTED_AUDIT_KEYS_FILE")
 AUDIT_SIGNING_KEY_FILE = env.required("AUDIT_SIGNING_KEY_FILE", "PEM, EC P-256: signs the audit's anchors")
 AUDIT_ANCHOR_FILE = env.optional("AUDIT_ANCHOR_FILE", str(STATE_DIR / "audit-anchors.jsonl"))
 VAULT_MASTER_KEY_FILE = env.required("VAULT_MASTER_KEY_FILE", "encrypts keys at rest; 32 bytes in hex a line")

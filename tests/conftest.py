@@ -165,7 +165,7 @@ def operator(db: None) -> Any:
 class CheckedClient(APIClient):
     """A client that holds every answer against the OpenAPI document."""
 
-    def generic(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+    def generic(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         response = super().generic(method, path, *args, **kwargs)
         openapi.check(method, urlsplit(path).path, response)
         return response

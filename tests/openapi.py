@@ -14,14 +14,16 @@ DOCUMENT = "urn:tillwarden:openapi"
 
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
-    generator: Any = SchemaGenerator()
+    generator: Any = SchemaGenerator()  # type: ignore[no-untyped-call]
     described: dict[str, Any] = generator.get_schema(request=None, public=True)
     return described
 
 
 @lru_cache(maxsize=1)
 def _registry() -> Registry[Any]:
-    return Registry().with_resource(DOCUMENT, Resource(contents=document(), specification=DRAFT202012))
+    resource: Any = Resource
+    registry: Registry[Any] = Registry().with_resource(DOCUMENT, resource(document(), DRAFT202012))
+    return registry
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """An operator's own language and time zone: kept in a row, remembered in the session so that no page asks for them."""
 
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
@@ -60,11 +60,9 @@ def preferences_page(request: HttpRequest) -> HttpResponse:
         with translation.override(chosen.language or translation.get_language_from_request(request)):
             messages.success(request, _("Your pages are in this language and time zone from now on."))
         return redirect("preferences")
-    now = timezone.now()
-    shown = ZoneInfo(timezone.get_current_timezone_name())
     context = admin.site.each_context(request) | {
         "title": _("Language and time zone"),
         "form": form,
-        "now": now.astimezone(shown),
+        "now": timezone.now(),
     }
     return render(request, "pages/preferences_page.html", context)

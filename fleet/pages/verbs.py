@@ -18,6 +18,7 @@ from terminals.keys.services import DELIVER_KEY, request_key_delivery
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, send_plain_command
 from terminals.parameters.models import ParameterVersion
 from terminals.parameters.services import SEND_PARAMETERS, configure_terminals
+from terminals.settlement.selectors import at_stake, open_batches
 from terminals.settlement.services import REQUEST_SETTLEMENT, request_settlement
 
 
@@ -69,7 +70,9 @@ def _issue_code(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done
 
 
 def _transition(name: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    transition(terminal=terminal, name=name, actor=actor, write_off=form.get("write_off") == "yes")
+    ticked = form.get("write_off", "")  # the amount that the operator saw and ticked: another one is asked for anew
+    written_off = bool(ticked) and ticked == at_stake(open_batches(terminal.pk))
+    transition(terminal=terminal, name=name, actor=actor, write_off=written_off)
     return Done(_("The terminal is now %(state)s.") % {"state": word(terminal.state)})
 
 

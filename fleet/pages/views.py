@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -112,9 +113,16 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
         "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
         "at_stake": at_stake(page.unsettled),
-        "releases": Release.objects.filter(platform=terminal.model.platform).select_related("package")[:20],
-        "parameter_versions": ParameterVersion.objects.order_by("-id")[:20],
+        "releases": _releases_for(terminal) if "install" in verbs else [],
+        "parameter_versions": ParameterVersion.objects.order_by("-id").defer("parameters")[:20]
+        if "configure" in verbs
+        else [],
     }
+
+
+def _releases_for(terminal: Terminal) -> QuerySet[Release]:
+    fitting = Release.objects.filter(platform=terminal.model.platform)
+    return fitting.select_related("package").defer("manifest")[:20]
 
 
 @staff_with(VIEW)

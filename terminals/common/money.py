@@ -42,7 +42,8 @@ def digits_of(amount_minor: int, currency: str, *, signed: bool = False) -> str:
 def parse_major(text: str) -> tuple[int, str]:
     """Return minor units and currency of what a person types: `150.00 EUR`, `JPY 1,500`; raise Refusal otherwise."""
     ordered = re.sub(r"^\s*([A-Za-z]{3})\s*(\S+)\s*$", r"\2 \1", text)
-    found = re.fullmatch(r"\s*([0-9][0-9,]*)(?:\.([0-9]+))?\s*([A-Za-z]{3})\s*", ordered)
+    # A comma parts thousands and nothing else: 1,50 is somebody's decimal comma, and must not become 150.
+    found = re.fullmatch(r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,16})(?:\.([0-9]{1,4}))?\s*([A-Za-z]{3})\s*", ordered)
     if found is None:
         raise Refusal("bad_amount", "%(text)s is no amount; write for example 150.00 EUR", text=repr(text))
     currency = found[3].upper()

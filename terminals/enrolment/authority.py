@@ -23,7 +23,12 @@ def _certificate(path: str) -> x509.Certificate:
 
 def ca_certificates_pem() -> str:
     """Return the bundle of CAs that are trusted: the first issues, the others' certificates still hold."""
-    return Path(settings.DEVICE_CA_CERTIFICATE_FILE).read_text()
+    return _bundle(settings.DEVICE_CA_CERTIFICATE_FILE)
+
+
+@lru_cache(maxsize=2)
+def _bundle(path: str) -> str:
+    return Path(path).read_text()  # once per process, like the key and the certificate that issue
 
 
 def issue(

@@ -49,6 +49,8 @@ class HeldTrust(models.Model):
 
     terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="held_trust")
     trust = models.CharField(max_length=64, help_text="Digest of the anchors")
+    offered = models.CharField(max_length=64, blank=True, help_text="Digest of the anchors that it was last sent")
+    offered_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.terminal_id} {self.trust}"

@@ -5,6 +5,7 @@ A terminal gets the anchors at enrolment and says in each hello which it holds. 
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -15,10 +16,11 @@ from django.db.models import Count
 from terminals.enrolment import authority
 from terminals.enrolment.models import HeldTrust
 from terminals.estate.models import Terminal
-from terminals.estate.rules import COMMANDED_STATES
+from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES
 from terminals.link.models import Command
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.enrolment import UpdateTrust
+from terminals.link.protocol.states import OPEN_STATES
 from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
 
 UPDATE = "update_trust"
@@ -38,33 +40,50 @@ def anchors() -> UpdateTrust:
 
 def note_trust(held: Mapping[int, str], now: datetime) -> None:
     """Note which anchors terminals hold (terminal id -> digest) and send the present ones to those who lack them."""
-    known = dict(HeldTrust.objects.filter(terminal__in=held).values_list("terminal_id", "trust"))
-    changed = [HeldTrust(terminal_id=pk, trust=trust) for pk, trust in sorted(held.items()) if known.get(pk) != trust]
-    if changed:
-        HeldTrust.objects.bulk_create(
-            changed, update_conflicts=True, unique_fields=["terminal"], update_fields=["trust"]
-        )
+    known = HeldTrust.objects.in_bulk(list(held))
     present = anchors()
-    if stale := [pk for pk, trust in held.items() if trust != present.trust]:
-        _send(stale, present, now)
+    due = [
+        pk for pk in sorted(held) if held[pk] != present.trust and _may_be_offered(known.get(pk), present.trust, now)
+    ]
+    offered = _send(due, present) if due else set()
+    rows = []
+    for pk in sorted(held):
+        row = known.get(pk) or HeldTrust(terminal_id=pk)
+        if row.trust != held[pk] or pk in offered:
+            row.trust = held[pk]
+            if pk in offered:
+                row.offered, row.offered_at = present.trust, now
+            rows.append(row)
+    fields = ["trust", "offered", "offered_at"]
+    HeldTrust.objects.bulk_create(rows, update_conflicts=True, unique_fields=["terminal"], update_fields=fields)
 
 
-def _send(terminal_ids: list[int], present: UpdateTrust, now: datetime) -> None:
-    lately = Command.objects.filter(terminal__in=terminal_ids, type=UPDATE, created_at__gt=now - AGAIN_AFTER)
-    due = Terminal.objects.filter(pk__in=terminal_ids, state__in=COMMANDED_STATES).exclude(
-        pk__in=lately.values("terminal_id")
-    )
+def _may_be_offered(row: HeldTrust | None, trust: str, now: datetime) -> bool:
+    lately = row is not None and row.offered_at is not None and row.offered_at > now - AGAIN_AFTER
+    return not (lately and row is not None and row.offered == trust)
+
+
+def _send(terminal_ids: list[int], present: UpdateTrust) -> set[int]:
+    """Queue the present anchors for those in service; return whom."""
+    due = Terminal.objects.filter(pk__in=terminal_ids, state__in=COMMANDED_STATES)
     targets = [Target(*names) for names in due.values_list("pk", "device_id")]
     if targets:
         supersede_commands([target.terminal_id for target in targets], [UPDATE])
         create_commands(
             [CommandRequest(target, UPDATE, present, VALID_FOR) for target in targets], requested_by="trust anchors"
         )
+    return {target.terminal_id for target in targets}
 
 
-def progress() -> tuple[int, int]:
-    """Return how many terminals in service hold the present anchors, and how many do not (or never said)."""
-    serving = Terminal.objects.filter(state__in=COMMANDED_STATES)
+def progress() -> tuple[int, int, int]:
+    """Return how many terminals that may still come hold the present anchors, how many do not (or never said), and how
+    many open commands are signed by another key than the present one."""
+    serving = Terminal.objects.filter(state__in=LINKED_STATES)
     counts = serving.values("held_trust__trust").annotate(n=Count("pk")).values_list("held_trust__trust", "n")
     present = anchors().trust
-    return sum(n for trust, n in counts if trust == present), sum(n for trust, n in counts if trust != present)
+    since = signing.command_signing_key().key_id
+    stale = sum(
+        signing.named_key(json.loads(bytes(payload)).get("sig")) != since
+        for payload in Command.objects.filter(state__in=OPEN_STATES).values_list("payload", flat=True).iterator()
+    )
+    return sum(n for trust, n in counts if trust == present), sum(n for trust, n in counts if trust != present), stale

@@ -44,7 +44,8 @@ KEY = Machine(
         "mismatch": ((_K.PENDING,), _K.MISMATCH),
         "fail": ((_K.PENDING,), _K.FAILED),
         "expire": ((_K.PENDING,), _K.EXPIRED),
-        "replace": ((_K.PENDING, _K.CONFIRMED), _K.REPLACED),
+        # All that a terminal had count no longer when it enrols anew, also what somebody should have looked at.
+        "replace": ((_K.PENDING, _K.CONFIRMED, _K.MISMATCH, _K.FAILED), _K.REPLACED),
         "destroy": (tuple(state for state in KeyState if state is not _K.DESTROYED), _K.DESTROYED),
     },
 )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.db import transaction
-from django.db.models import BinaryField, Func
+from django.db.models import BinaryField, Func, QuerySet
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
@@ -99,6 +99,8 @@ def deliver_required(terminal_ids: Collection[int]) -> None:
     required = KeyRequirement.objects.filter(
         model__terminals__in=terminal_ids, model__terminals__state__in=COMMANDED_STATES
     ).values_list("model__terminals__id", "model__terminals__device_id", "usage")
+    if not required:
+        return
     keys = TerminalKey.objects.filter(terminal__in=terminal_ids, state__in=rules.HELD)
     held = set(keys.values_list("terminal_id", "usage"))
     missing = [(Target(pk, device_id), usage) for pk, device_id, usage in required if (pk, usage) not in held]
@@ -112,33 +114,52 @@ def destroy_keys(terminal_id: int) -> None:
     move(TerminalKey.objects.filter(terminal=terminal_id), rules.KEY, "destroy", sealed_key=b"")
 
 
-def reseal_keys() -> int:
-    """Seal what lies under an older master key under the current one; return how many. A thousand a transaction.
+def reseal_keys() -> tuple[int, list[str]]:
+    """Seal what lies under an older master key under the current one; return how many, and the names of those not opened.
 
-    Nothing but the seal changes: terminals and their keys notice nothing.
+    A thousand a transaction. Nothing but the seal changes: terminals and their keys notice nothing.
     """
-    resealed = 0
-    for model, name in ((ProtectionKey, lambda row: _kbpk_name(row.pk)), (TerminalKey, lambda row: _key_name(row.pk))):
-        while done := _reseal_some(model, name):
+    resealed, unopened = 0, list[str]()
+    for model, name in ((ProtectionKey, _kbpk_name), (TerminalKey, _key_name)):
+        last: Any = None
+        while True:
+            last, done = _reseal_some(model, name, last, unopened)
             resealed += done
-    return resealed
+            if last is None:
+                break
+    return resealed, unopened
+
+
+def keys_under_earlier_masters() -> int:
+    """Return how many sealed keys would not open without an earlier master key."""
+    return sum(_under_earlier_masters(model).count() for model in (ProtectionKey, TerminalKey))
+
+
+def _under_earlier_masters(model: type[ProtectionKey] | type[TerminalKey]) -> "QuerySet[Any]":
+    head = Func("sealed_key", 1, vault.HEAD, function="substr", output_field=BinaryField())
+    sealed: QuerySet[Any] = model._default_manager.exclude(sealed_key=b"")
+    under_earlier: QuerySet[Any] = sealed.alias(head=head).exclude(head=vault.current_head())
+    return under_earlier
 
 
 @transaction.atomic
-def _reseal_some(model: type[ProtectionKey] | type[TerminalKey], name: Callable[[Any], str]) -> int:
-    old = (
-        model._default_manager.exclude(sealed_key=b"")
-        .alias(head=Func("sealed_key", 1, vault.HEAD, function="substr", output_field=BinaryField()))
-        .exclude(head=vault.current_head())
-        .order_by("pk")
-        .select_for_update(of=("self",))
-    )
-    rows: list[Any] = list(old[:1000])
+def _reseal_some(
+    model: type[ProtectionKey] | type[TerminalKey], name: Callable[[Any], str], last: Any, unopened: list[str]
+) -> tuple[Any, int]:
+    """Seal up to a thousand rows after `last` anew; return the last of them (None after the end) and how many."""
+    old = _under_earlier_masters(model).order_by("pk").select_for_update(of=("self",))
+    rows = list((old if last is None else old.filter(pk__gt=last))[:1000])
+    done = []
     for row in rows:
-        bound_to = name(row)
-        row.sealed_key = vault.seal(vault.unseal(bytes(row.sealed_key), bound_to=bound_to), bound_to=bound_to)
-    model._default_manager.bulk_update(rows, ["sealed_key"])
-    return len(rows)
+        bound_to = name(row.pk)
+        try:
+            row.sealed_key = vault.seal(vault.unseal(bytes(row.sealed_key), bound_to=bound_to), bound_to=bound_to)
+        except vault.VaultError:
+            unopened.append(bound_to)
+        else:
+            done.append(row)
+    model._default_manager.bulk_update(done, ["sealed_key"])
+    return (rows[-1].pk if rows else None), len(done)
 
 
 def _make_key(protection: ProtectionKey, target: Target, usage: str) -> tuple[TerminalKey, DeliverKey]:

@@ -65,7 +65,7 @@ class Inbox:
 
     def __init__(self, routes: DeviceRoutes) -> None:
         self._routes = routes
-        # terminal id -> when its session was last written. Only a saving: a hello and a silence do not look at it.
+        # terminal id -> when its session was last written. Only a saving: the rows decide who is silent.
         self._touched: dict[int, datetime] = {}
         self._letters: Counter[str] = Counter()
         self._letters_since: datetime | None = None

@@ -30,7 +30,8 @@ SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s, coalesce(locked, fal
   FROM unnest(%(ids)s::bigint[], %(boots)s::text[], %(locked)s::boolean[]) AS r(id, boot_id, locked) ORDER BY id
 ON CONFLICT (terminal_id) DO UPDATE
    SET boot_id = excluded.boot_id, connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
-       online = true, offline_at = excluded.offline_at, locked = excluded.locked
+       online = true, offline_at = excluded.offline_at,
+       locked = CASE WHEN excluded.terminal_id = ANY(%(said)s::bigint[]) THEN excluded.locked ELSE s.locked END
 """
 LEAVE = """
 UPDATE link_devicesession s SET offline_at = least(offline_at, %(offline_at)s)
@@ -79,6 +80,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
             "ids": list(boots),
             "boots": list(boots.values()),
             "locked": [locked for _, locked in hellos.values()],
+            "said": [terminal_id for terminal_id, (_, locked) in hellos.items() if locked is not None],
             "now": now,
             "offline_at": now + settings.ONLINE_WITHIN,
         }

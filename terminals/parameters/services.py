@@ -44,6 +44,12 @@ def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVers
     return len(chosen)
 
 
+def forget_parameters(terminal: Terminal, public_key: object) -> dict[str, Any]:
+    """A device that enrols has no parameters, whatever the one before it had."""
+    TerminalParameters.objects.filter(terminal=terminal).delete()
+    return {}
+
+
 def send_defaults(terminal_ids: Iterable[int]) -> None:
     """Send each terminal that never got parameters those of its model, where the model has any."""
     lacking = Terminal.objects.filter(

@@ -134,10 +134,9 @@ def settle_batches(reported: Sequence[Report]) -> None:
 def _refuse_repeated(repeated: Sequence[Report]) -> None:
     """Say that a batch was reported again, and end the run that was answered by it."""
     record_facts((report.terminal_id, SettledTwice(batch_number=report.body.batch_number)) for report in repeated)
-    for terminal_id, _, body in repeated:
-        if body.command_id:
-            asked = SettlementRun.objects.filter(terminal=terminal_id, command=body.command_id, batch_number=None)
-            services.fail_runs(asked, SettledBefore(body.batch_number))
+    services.fail_repeated(
+        {(r.terminal_id, r.body.command_id): SettledBefore(r.body.batch_number) for r in repeated if r.body.command_id}
+    )
 
 
 def _runs_for(reports: dict[BatchKey, Report]) -> dict[BatchKey, SettlementRun]:
@@ -225,10 +224,10 @@ def _compare(keys: list[BatchKey]) -> None:
         run.reasons = [] if run.host_response == "00" else [HostAnswered(run.host_response).stored()]
         run.reasons += [ForeignCurrency(currency).stored() for currency in sorted(by_currency)]
         name = "balance" if comparison.balanced and not run.reasons else "unbalance"
-        before, run.state = run.state, rules.RUN.after(run.state, name)
-        if run.difference_minor is not None and run.state != before:
+        before = run.state, run.difference_minor
+        run.state, run.difference_minor = rules.RUN.after(run.state, name), comparison.difference_minor
+        if before[1] is not None and before != (run.state, run.difference_minor):
             changed.append(run)
-        run.difference_minor = comparison.difference_minor
         run.reported_minor = sum(total.net_minor for total in reported.values())
         for method, recorded_total in mine.items():
             row = rows.get(method) or RunTotal(run=run, method=method)

@@ -6,10 +6,10 @@ from terminals.common.words import format_minor
 from terminals.settlement.models import Batch
 
 
-def open_batches(terminal_id: int) -> list[Batch]:
+def open_batches(terminal_id: int, limit: int | None = 10) -> list[Batch]:
     """Return the terminal's batches that hold money which nobody has settled, the newest first."""
     return list(
-        Batch.objects.filter(terminal=terminal_id, closed=False, transaction_count__gt=0).order_by("-opened_at")[:10]
+        Batch.objects.filter(terminal=terminal_id, closed=False, transaction_count__gt=0).order_by("-opened_at")[:limit]
     )
 
 

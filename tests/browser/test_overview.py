@@ -10,7 +10,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from terminals.estate.models import Terminal
-from tests.conftest import deliver, enrolled_device
+from terminals.parameters.services import publish_parameters
+from terminals.settlement.services import request_settlement
+from tests.conftest import deliver, enrolled_device, obey
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
@@ -120,5 +122,41 @@ def test_a_refresh_keeps_focus_selection_choices_and_open_menus(
     device.sell()
     deliver(*device.upload_transactions())
     expect(overview.locator("#do-retire")).to_contain_text("2 transactions", timeout=15_000)
-    assert overview.get_by_label("retire although").is_checked()
+    assert not overview.get_by_label("retire although").is_checked(), "what was ticked was another amount"
+    settle_first = overview.locator("#do-settle-before-retiring")
+    settle_first.evaluate("button => window.held = button")
+    request_settlement(terminal=terminal, actor="ops")
+    obey(device, "settle")
+    expect(overview.locator("#do-retire")).not_to_contain_text("Not settled", timeout=15_000)
+    assert overview.evaluate("[held.isConnected, held.value]") == [False, "settle"], "no button turns into another"
+    Terminal.objects.update(state="suspended")
+    expect(overview.get_by_role("button", name="Resume")).to_be_visible(timeout=15_000)
     assert violations == []
+
+
+def test_a_choice_stays_the_same_when_the_list_changes(
+    transactional_db: None, register: Callable[[str], Terminal], overview: Page, live_server: LiveServer
+) -> None:
+    terminal = register("SN-1")
+    deliver(enrolled_device(terminal).hello())
+    for _ in range(3):
+        publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
+    overview.goto(f"{live_server.url}/admin/terminals/{terminal.pk}/")
+    chosen = overview.get_by_label("Parameters", exact=True)
+    chosen.select_option(label="shop v2")
+    publish_parameters(name="shop", parameters={"currency": "USD"}, actor="ops")
+    expect(chosen).to_contain_text("shop v4", timeout=15_000)
+    assert chosen.evaluate("s => s.selectedOptions[0].textContent") == "shop v2"
+
+
+def test_a_server_that_fails_is_told_and_a_session_that_ended_asks_to_log_in(
+    transactional_db: None, overview: Page
+) -> None:
+    lost = overview.get_by_text("The server does not answer.")
+    expect(lost).to_be_hidden()
+    overview.route("**/overview/panel/", lambda route: route.fulfill(status=502, body="bad gateway"))
+    expect(lost).to_be_visible(timeout=15_000)
+    overview.unroute("**/overview/panel/")
+    expect(lost).to_be_hidden(timeout=15_000)
+    overview.context.clear_cookies()
+    expect(overview.get_by_role("button", name="Log in")).to_be_visible(timeout=15_000)

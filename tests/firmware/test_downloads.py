@@ -137,7 +137,8 @@ def test_a_file_that_cannot_be_opened_does_not_keep_its_slot(client: Client, lin
 
 def test_before_a_bucket_a_terminal_is_sent_to_its_signed_address(client: Client, link: str, settings: Any) -> None:
     settings.ARTIFACT_REDIRECT = True
-    Release.objects.get().artifact.storage.base_url = "https://bucket.example.com/"
+    storage: Any = Release.objects.get().artifact.storage
+    storage.base_url = "https://bucket.example.com/"
     answer = client.get(link)
     assert answer.status_code == 302
     assert answer["Location"].startswith("https://bucket.example.com/releases/")

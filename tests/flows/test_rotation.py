@@ -64,14 +64,14 @@ def public_bundle(path: Path, *private_key_files: str) -> str:
 def test_the_command_key_is_replaced_and_terminals_follow(device: Device, settings: Any, tmp_path: Path) -> None:
     old, new = settings.COMMAND_SIGNING_KEY_FILE, new_key(tmp_path / "new.pem")
     before = signing.command_signing_key().key_id
-    assert trust.progress() == (1, 0)
+    assert trust.progress()[:2] == (1, 0)
     # First both are trusted, and the old one still signs.
     settings.TRUSTED_COMMAND_KEYS_FILE = public_bundle(tmp_path / "next.pem", new)
-    assert trust.progress() == (0, 1)
+    assert trust.progress()[:2] == (0, 1)
     deliver(device.hello())
     assert Command.objects.get(type="update_trust").requested_by == "trust anchors"
     obey(device, "update_trust")
-    assert trust.progress() == (1, 0)
+    assert trust.progress()[:2] == (1, 0)
     assert set(device.memory.command_keys) == {before, signing.key_id(signing.private_key(new))}
     # Then the new one signs, and the old one is let go.
     settings.COMMAND_SIGNING_KEY_FILE, settings.TRUSTED_COMMAND_KEYS_FILE = new, public_bundle(tmp_path / "o.pem", old)
@@ -122,6 +122,7 @@ def test_the_release_key_is_replaced_and_releases_are_signed_anew(
     obey(device, "update_trust")
     signing.chosen_key(release.manifest, device.memory.release_keys)  # the old manifest still holds
     call_command("rotation", "resign-releases", stdout=io.StringIO())
+    call_command("rotation", "status", stdout=io.StringIO())
     again = Release.objects.get()
     assert (again.sha256, again.size_bytes) == (release.sha256, release.size_bytes)
     assert AuditEntry.objects.get(action="release.resign").detail == {"key": signing.key_id(signing.private_key(new))}
@@ -164,12 +165,62 @@ def test_the_vaults_master_key_is_replaced_without_a_restart(device: Device, set
     told = io.StringIO()
     call_command("rotation", "reseal-keys", stdout=told)
     assert told.getvalue().startswith("2 keys sealed anew")  # the protection key and P0; D0 lay under the new one
-    assert AuditEntry.objects.get(action="vault.reseal").detail == {"keys": 2}
+    assert "its line may go" in told.getvalue()
+    assert AuditEntry.objects.get(action="vault.reseal").detail == {"keys": 2, "unopened": 0}
     keyring.write_text(second)
     for key in TerminalKey.objects.all():
         assert len(vault.unseal(bytes(key.sealed_key), bound_to=f"key:{key.pk}")) == 16
     request_key_delivery(terminal=terminal(), usage="M6", actor="ops")
     assert obey(device, "deliver_key").state == "succeeded"
+
+
+def test_a_key_that_does_not_open_stops_no_rotation_and_keeps_the_old_line(
+    device: Device, settings: Any, tmp_path: Path
+) -> None:
+    first = Path(settings.VAULT_MASTER_KEY_FILE).read_text().strip()
+    for usage in ("P0", "D0"):
+        request_key_delivery(terminal=terminal(), usage=usage, actor="ops")
+    damaged = TerminalKey.objects.filter(usage="P0").get()
+    TerminalKey.objects.filter(pk=damaged.pk).update(sealed_key=bytes(damaged.sealed_key)[:-1] + b"?")
+    keyring = tmp_path / "master"
+    keyring.write_text(f"{secrets.token_hex(32)}\n{first}\n")
+    settings.VAULT_MASTER_KEY_FILE = str(keyring)
+    told = io.StringIO()
+    call_command("rotation", "reseal-keys", stdout=told)
+    assert "2 keys sealed anew" in told.getvalue()
+    assert f"key:{damaged.pk} does not open" in told.getvalue()
+    assert "1 keys still lie under an earlier master key: keep its line" in told.getvalue()
+
+
+def test_files_that_change_under_a_running_process_are_not_half_seen(
+    device: Device, settings: Any, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    settings.TRUSTED_COMMAND_KEYS_FILE = public_bundle(bundle, new_key(tmp_path / "new.pem"))
+    before = trust.anchors()
+    public_bundle(bundle, settings.COMMAND_SIGNING_KEY_FILE)
+    assert trust.anchors() == before
+    bundle.unlink()
+    assert trust.anchors() == before
+
+
+def test_a_second_change_within_the_hour_is_sent_too_and_suspended_terminals_count(
+    device: Device, settings: Any, tmp_path: Path
+) -> None:
+    for n in range(2):
+        settings.TRUSTED_COMMAND_KEYS_FILE = public_bundle(tmp_path / f"{n}.pem", new_key(tmp_path / f"key{n}.pem"))
+        deliver(device.hello())
+        assert obey(device, "update_trust").state == "succeeded"
+        assert trust.progress() == (1, 0, 0)
+    Terminal.objects.update(state="suspended")
+    settings.TRUSTED_COMMAND_KEYS_FILE = ""
+    assert trust.progress()[:2] == (0, 1), "it may come back by `resume`, without enrolling"
+
+
+def test_open_commands_by_an_earlier_key_are_counted(device: Device, settings: Any, tmp_path: Path) -> None:
+    send_plain_command(terminal=terminal(), command_type="ping", actor="ops")
+    settings.COMMAND_SIGNING_KEY_FILE = new_key(tmp_path / "new.pem")
+    assert trust.progress()[2] == 1
 
 
 def test_a_key_under_a_master_key_that_is_gone_says_which(settings: Any, tmp_path: Path) -> None:

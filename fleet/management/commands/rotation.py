@@ -10,7 +10,7 @@ from firmware.services import resign_releases
 from terminals.common.audit import services as audit
 from terminals.enrolment import trust
 from terminals.keys import vault
-from terminals.keys.services import reseal_keys
+from terminals.keys.services import keys_under_earlier_masters, reseal_keys
 
 ACTOR = "manage.py rotation"
 
@@ -25,15 +25,27 @@ class Command(BaseCommand):
         {"status": self._status, "reseal-keys": self._reseal, "resign-releases": self._resign}[options["step"]]()
 
     def _status(self) -> None:
-        held, lacking = trust.progress()
+        held, lacking, stale = trust.progress()
         self.stdout.write(f"{held} terminals hold the present trust anchors, {lacking} do not yet.")
+        self.stdout.write(f"{stale} open commands are signed by another key than the present one.")
 
     def _reseal(self) -> None:
-        resealed = reseal_keys()
+        resealed, unopened = reseal_keys()
         with transaction.atomic():
             subject = f"vault:{vault.current_head().hex()}"
-            audit.record(actor=ACTOR, action="vault.reseal", subject=subject, detail={"keys": resealed})
-        self.stdout.write(f"{resealed} keys sealed anew. No key lies under an earlier master key: its line may go.")
+            audit.record(
+                actor=ACTOR,
+                action="vault.reseal",
+                subject=subject,
+                detail={"keys": resealed, "unopened": len(unopened)},
+            )
+        self.stdout.write(f"{resealed} keys sealed anew.")
+        for name in unopened:
+            self.stdout.write(f"{name} does not open: its master key is missing, or it is damaged; it stays as it is.")
+        if (left := keys_under_earlier_masters()) == 0:
+            self.stdout.write("No key lies under an earlier master key: its line may go.")
+        else:
+            self.stdout.write(f"{left} keys still lie under an earlier master key: keep its line, and repeat this.")
 
     def _resign(self) -> None:
         signed = resign_releases(actor=ACTOR)

@@ -1,7 +1,13 @@
 // A part of a page that is fetched again and again is changed in place: only what differs is touched, so that focus, a
 // selection and an open menu stay where they are.
+// Buttons and options are what they do: one never turns into another.
 function sameKind(a, b) {
-  return a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "");
+  const meaning = (node) => (["BUTTON", "OPTION", "INPUT"].includes(node.nodeName) ? `${node.name || ""}=${node.type === "hidden" ? "" : node.getAttribute("value")}` : "");
+  return a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "") && meaning(a) === meaning(b);
+}
+
+function key(node) {
+  return node.nodeName === "OPTION" ? `option ${node.value}` : node.id;
 }
 
 function change(old, fresh) {
@@ -14,15 +20,16 @@ function change(old, fresh) {
   changeChildren(old, fresh);
 }
 
-// What has an id is found again by it, so that no button turns into another under somebody's finger.
+// What has an id, and an option by its value, is found again by it, so that no button turns into another under somebody's
+// finger and no choice becomes another.
 function changeChildren(old, fresh) {
   [...fresh.childNodes].forEach((node, n) => {
-    const known = node.id && [...old.childNodes].slice(n).find((child) => child.id === node.id);
+    const known = key(node) && [...old.childNodes].slice(n).find((child) => key(child) === key(node));
     while (known && old.childNodes[n] !== known) old.childNodes[n].remove();
     const at = old.childNodes[n];
     if (!at) old.append(node.cloneNode(true));
     else if (sameKind(at, node)) change(at, node);
-    else if (at.id) at.before(node.cloneNode(true));
+    else if (key(at)) at.before(node.cloneNode(true));
     else at.replaceWith(node.cloneNode(true));
   });
   while (old.childNodes.length > fresh.childNodes.length) old.lastChild.remove();
@@ -31,6 +38,7 @@ function changeChildren(old, fresh) {
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (!event.target.hasAttribute("data-tw-live") || !event.detail.shouldSwap) return;
   event.detail.shouldSwap = false;
+  if (!event.detail.xhr.responseURL.includes(event.target.getAttribute("hx-get"))) return window.location.reload(); // logged out
   const fresh = document.createElement("div");
   fresh.innerHTML = event.detail.serverResponse;
   changeChildren(event.target, fresh);
@@ -40,7 +48,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
   document.addEventListener(name, () => document.querySelector("[data-tw-refreshed]").classList.add("tw-stale"));
 }
-document.addEventListener("htmx:afterOnLoad", () => document.querySelector("[data-tw-refreshed]").classList.remove("tw-stale"));
+document.addEventListener("htmx:afterOnLoad", (event) => {
+  if (event.detail.xhr.status === 200) document.querySelector("[data-tw-refreshed]").classList.remove("tw-stale");
+});
 
 // Buttons that do harm ask first; without inline code, so that the content security policy need not allow any.
 document.addEventListener("click", (event) => {

@@ -4,6 +4,7 @@ Whoever rewrites or cuts the chain in the database would have to forge these, to
 the database's administrators cannot write.
 """
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -31,12 +32,16 @@ def _key() -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _decode(line: bytes | str) -> dict[str, Any]:
-    """Return what an anchor says, signed by the present key or one that it replaced (TRUSTED_AUDIT_KEYS_FILE)."""
+def _public_keys() -> list[bytes]:
+    """Return the present key's public half and those that it replaced (TRUSTED_AUDIT_KEYS_FILE), as PEM."""
     pems = [_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)]
     if settings.TRUSTED_AUDIT_KEYS_FILE:
         bundle = Path(settings.TRUSTED_AUDIT_KEYS_FILE).read_bytes()
         pems += [pem + END for pem in bundle.split(END) if pem.strip()]
+    return pems
+
+
+def _decode(line: bytes | str, pems: list[bytes]) -> dict[str, Any]:
     for pem in pems:
         with suppress(jwt.InvalidSignatureError):
             return jwt.decode(line, pem, [ALGORITHM])
@@ -51,8 +56,9 @@ def write_anchor() -> bool:
     body = {"position": last.position, "hash": last.hash, "at": timezone.now().isoformat()}
     Path(settings.AUDIT_ANCHOR_FILE).touch()
     with Path(settings.AUDIT_ANCHOR_FILE).open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # two workers may come at once after a pause
         whole, line = _end(file)
-        if line and _decode(line)["position"] >= last.position:
+        if line and _decode(line, _public_keys())["position"] >= last.position:
             return False
         file.seek(whole)
         file.truncate()  # what a writer that died left half written
@@ -78,10 +84,11 @@ def read_anchors() -> dict[int, str]:
     if not path.exists():
         return {}
     anchors: dict[int, str] = {}
+    pems = _public_keys()
     whole, _, _torn = path.read_text().rpartition("\n")
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            body = _decode(line)
+            body = _decode(line, pems)
         except jwt.InvalidTokenError as error:
             raise Refusal(
                 "bad_anchor",

@@ -44,6 +44,8 @@ def _make_partition(first: date, following: date) -> None:
     """Make a month's partition; facts that came before it lie in the default one and move first, or it would not attach."""
     name = partition_name(first)
     with connection.cursor() as cursor:
+        # Nobody may put a fact of this month into the default partition between the move and the attachment.
+        cursor.execute("LOCK TABLE common_fact, common_fact_other IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(f"CREATE TABLE {name} (LIKE common_fact INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
         moved = f"DELETE FROM common_fact_other WHERE at >= '{first}' AND at < '{following}' RETURNING *"  # noqa: S608
         cursor.execute(f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved")  # noqa: S608 - dates alone

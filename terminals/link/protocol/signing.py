@@ -69,13 +69,17 @@ def sign_envelope(envelope: dict[str, Any], key: PrivateKey, key_id: str = "") -
     return {**envelope, "sig": token}
 
 
-def chosen_key(token: object, trusted: Mapping[str, str]) -> PublicKey:
-    """Return the trusted key (id -> PEM) that a JWS names by its `kid`; raise BadSignature where it names no such key."""
+def named_key(token: object) -> str:
+    """Return the key id that a JWS names, unverified; raise BadSignature where it is none."""
     try:
-        named = str(_jws.get_unverified_header(str(token)).get("kid"))
+        return str(_jws.get_unverified_header(str(token)).get("kid"))
     except (jwt.InvalidTokenError, ValueError) as error:
         raise BadSignature(str(error)) from None
-    if named not in trusted:
+
+
+def chosen_key(token: object, trusted: Mapping[str, str]) -> PublicKey:
+    """Return the trusted key (id -> PEM) that a JWS names by its `kid`; raise BadSignature where it names no such key."""
+    if (named := named_key(token)) not in trusted:
         raise BadSignature(f"the signature is by key {named!r}, which is not trusted")
     return public_key(trusted[named])
 
@@ -133,7 +137,11 @@ def release_signing_key() -> SigningKey:
 
 def trusted_keys(current: SigningKey, bundle_path: str) -> dict[str, str]:
     """Return key id -> public PEM: the current key's, and those of a PEM bundle of further ones (no path: none)."""
-    pems = [public_pem(current.private)]
-    if bundle_path:
-        pems += [f"{pem}{_END}\n" for pem in Path(bundle_path).read_text().split(_END) if pem.strip()]
-    return {key_id(public_key(pem.strip() + "\n")): pem.strip() + "\n" for pem in pems}
+    pems = [public_pem(current.private), *(_bundle(bundle_path) if bundle_path else ())]
+    return {key_id(public_key(pem)): pem for pem in pems}
+
+
+@lru_cache(maxsize=8)
+def _bundle(path: str) -> list[str]:
+    """Read a bundle once per process, as the private keys are: half of a rotation must not be seen before a restart."""
+    return [pem.strip() + f"\n{_END}\n" for pem in Path(path).read_text().split(_END) if pem.strip()]

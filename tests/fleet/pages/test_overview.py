@@ -1,12 +1,14 @@
 """The overview: its numbers are right after every change, its cost is that of a page, and only staff sees it."""
 
 import html
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -20,9 +22,11 @@ from terminals.estate.services import transition
 from terminals.health.models import HealthState
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeviceSession
+from terminals.link.protocol import messages, signing
 from terminals.link.services import send_plain_command
 from terminals.settlement.models import SettlementRun
 from terminals.settlement.services import request_settlement
+from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey
 
@@ -229,6 +233,12 @@ def test_a_locked_terminal_shows_until_it_is_unlocked(client: Client, operator: 
     device.memory.locked = True
     deliver(device.hello())
     assert overview().locked == 1, "a terminal says in its hello that it is locked"
+    said = json.loads(device.hello().payload)
+    del said["sig"], said["body"]["locked"]
+    key: Any = serialization.load_pem_private_key(device.memory.private_key_pem.encode(), None)
+    silent = messages.encode(signing.sign_envelope(said, key))
+    assert deliver(Outgoing("tw/v1/SN-1/up/hello", silent)).fresh == 1
+    assert overview().locked == 1, "one that says nothing of it is as it was"
 
 
 def test_tallies_of_past_days_are_forgotten(register: Register) -> None:

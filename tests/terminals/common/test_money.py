@@ -38,7 +38,23 @@ def test_what_a_person_types_is_major_units_with_their_currency(text: str, amoun
     assert parse_major(text) == amount
 
 
-@pytest.mark.parametrize("text", ["", "150", "-1 EUR", "1.5 JPY", "1.234 EUR", "1e3 EUR", "9" * 20 + " EUR"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "150",
+        "-1 EUR",
+        "1.5 JPY",
+        "1.234 EUR",
+        "1e3 EUR",
+        "1,50 EUR",
+        "1,5 EUR",
+        "1,,500 EUR",
+        "1.50,00 EUR",
+        "9" * 5000 + "EUR",
+        "9" * 20 + " EUR",
+    ],
+)
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(Refusal):
         parse_major(text)

@@ -6,12 +6,17 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from django.utils import timezone
 
+from terminals.common.audit.models import AuditEntry
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
+from terminals.estate.services import transition
+from terminals.link.models import Command
+from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.messages.settlement import Settlement, TransactionRecord, Transactions
 from terminals.link.services import new_id
+from terminals.settlement.facts import TerminalRetired
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, Transaction
-from terminals.settlement.services import request_settlement, run_due_settlements
+from terminals.settlement.services import fail_runs, request_settlement, run_due_settlements
 from terminals.simulator.books import batch_totals
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.enrol import sign_pending_anew
@@ -135,3 +140,57 @@ def test_money_of_two_currencies_is_never_added_up(register: Register) -> None:
     deliver(sale("EUR", 50), sale("AUD", 3), sale("AED", 1))
     assert Batch.objects.values_list("currency", "net_minor", "transaction_count").get() == ("AUD", 10, 5)
     assert Transaction.objects.count() == 5
+
+
+def test_late_transactions_that_change_the_difference_are_told(register: Register) -> None:
+    device = enrolled_device(register("SN-1"))
+    deliver(device.hello())
+    device.sell()
+    [late] = device.upload_transactions()
+    deliver(device._critical("settlement", Settlement(1, device.now(), "EUR", [])))
+    assert SettlementRun.objects.get().state == "balanced"
+    deliver(late)
+    device.memory.unsent = [TransactionRecord(new_id(), "sale", "card", 500, "EUR", device.now())]
+    device.memory.batch_number = 1
+    deliver(*device.upload_transactions())
+    told = (
+        Fact.objects.filter(kind="settlement.settled").order_by("id").values_list("body__difference_minor", flat=True)
+    )
+    assert len(set(told)) == 3, "each new difference is on the timeline"
+
+
+def test_rejections_with_words_of_their_own_cost_no_statement_each(
+    register: Register, django_assert_max_num_queries: Any
+) -> None:
+    devices = [enrolled_device(register(f"SN-{n}")) for n in range(8)]
+    deliver(*(device.hello() for device in devices))
+    answers = []
+    for n, device in enumerate(devices):
+        request_settlement(terminal=Terminal.objects.get(serial=device.memory.serial), actor="ops")
+        command = Command.objects.get(terminal__serial=device.memory.serial, type="settle")
+        answers.append(device._result(Result(command.pk, "rejected", code="busy", detail=f"customer {n}")))
+    with django_assert_max_num_queries(18):
+        deliver(*answers)
+    assert sorted(run.reason for run in SettlementRun.objects.all())[0] == "rejected: busy: customer 0"
+    assert Fact.objects.filter(kind="settlement.not_settled").count() == 8
+
+
+def test_a_run_that_was_settled_meanwhile_is_not_told_as_not_done(register: Register) -> None:
+    device = enrolled_device(register("SN-1"))
+    deliver(device.hello())
+    sell_and_settle(device)
+    assert fail_runs(SettlementRun.objects.all(), TerminalRetired()) == 0
+    assert not Fact.objects.filter(kind="settlement.not_settled").exists()
+
+
+def test_writing_off_takes_every_open_batch(register: Register) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    for n in range(1, 13):
+        record = TransactionRecord(new_id(), "sale", "card", 100, "EUR", device.now())
+        deliver(device._critical("transactions", Transactions(n, [record])))
+    terminal.refresh_from_db()
+    transition(terminal=terminal, name="retire", actor="ops", write_off=True)
+    assert not Batch.objects.filter(closed=False).exists()
+    assert len(AuditEntry.objects.get(action="settlement.write_off").detail["batches"]) == 12
