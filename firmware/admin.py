@@ -92,7 +92,7 @@ class InstallationAdmin(RecordAdmin):
     fields = [
         "terminal",
         "release",
-        "shown_state",
+        "state_in_words",
         "percent",
         "reason",
         "command",

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from firmware import services
 from firmware.facts import InstallationEnded, NotReported, NotRunning
-from firmware.models import Installation, Release
+from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import HAD, INSTALLATION, OPEN, InstallationState, outcome_of_command
 from terminals.common.facts.services import record_facts
 from terminals.estate.rules import COMMANDED_STATES
@@ -88,6 +88,11 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         cursor.execute(REPORT, [told])
         cursor.execute(NOT_RUNNING, parameters)
         record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version in cursor.fetchall())
+
+
+def forget_software(terminal_id: int) -> None:
+    """A terminal that left service for good runs nothing that anybody counts."""
+    InstalledSoftware.objects.filter(terminal=terminal_id).delete()
 
 
 def send_baselines(terminal_ids: Sequence[int]) -> None:

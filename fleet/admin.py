@@ -37,8 +37,21 @@ class NeededRow(TabularInline):  # type: ignore[misc]
     show_change_link = False
 
 
+class FittingBaselines(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+    def clean(self) -> None:
+        """Refuse a release of another platform while everything that was typed still stands on the screen."""
+        super().clean()
+        for row in self.forms:
+            release = row.cleaned_data.get("release") if hasattr(row, "cleaned_data") else None
+            if release is not None and release.platform != self.instance.platform:
+                told = _("%(release)s does not fit %(model)s, whose platform is %(platform)s")
+                said = {"release": release, "model": self.instance, "platform": self.instance.platform}
+                raise ValidationError(told % said)
+
+
 class BaselineRow(NeededRow):
     model = Baseline
+    formset = FittingBaselines
     fields = ["release"]
 
 

@@ -12,6 +12,7 @@ class FleetConfig(AppConfig):
     name = "fleet"
 
     def ready(self) -> None:
+        from firmware.installations import forget_software
         from fleet import device_routes
         from fleet.translation import translate_models
         from terminals.enrolment import services as enrolment
@@ -38,6 +39,7 @@ class FleetConfig(AppConfig):
                 end_schedule,
                 close_session,
                 forget_condition,
+                forget_software,
             ],
         }
 

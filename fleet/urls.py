@@ -1,10 +1,10 @@
 """Every address that the server answers on."""
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.templatetags.static import static
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
 from firmware.downloads import download_artifact
@@ -18,6 +18,13 @@ from terminals.enrolment.views import enrol_terminal
 
 def go_to_overview(request: HttpRequest) -> HttpResponse:
     return redirect("admin:index")
+
+
+def nothing_in_the_api(request: HttpRequest) -> HttpResponse:
+    """Whoever calls the API reads problems, not pages."""
+    detail = f"the API has no {request.path}; GET /api/v1/ lists what there is"
+    problem = {"type": "about:blank", "title": "Not found", "status": 404, "detail": detail}
+    return JsonResponse(problem, status=404, content_type="application/problem+json")
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
@@ -41,4 +48,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include(router.urls)),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    re_path("^api/", nothing_in_the_api),
 ]

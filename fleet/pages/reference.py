@@ -1,6 +1,7 @@
 """The operator's API to read: every operation of the OpenAPI document with what it needs and a curl line to try."""
 
 import json
+import re
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ def _operation(document: dict[str, Any], path: str, method: str, described: dict
     elif "multipart/form-data" in content:
         body = _example(document, content["multipart/form-data"]["schema"])
         parts += [f"-F {name}={'@file' if name == 'artifact' else value}" for name, value in body.items()]
-    parts.append(f"{settings.PUBLIC_URL}{path.replace('{id}', '1')}")
+    parts.append(settings.PUBLIC_URL + re.sub(r"\{(\w+)\}", lambda name: f"${name[1].upper()}", path))
     told = described.get("description", "").strip()
     curl = " \\\n  ".join(parts)
     return Operation(method.upper(), path, told, described.get("parameters", []), curl)

@@ -99,9 +99,8 @@ def day_of(now: datetime) -> tuple[datetime, datetime]:
 
 def unresolved_runs(limit: int = 5) -> list[SettlementRun]:
     """Return the latest unbalanced or failed settlements: money somebody must look after."""
-    return list(
-        SettlementRun.objects.filter(state__in=TROUBLE).select_related("terminal__store").order_by("-id")[:limit]
-    )
+    latest = SettlementRun.objects.filter(state__in=TROUBLE).select_related("terminal__store").order_by("-id")[:limit]
+    return sorted(latest, key=lambda run: run.finished_at or run.requested_at, reverse=True)
 
 
 def with_fleet_columns(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:

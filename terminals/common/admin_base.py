@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.forms import ModelForm
@@ -36,6 +36,11 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
     @display(description=gettext_lazy("state"), label=TONES, ordering="state")  # type: ignore[untyped-decorator]
     def shown_state(self, obj: Any) -> tuple[str, str]:
         return obj.state, obj.get_state_display()
+
+    @admin.display(description=gettext_lazy("state"))
+    def state_in_words(self, obj: Any) -> str:
+        """For forms, which show no badges."""
+        return str(obj.get_state_display())
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """What a service refuses is told on the page that asked; nothing was changed."""

@@ -35,7 +35,7 @@ class CommandAdmin(RecordAdmin):
         return word(command.type)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        shown = ["terminal", "shown_type", "shown_state", "percent", "code", "detail", "requested_by", "attempts"]
+        shown = ["terminal", "shown_type", "state_in_words", "percent", "code", "detail", "requested_by", "attempts"]
         shown += ["created_at", "sent_at", "answered_at", "finished_at", "expires_at", "next_attempt_at"]
         return [*shown, "message"] if request.user.has_perm(READ_MESSAGE) else shown
 

@@ -106,12 +106,18 @@ class RunTotalInline(TabularInline):  # type: ignore[misc]
     can_delete = False
     verbose_name = _("payment method")
     verbose_name_plural = _("totals by payment method: number / amount")
-    fields = ["method", "reported_sales", "recorded_sales", "reported_refunds", "recorded_refunds"]
+    fields = ["method", "reported_sales", "recorded_sales", "reported_refunds", "recorded_refunds", "difference"]
     readonly_fields = fields
     reported_sales = _side(_("sales reported"), "reported", "sale")
     recorded_sales = _side(_("sales recorded"), "recorded", "sale")
     reported_refunds = _side(_("refunds reported"), "reported", "refund")
     recorded_refunds = _side(_("refunds recorded"), "recorded", "refund")
+
+    @admin.display(description=_("difference"))
+    def difference(self, total: RunTotal) -> str:
+        reported = total.reported_sale_minor - total.reported_refund_minor
+        recorded = total.recorded_sale_minor - total.recorded_refund_minor
+        return format_minor(reported - recorded, total.run.currency, signed=True) if reported != recorded else ""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -121,6 +127,7 @@ class RunTotalInline(TabularInline):  # type: ignore[misc]
 class SettlementRunAdmin(RecordAdmin):
     list_display = [
         "requested_at",
+        "finished_at",
         "terminal",
         "trigger",
         "shown_state",
@@ -136,7 +143,7 @@ class SettlementRunAdmin(RecordAdmin):
     fields = [
         "terminal",
         "trigger",
-        "shown_state",
+        "state_in_words",
         "reason",
         "batch_number",
         "reported",

@@ -51,6 +51,18 @@ class NotSettled(FactBody, frozen=True):
         return _("settlement NOT done: %(reason)s") % {"reason": reasons_text(self.reasons)}
 
 
+class WrittenOff(FactBody, frozen=True):
+    """Money that nobody will settle any more: (currency, net amount, number of transactions) of each open batch."""
+
+    kind: ClassVar[str] = "settlement.written_off"
+    batches: list[tuple[str, int, int]]
+    by: str
+
+    def text(self) -> str:
+        amounts = ", ".join(format_minor(net_minor, currency) for currency, net_minor, _count in self.batches)
+        return _("%(amounts)s written off by %(by)s, never to be settled") % {"amounts": amounts, "by": self.by}
+
+
 class HostAnswered(Reason, frozen=True):
     """The host did not accept the batch: ISO 8583 DE39."""
 

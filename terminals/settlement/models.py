@@ -174,7 +174,7 @@ class SettlementRun(models.Model):
     trigger = models.CharField(
         max_length=10,
         choices=choices(TRIGGERS),
-        help_text="`terminal`: the terminal settled without being asked",
+        help_text="terminal: it settled without being asked",
     )
     state = models.CharField(max_length=10, choices=choices(RunState), default=RunState.REQUESTED.value)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="settlement_run")

@@ -25,7 +25,7 @@ from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
-from terminals.settlement.facts import NotSettled, TerminalRetired, TotalsMissing
+from terminals.settlement.facts import NotSettled, TerminalRetired, TotalsMissing, WrittenOff
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import OPEN, RUN
 from terminals.settlement.selectors import at_stake, open_batches
@@ -152,6 +152,8 @@ def refuse_stranded_money(terminal: Terminal, write_off: bool, actor: str) -> No
     detail = {"batches": [{name: getattr(batch, name) for name in columns} for batch in stranded]}
     audit.record(actor=actor, action="settlement.write_off", subject=subject_of(terminal), detail=detail)
     Batch.objects.filter(pk__in=[batch.pk for batch in stranded]).update(closed=True)
+    amounts = [(batch.currency, batch.net_minor, batch.transaction_count) for batch in stranded]
+    record_facts([(terminal.pk, WrittenOff(batches=amounts, by=actor))])
 
 
 def end_schedule(terminal_id: int) -> None:

@@ -290,3 +290,8 @@ def test_the_apis_own_address_says_where_everything_is(api: APIClient) -> None:
     assert APIClient().get("/api/v1/").status_code == 401
     directory = api.get("/api/v1/").json()
     assert directory["terminals"].endswith("/api/v1/terminals/")
+
+
+def test_an_address_that_the_api_has_not_is_a_problem_not_a_page(client: Any) -> None:
+    answer = client.get("/api/v1/nothing/", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")

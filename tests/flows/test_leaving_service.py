@@ -6,6 +6,8 @@ import pytest
 
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
+from terminals.common.facts.kinds import text_of
+from terminals.common.facts.models import Fact
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.enrolment.services import issue_activation_code
 from terminals.estate.models import Terminal
@@ -68,6 +70,9 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     batch = Batch.objects.get(terminal=lost)
     written_off = AuditEntry.objects.get(action="settlement.write_off")
     assert (written_off.actor, written_off.subject) == ("ops", "terminal:SN-2")
+    told = Fact.objects.get(kind="settlement.written_off")
+    assert told.body == {"batches": [["EUR", batch.net_minor, 1]], "by": "ops"}
+    assert "written off by ops" in text_of(told.kind, told.body)
     assert batch.closed, "what is written off is not shown as unsettled for ever"
     assert written_off.detail["batches"] == [
         {"batch_number": 1, "currency": "EUR", "net_minor": batch.net_minor, "transaction_count": 1}
