@@ -14,7 +14,7 @@ run: $(VENV)/.run-ready
 	@exec $(BIN)/python manage.py up
 
 test: $(VENV)/.dev-ready
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev-ready
 	@$(BIN)/ruff check .

