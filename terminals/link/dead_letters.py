@@ -7,7 +7,6 @@ from typing import NamedTuple
 from django.db import connection
 
 from terminals.link.mqtt import Incoming
-from terminals.link.protocol.messages.base import MAX_BYTES
 
 # Raw: the ORM's upsert cannot add to a counter. One statement for any number of letters.
 STORE = """
@@ -16,6 +15,11 @@ SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[]
 ON CONFLICT (digest) DO UPDATE
    SET count = d.count + excluded.count, last_at = now(), reason = excluded.reason, detail = excluded.detail
 """
+
+
+KEPT_BYTES = (
+    4096  # of a payload: enough to see what it is; hostile ones are large, and keeping them is most of their cost
+)
 
 
 class Letter(NamedTuple):
@@ -34,7 +38,7 @@ def store_dead_letters(letters: Iterable[Letter]) -> None:
         if digest in rows:
             rows[digest][-1] = int(str(rows[digest][-1])) + 1
             continue
-        payload = message.payload[:MAX_BYTES]
+        payload = message.payload[:KEPT_BYTES]
         rows[digest] = [digest, _text(message.topic, 200), reason, _text(detail, 500), payload, len(message.payload), 1]
     if rows:
         with connection.cursor() as cursor:

@@ -101,7 +101,7 @@ class DeadLetter(models.Model):
     topic = models.CharField(max_length=200)
     reason = models.CharField(max_length=40)
     detail = models.CharField(max_length=500)
-    payload = models.BinaryField(help_text="The first 64 KiB")
+    payload = models.BinaryField(help_text="The first 4 KiB")
     payload_bytes = models.PositiveIntegerField()
     count = models.PositiveIntegerField(default=1)
     first_at = models.DateTimeField(db_default=Now())
