@@ -5,6 +5,17 @@ import re
 from terminals.common.errors import Refusal
 
 LARGEST_MINOR = 10**15
+# ISO 4217 list one (SIX): money that people pay with, no metals, funds or tests.
+CURRENCIES = frozenset(
+    """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY
+    COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS
+    INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP
+    MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR
+    SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYI UYU UZS VED VES
+    VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+    """.split()  # noqa: SIM905 - a list would take two hundred lines
+)
 # ISO 4217's minor unit exponents that are not 2 (list one, maintenance agency SIX).
 _EXPONENTS = dict.fromkeys(
     [
@@ -47,6 +58,8 @@ def parse_major(text: str) -> tuple[int, str]:
     if found is None:
         raise Refusal("bad_amount", "%(text)s is no amount; write for example 150.00 EUR", text=repr(text))
     currency = found[3].upper()
+    if currency not in CURRENCIES:
+        raise Refusal("bad_amount", "%(currency)s is no currency of ISO 4217; write for example EUR", currency=currency)
     exponent, cents = _EXPONENTS.get(currency, 2), found[2] or ""
     if len(cents) > exponent:
         raise Refusal(
