@@ -51,6 +51,8 @@ def test_what_a_person_types_is_major_units_with_their_currency(text: str, amoun
         "1,5 EUR",
         "1,,500 EUR",
         "1.50,00 EUR",
+        "150 XYZ",
+        "1 XXX",
         "9" * 5000 + "EUR",
         "9" * 20 + " EUR",
     ],
