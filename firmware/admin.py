@@ -78,7 +78,8 @@ class BaselineAdmin(AuditedAdmin):
     list_select_related = ["model", "release__package", "package"]
 
     def save_model(self, request: HttpRequest, obj: Baseline, form: Any, change: bool) -> None:
-        made = services.set_baseline(model=obj.model, release=obj.release, actor=request.user.get_username())
+        actor, before = request.user.get_username(), obj.pk if change else None
+        made = services.set_baseline(model=obj.model, release=obj.release, actor=actor, instead_of=before)
         obj.pk = made.pk
         obj.refresh_from_db()
 

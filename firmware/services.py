@@ -150,8 +150,11 @@ def download_signer() -> TimestampSigner:
 
 
 @transaction.atomic
-def set_baseline(*, model: TerminalModel, release: Release, actor: str) -> Baseline:
-    """Make a release the one that every terminal of a model shall run."""
+def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_of: int | None = None) -> Baseline:
+    """Make a release the one that every terminal of a model shall run.
+
+    `instead_of` (a baseline's id) ends where it was another model's or another package's.
+    """
     if model.platform != release.platform:
         raise Refusal(
             "wrong_platform",
@@ -160,6 +163,23 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str) -> Basel
             model=model,
             platform=model.platform,
         )
+    left = Baseline.objects.filter(pk__in=[instead_of] if instead_of else []).exclude(
+        model=model, package=release.package
+    )
+    audit.record_deletions(actor=actor, instances=left)
+    left.delete()
     baseline, _ = Baseline.objects.update_or_create(model=model, package=release.package, defaults={"release": release})
     audit.record(actor=actor, action="release.baseline", subject=subject_of(model), detail={"release": str(release)})
     return baseline
+
+
+@transaction.atomic
+def set_baselines(*, model: TerminalModel, releases: Sequence[Release], actor: str) -> None:
+    """Make these, one a package, all the baselines that a model has; those that stand already are left alone."""
+    left = Baseline.objects.filter(model=model).exclude(package__in=[release.package_id for release in releases])
+    audit.record_deletions(actor=actor, instances=left)
+    left.delete()
+    standing = set(Baseline.objects.filter(model=model).values_list("release_id", flat=True))
+    for release in releases:
+        if release.pk not in standing:
+            set_baseline(model=model, release=release, actor=actor)

@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from firmware.downloads import download_artifact
 from fleet import readiness
+from fleet.accounts import change_own_password
 from fleet.api import router
 from fleet.pages import views
 from fleet.pages.preferences import preferences_page
@@ -45,6 +46,7 @@ urlpatterns = [
     path("admin/terminals/<int:pk>/action/", views.terminal_action, name="terminal-action"),
     path("admin/preferences/", preferences_page, name="preferences"),
     path("admin/api/", api_reference, name="api-reference"),
+    path("admin/password_change/", admin.site.admin_view(change_own_password)),
     path("admin/", admin.site.urls),
     path("api/v1/", include(router.urls)),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

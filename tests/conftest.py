@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth import get_user_model
 from django.db import connection
+from django.test import Client
 from django.utils import translation
 from knox.models import AuthToken
 from rest_framework.test import APIClient
@@ -31,7 +32,9 @@ from terminals.link.inbox import BatchResult, Inbox
 from terminals.link.models import Command, Heartbeat
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol.messages.enrolment import UpdateTrust
+from terminals.link.protocol.messages.settlement import TransactionRecord, Transactions
 from terminals.link.routes import routes
+from terminals.link.services import new_id
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
@@ -87,6 +90,20 @@ def enrolled_device(terminal: Terminal, faults: Faults = Faults()) -> Device:  #
     )
     memory.trust_anchors(msgspec.convert(answer["trust_anchors"], UpdateTrust))
     return Device(memory, faults=faults, dice=SteadyDice(7), now=lambda: datetime.now(UTC))
+
+
+def working_device(terminal: Terminal, faults: Faults = Faults()) -> Device:  # noqa: B008 - an immutable tuple
+    """Enrol a terminal, let it say hello, and return the virtual one; `terminal` is then as the server knows it."""
+    device = enrolled_device(terminal, faults)
+    deliver(device.hello())
+    terminal.refresh_from_db()
+    return device
+
+
+def sold(device: Device, amount_minor: int, currency: str = "EUR", batch_number: int = 1) -> Outgoing:
+    """Return the upload of one card sale of just this amount."""
+    record = TransactionRecord(new_id(), "sale", "card", amount_minor, currency, device.now())
+    return device.report("transactions", Transactions(batch_number, [record]))
 
 
 def deliver(*outgoing: Outgoing) -> BatchResult:
@@ -160,6 +177,13 @@ def in_english() -> None:
 @pytest.fixture
 def operator(db: None) -> Any:
     return get_user_model().objects.create_superuser("ops", password="a-long-password-here")
+
+
+@pytest.fixture
+def staff(client: Client, operator: Any) -> Client:
+    """A browser in which the operator is logged in."""
+    client.force_login(operator)
+    return client
 
 
 class CheckedClient(APIClient):

@@ -158,7 +158,7 @@ def terminal_page(terminal: Terminal) -> TerminalPage:
         software=list(InstalledSoftware.objects.filter(terminal=terminal).order_by("component")),
         keys=list(TerminalKey.objects.filter(terminal=terminal)[:5]),
         tamper=TamperAlarm.objects.filter(pk=terminal.pk).first(),
-        unsettled=open_batches(terminal.pk),
+        unsettled=list(open_batches(terminal.pk)[:10]),
         schedule=SettlementSchedule.objects.filter(pk=terminal.pk).select_related("plan").first(),
         runs=list(SettlementRun.objects.filter(terminal=terminal)[:5]),
         installation=Installation.objects.filter(terminal=terminal).select_related("release__package").first(),

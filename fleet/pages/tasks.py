@@ -15,7 +15,8 @@ WITH folded AS (
     RETURNING measure, label, amount
 )
 INSERT INTO pages_tally (measure, label, amount)
-SELECT measure, label, sum(amount) FROM folded GROUP BY measure, label HAVING sum(amount) <> 0
+SELECT measure, label, greatest(least(sum(amount), 9e18), -9e18) FROM folded
+ GROUP BY measure, label HAVING sum(amount) <> 0  -- no sum that terminals make up may stop the folding
 """
 # What a day of the past came to is reports' business; two are kept for the time zones' sake.
 KEEP_DAYS = timedelta(days=2)
@@ -25,7 +26,7 @@ KEEP_DAYS = timedelta(days=2)
 @transaction.atomic
 def fold_tallies() -> None:
     """Fold each number's lines into one."""
-    with connection.cursor() as cursor:
-        cursor.execute(FOLD)
     oldest = f"{timezone.now().astimezone(UTC) - KEEP_DAYS:%Y-%m-%d %H:%M}"
     Tally.objects.filter(measure__in=DAILY, label__lt=oldest).delete()
+    with connection.cursor() as cursor:
+        cursor.execute(FOLD)

@@ -1,5 +1,6 @@
 """What an operator can do on a terminal's page: a table name -> permission, service, and when it is offered."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -18,7 +19,6 @@ from terminals.keys.services import DELIVER_KEY, request_key_delivery
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, send_plain_command
 from terminals.parameters.models import ParameterVersion
 from terminals.parameters.services import SEND_PARAMETERS, configure_terminals
-from terminals.settlement.selectors import at_stake, open_batches
 from terminals.settlement.services import REQUEST_SETTLEMENT, request_settlement
 
 
@@ -69,10 +69,14 @@ def _issue_code(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done
     return Done(_("Activation code, shown only now, valid for 7 days"), secret=code)
 
 
+def _amounts(ticked: str) -> dict[str, int]:
+    """Read the amounts that the operator saw and ticked, `EUR:4757 AUD:10`; what is none of ours matches nothing."""
+    pairs = [part.partition(":") for part in ticked.split()]
+    return {currency: int(minor) for currency, _colon, minor in pairs if re.fullmatch(r"-?[0-9]{1,19}", minor)}
+
+
 def _transition(name: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    ticked = form.get("write_off", "")  # the amount that the operator saw and ticked: another one is asked for anew
-    written_off = bool(ticked) and ticked == at_stake(open_batches(terminal.pk))
-    transition(terminal=terminal, name=name, actor=actor, write_off=written_off)
+    transition(terminal=terminal, name=name, actor=actor, write_off=_amounts(form.get("write_off", "")))
     return Done(_("The terminal is now %(state)s.") % {"state": word(terminal.state)})
 
 

@@ -112,7 +112,7 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "verbs": verbs,
         "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
         "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
-        "at_stake": at_stake(page.unsettled),
+        "at_stake": at_stake(terminal.pk),
         "releases": _releases_for(terminal) if "install" in verbs else [],
         "parameter_versions": ParameterVersion.objects.order_by("-id").defer("parameters")[:20]
         if "configure" in verbs

@@ -64,13 +64,12 @@ class AuditedAdmin(StateAdmin):
         self._record(request, obj, "update" if change else "create", old=old, new=stored_values(obj))
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
-        self._record(request, obj, "delete", old=stored_values(obj), new={})
+        record_deletions(actor=request.user.get_username(), instances=[obj])
         super().delete_model(request, obj)
 
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        actor, action = request.user.get_username(), f"{queryset.model._meta.model_name}.delete"
-        record_deletions(actor=actor, action=action, instances=list(queryset))
+        record_deletions(actor=request.user.get_username(), instances=list(queryset))
         super().delete_queryset(request, queryset)
 
     def _record(

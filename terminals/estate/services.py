@@ -1,6 +1,6 @@
 """What operators do to the estate. Every function writes the change and its audit entry in one transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import models, transaction
@@ -22,15 +22,19 @@ TRANSITION_PERMISSIONS = {
 }
 
 
+# The money that an operator agrees to lose: minor units by currency, as they were shown; True: whatever there is.
+WriteOff = Mapping[str, int] | bool
+
+
 @dataclass
 class TransitionHooks:
     """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/apps.py).
 
-    `before` may refuse it (it gets the terminal, whether the operator writes its money off, and the operator's name),
+    `before` may refuse it (it gets the terminal, what the operator writes off, and the operator's name),
     `after` gets the terminal's id.
     """
 
-    before: dict[str, list[Callable[[Terminal, bool, str], object]]] = field(default_factory=dict)
+    before: dict[str, list[Callable[[Terminal, WriteOff, str], object]]] = field(default_factory=dict)
     after: dict[str, list[Callable[[int], object]]] = field(default_factory=dict)
 
 
@@ -66,13 +70,15 @@ def register_terminal(
 
 
 @transaction.atomic
-def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", write_off: bool = False) -> Terminal:
+def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", write_off: WriteOff = False) -> Terminal:
     """Move a terminal by a named transition of rules.TERMINAL.
 
-    `write_off` lets a terminal retire though money in its open batch will never be settled; it stands in the audit.
+    `write_off` lets a terminal retire though money in its open batches will never be settled; it stands in the audit.
+    The row is locked first: the inbox, which holds it shared, records no money between the question and the move.
 
     Raises ImpossibleTransition, and changes nothing, where the terminal is in no state that the transition leaves.
     """
+    Terminal.objects.select_for_update().get(pk=terminal.pk)
     for ask in hooks.before.get(name, ()):
         ask(terminal, write_off, actor)
     moved = move(Terminal.objects.filter(pk=terminal.pk), name)
@@ -86,7 +92,7 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", w
             states=TERMINAL.sources(name),
             verb=name,
         )
-    detail = {"to": TERMINAL.target(name).value, "reason": reason, "write_off": write_off}
+    detail = {"to": TERMINAL.target(name).value, "reason": reason, "write_off": bool(write_off)}
     audit.record(actor=actor, action=f"terminal.{name}", subject=subject_of(terminal), detail=detail)
     record_facts([(terminal.pk, StateChanged(to=TERMINAL.target(name).value, by=actor, reason=reason))])
     for follow in hooks.after.get(name, ()):

@@ -77,16 +77,21 @@ def aes_kcv(key: bytes) -> str:
     return mac.finalize()[:3].hex().upper()
 
 
+def check_usage(usage: str) -> None:
+    """Raise Refusal for a usage outside POLICY."""
+    if usage not in POLICY:
+        raise Refusal(
+            "key_policy", "key usage %(usage)s is not one of %(policy)s", usage=repr(usage), policy=", ".join(POLICY)
+        )
+
+
 def wrap(*, kbpk: bytes, working_key: bytes, usage: str) -> str:
     """Return a TR-31 version D block: AES, not exportable, bound to its usage.
 
     Raises Refusal for a usage outside POLICY and for a protecting key weaker than the protected one.
     """
     _refuse_lengths(kbpk, working_key)
-    if usage not in POLICY:
-        raise Refusal(
-            "key_policy", "key usage %(usage)s is not one of %(policy)s", usage=repr(usage), policy=", ".join(POLICY)
-        )
+    check_usage(usage)
     if len(kbpk) < len(working_key):
         raise Refusal(
             "key_policy",

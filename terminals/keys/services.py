@@ -53,6 +53,7 @@ def establish_protection_key(
 def request_key_delivery(*, terminal: Terminal, usage: str, actor: str) -> TerminalKey:
     """Make a working key and queue its delivery; raise Refusal where the terminal cannot take one now."""
     target = target_of(terminal)
+    rules.check_usage(usage)
     if TerminalKey.objects.filter(terminal=terminal, usage=usage, state=rules.KeyState.PENDING).exists():
         raise Refusal(
             "key_pending",

@@ -19,12 +19,8 @@ def on_hello(messages: list[Received]) -> list[RefusedMessage]:
     serials = dict(Terminal.objects.filter(pk__in={m.terminal_id for m in messages}).values_list("pk", "serial"))
     wrong = Refusal("wrong_serial", "hello names another serial than the terminal's certificate")
     refused = [RefusedMessage(m, wrong) for m in messages if cast(Hello, m.body).serial != serials[m.terminal_id]]
-    foreign = {message.envelope.id for message, _ in refused}
-    hellos = {
-        m.terminal_id: (m.envelope.boot_id, cast(Hello, m.body).locked)
-        for m in messages
-        if m.envelope.id not in foreign
-    }
+    foreign = {id(message) for message, _ in refused}  # not by message id: another terminal may have chosen the same
+    hellos = {m.terminal_id: (m.envelope.boot_id, cast(Hello, m.body).locked) for m in messages if id(m) not in foreign}
     if hellos:
         services.offer_again(sessions.open_sessions(hellos, messages[-1].received_at), messages[-1].received_at)
     return refused

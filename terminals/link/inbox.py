@@ -27,7 +27,12 @@ TOUCH_PAUSE = timedelta(seconds=4)
 MOST_REMEMBERED = 100_000
 # Of one sender; what is beyond them is counted once more as `too_many`, and no longer kept.
 LETTERS_A_MINUTE = 30
-LOOK_UP = "SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))"
+# Raw: the ORM has no FOR KEY SHARE. It waits for nobody but an operator who is just retiring one of these terminals, and
+# such an operator waits for what they have sent: no money is recorded between his question for it and the end.
+LOOK_UP = """
+SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))
+ ORDER BY id FOR KEY SHARE
+"""
 # Raw: the ORM cannot say which rows an insert with conflicts has written.
 REMEMBER = """
 INSERT INTO link_seenmessage (message_id, terminal_id, signed)
@@ -76,20 +81,28 @@ class Inbox:
             result, touched, letters = self._commit(incoming)
         except (OperationalError, InterfaceError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the one place that may: it counts, tells and goes on
             if len(incoming) == 1:
                 if isinstance(error, IntegrityError) and not again:
                     return self.take(incoming, again=True)  # it met an operator who did the same: now it sees that
-                logger.exception("a handler failed on a message on %s", incoming[0].topic)
-                kind = "database" if isinstance(error, DatabaseError) else "handler"
-                with transaction.atomic():
-                    store_dead_letters([Letter(incoming[0], f"{kind}_error", f"{type(error).__name__}: {error}")])
+                self._keep_failed(incoming[0], error)
                 return BatchResult({}, 0, 1)
             half = len(incoming) // 2
             return _merge(self.take(incoming[:half]), self.take(incoming[half:]))
         self._touched.update(touched)
         self._letters.update(letters)
         return result
+
+    def _keep_failed(self, message: Incoming, error: Exception) -> None:
+        """Make a letter of what a handler failed on, within its sender's limit; beyond it no traceback is written."""
+        kind = "database" if isinstance(error, DatabaseError) else "handler"
+        counts: Counter[str] = Counter()
+        failed = [Letter(message, f"{kind}_error", f"{type(error).__name__}: {error}")]
+        if kept := self._within_limit(failed, message.received_at, counts):
+            logger.error("a handler failed on a message on %s", message.topic, exc_info=error)
+            with transaction.atomic():
+                store_dead_letters(kept)
+        self._letters.update(counts)
 
     @transaction.atomic
     def _commit(self, incoming: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime], "Counter[str]"]:

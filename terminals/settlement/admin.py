@@ -80,6 +80,9 @@ class SettlementScheduleAdmin(CycleAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["terminal"] if obj else []  # it is the row's identity: edited, it would copy the schedule
+
     def save_model(self, request: HttpRequest, obj: SettlementSchedule, form: Any, change: bool) -> None:
         now = timezone.now()
         if obj.next_due_at is None or obj.next_due_at > now:  # what is due stays due

@@ -52,14 +52,14 @@ class NotSettled(FactBody, frozen=True):
 
 
 class WrittenOff(FactBody, frozen=True):
-    """Money that nobody will settle any more: (currency, net amount, number of transactions) of each open batch."""
+    """Money that nobody will settle any more: (currency, net minor units, number of transactions) for each currency."""
 
     kind: ClassVar[str] = "settlement.written_off"
-    batches: list[tuple[str, int, int]]
+    amounts: list[tuple[str, int, int]]
     by: str
 
     def text(self) -> str:
-        amounts = ", ".join(format_minor(net_minor, currency) for currency, net_minor, _count in self.batches)
+        amounts = ", ".join(format_minor(net_minor, currency) for currency, net_minor, _count in self.amounts)
         return _("%(amounts)s written off by %(by)s, never to be settled") % {"amounts": amounts, "by": self.by}
 
 

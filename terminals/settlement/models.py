@@ -122,7 +122,10 @@ class SettlementSchedule(Cycle):
 
 
 class Batch(models.Model):
-    """A terminal's batch as its uploaded transactions add up: the server's own view of what is not yet settled."""
+    """A terminal's batch in one currency, as its uploaded transactions add up: what the server knows to be unsettled.
+
+    A batch that holds several currencies, which no settlement can be right for, has a row for each.
+    """
 
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="batches")
     batch_number = models.PositiveIntegerField()
@@ -134,7 +137,9 @@ class Batch(models.Model):
 
     class Meta:
         verbose_name_plural = "batches"
-        constraints = [models.UniqueConstraint(fields=["terminal", "batch_number"], name="batch_number_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["terminal", "batch_number", "currency"], name="batch_once_a_currency")
+        ]
 
     def __str__(self) -> str:
         return _("batch %(number)s of %(terminal)s") % {"number": f"{self.batch_number:06d}", "terminal": self.terminal}

@@ -18,7 +18,7 @@ from terminals.common.facts.services import record_facts
 from terminals.link.protocol.messages.settlement import Settlement, Transactions
 from terminals.settlement import rules, services
 from terminals.settlement.facts import BatchSettled, ForeignCurrency, HostAnswered, SettledBefore, SettledTwice
-from terminals.settlement.models import Batch, RunTotal, SettlementRun
+from terminals.settlement.models import RunTotal, SettlementRun
 
 # Raw: the ORM cannot build on the rows that an insert with conflicts wrote. New transactions only: one that came twice
 # adds nothing to its batch.
@@ -33,17 +33,28 @@ WITH fresh AS (
                received_at timestamptz)
     ON CONFLICT DO NOTHING
     RETURNING terminal_id, batch_number, currency, CASE kind WHEN 'sale' THEN amount_minor ELSE -amount_minor END AS net
-), owned AS (  -- a batch has one currency; money in another is kept, compared and shown, but never added to it
-    SELECT f.*, coalesce(b.currency, min(f.currency) OVER (PARTITION BY f.terminal_id, f.batch_number)) AS own
-      FROM fresh f LEFT JOIN settlement_batch b USING (terminal_id, batch_number)
 )
 INSERT INTO settlement_batch AS b (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
-SELECT terminal_id, batch_number, own, coalesce(sum(net) FILTER (WHERE currency = own), 0), count(*), false FROM owned
- GROUP BY terminal_id, batch_number, own ORDER BY terminal_id, batch_number
-ON CONFLICT (terminal_id, batch_number) DO UPDATE
-   SET net_minor = b.net_minor + CASE WHEN b.currency = excluded.currency THEN excluded.net_minor ELSE 0 END,
-       transaction_count = b.transaction_count + excluded.transaction_count
+SELECT terminal_id, batch_number, currency, sum(net), count(*),
+       EXISTS (SELECT 1 FROM settlement_batch c  -- what comes late is in a batch that is closed, whatever its currency
+                WHERE c.terminal_id = f.terminal_id AND c.batch_number = f.batch_number AND c.closed)
+  FROM fresh f GROUP BY terminal_id, batch_number, currency ORDER BY terminal_id, batch_number, currency
+ON CONFLICT (terminal_id, batch_number, currency) DO UPDATE
+   SET net_minor = b.net_minor + excluded.net_minor, transaction_count = b.transaction_count + excluded.transaction_count
 RETURNING terminal_id, batch_number, closed
+"""
+# Raw: a batch is closed in all its currencies, and one without any transaction gets its row, so that late ones find it
+# closed: one statement for any number of batches.
+CLOSE = """
+WITH reported AS (
+    SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS r(terminal_id, batch_number, currency)
+), others AS (
+    UPDATE settlement_batch b SET closed = true FROM reported r
+     WHERE b.terminal_id = r.terminal_id AND b.batch_number = r.batch_number AND b.currency <> r.currency AND NOT b.closed
+)
+INSERT INTO settlement_batch (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
+SELECT terminal_id, batch_number, currency, 0, 0, true FROM reported ORDER BY terminal_id, batch_number
+ON CONFLICT (terminal_id, batch_number, currency) DO UPDATE SET closed = true
 """
 # Raw: totals of many batches by method and currency in one pass.
 RECORDED = """
@@ -104,9 +115,9 @@ def record_transactions(uploads: Sequence[Upload]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(RECORD, [msgspec.json.encode(rows).decode()])
         touched: list[tuple[int, int, bool]] = cursor.fetchall()
-    late = [(terminal_id, number) for terminal_id, number, closed in touched if closed]
+    late = {(terminal_id, number) for terminal_id, number, closed in touched if closed}
     if late:
-        _compare(late)
+        _compare(sorted(late))
     services.mark_over_threshold({terminal_id for terminal_id, _, _ in touched}, uploads[-1].received_at)
 
 
@@ -181,23 +192,11 @@ def _store_totals(runs: dict[BatchKey, SettlementRun], reports: dict[BatchKey, R
 
 
 def _close_batches(reports: dict[BatchKey, Report]) -> None:
-    """Mark batches closed; one without any transaction gets its row now, so that late ones find it closed."""
-    Batch.objects.bulk_create(
-        [
-            Batch(
-                terminal_id=terminal_id,
-                batch_number=number,
-                currency=report.body.currency,
-                net_minor=0,
-                transaction_count=0,
-                closed=True,
-            )
-            for (terminal_id, number), report in sorted(reports.items(), key=lambda item: item[0])
-        ],
-        update_conflicts=True,
-        unique_fields=["terminal", "batch_number"],
-        update_fields=["closed"],
-    )
+    """Mark batches closed, whatever currencies they hold."""
+    rows = [(*key, report.body.currency) for key, report in reports.items()]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(CLOSE, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _settled(keys: list[BatchKey]) -> list[SettlementRun]:

@@ -71,7 +71,7 @@ def check_cycle(cycle: str, time_zone: str) -> None:
     """Raise Refusal unless the zone is known and the crontab (five fields, or empty) ever comes due."""
     try:
         zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Refusal(
             "unknown_time_zone",
             "%(time_zone)s is no IANA time zone; write for example Europe/Berlin",

@@ -1,22 +1,50 @@
 """What settlement knows of terminals' money. Reads only."""
 
+from dataclasses import dataclass
+
+from django.db.models import QuerySet, Sum
 from django.utils.translation import ngettext
 
 from terminals.common.words import format_minor
 from terminals.settlement.models import Batch
 
 
-def open_batches(terminal_id: int, limit: int | None = 10) -> list[Batch]:
+@dataclass(frozen=True)
+class AtStake:
+    """Money in open batches: (currency, net minor units, number of transactions) for each currency.
+
+    As text, in the reader's language, it is for example `47.57 EUR in 4 transactions`.
+    """
+
+    amounts: tuple[tuple[str, int, int], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.amounts)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            ngettext("%(amount)s in %(count)s transaction", "%(amount)s in %(count)s transactions", count)
+            % {"amount": format_minor(net_minor, currency), "count": count}
+            for currency, net_minor, count in self.amounts
+        )
+
+    @property
+    def key(self) -> str:
+        """What a form sends back to say which amounts were seen: `EUR:4757 AUD:10`."""
+        return " ".join(f"{currency}:{net_minor}" for currency, net_minor in self.by_currency.items())
+
+    @property
+    def by_currency(self) -> dict[str, int]:
+        return {currency: net_minor for currency, net_minor, _count in self.amounts}
+
+
+def open_batches(terminal_id: int) -> QuerySet[Batch]:
     """Return the terminal's batches that hold money which nobody has settled, the newest first."""
-    return list(
-        Batch.objects.filter(terminal=terminal_id, closed=False, transaction_count__gt=0).order_by("-opened_at")[:limit]
-    )
+    unsettled = Batch.objects.filter(terminal=terminal_id, closed=False, transaction_count__gt=0)
+    return unsettled.order_by("-opened_at", "-batch_number", "currency")
 
 
-def at_stake(batches: list[Batch]) -> str:
-    """Return for example `47.57 EUR in 4 transactions`; empty where nothing is."""
-    return ", ".join(
-        ngettext("%(amount)s in %(count)s transaction", "%(amount)s in %(count)s transactions", batch.transaction_count)
-        % {"amount": format_minor(batch.net_minor, batch.currency), "count": batch.transaction_count}
-        for batch in batches
-    )
+def at_stake(terminal_id: int) -> AtStake:
+    """Return what would be lost if the terminal never settled again."""
+    sums = open_batches(terminal_id).order_by("currency").values_list("currency")
+    return AtStake(tuple(sums.annotate(net=Sum("net_minor"), count=Sum("transaction_count"))))

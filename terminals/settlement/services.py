@@ -20,6 +20,7 @@ from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
+from terminals.estate.services import WriteOff
 from terminals.link.facts import why_not
 from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.protocol.states import CommandState
@@ -136,24 +137,24 @@ def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any
     return {"batch_number": latest.batch_number % LAST_BATCH_NUMBER + 1 if latest else 1}
 
 
-def refuse_stranded_money(terminal: Terminal, write_off: bool, actor: str) -> None:
+def refuse_stranded_money(terminal: Terminal, write_off: WriteOff, actor: str) -> None:
     """Raise Refusal where a terminal would retire with money that nobody could settle; audit what is written off."""
-    stranded = open_batches(terminal.pk, limit=None)
-    if not stranded:
+    stake = at_stake(terminal.pk)
+    if not stake:
         return
-    if not write_off:
+    if not write_off or (write_off is not True and write_off != stake.by_currency):
         raise Refusal(
             "unsettled_money",
             "%(amounts)s on %(serial)s are not settled; settle first, or write them off",
-            amounts=at_stake(stranded),
+            amounts=stake,
             serial=terminal.serial,
         )
+    stranded = open_batches(terminal.pk)
     columns = ("batch_number", "currency", "net_minor", "transaction_count")
-    detail = {"batches": [{name: getattr(batch, name) for name in columns} for batch in stranded]}
+    detail = {"batches": list(stranded.values(*columns))}
     audit.record(actor=actor, action="settlement.write_off", subject=subject_of(terminal), detail=detail)
-    Batch.objects.filter(pk__in=[batch.pk for batch in stranded]).update(closed=True)
-    amounts = [(batch.currency, batch.net_minor, batch.transaction_count) for batch in stranded]
-    record_facts([(terminal.pk, WrittenOff(batches=amounts, by=actor))])
+    stranded.update(closed=True)
+    record_facts([(terminal.pk, WrittenOff(amounts=list(stake.amounts), by=actor))])
 
 
 def end_schedule(terminal_id: int) -> None:
@@ -242,7 +243,7 @@ UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = '
  WHERE s.plan_id = p.id AND p.enabled AND b.terminal_id = s.terminal_id AND NOT b.closed
    AND s.terminal_id = ANY(%(ids)s)
    -- the newest batch only: one that a broken terminal left open can never be settled, and must not ask for it for ever
-   AND NOT EXISTS (SELECT 1 FROM settlement_batch n WHERE n.terminal_id = b.terminal_id
+   AND NOT EXISTS (SELECT 1 FROM settlement_batch n WHERE n.terminal_id = b.terminal_id AND n.currency = b.currency
                       AND (n.opened_at, n.batch_number) > (b.opened_at, b.batch_number))
    AND b.net_minor >= coalesce(s.threshold_minor, p.threshold_minor)
    AND b.currency = CASE WHEN s.threshold_minor IS NULL THEN p.threshold_currency ELSE s.threshold_currency END

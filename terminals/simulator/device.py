@@ -63,7 +63,7 @@ class Device:
         self.pending_install: PendingInstall | None = None
         self.reboot_wanted = False
         self.refused_commands = 0
-        self._seq = 0
+        self.seq = 0
         self._ignored: set[str] = set()
         self._expiries: dict[str, datetime] = {}
         self._hardware = Hardware(dice)
@@ -72,7 +72,7 @@ class Device:
     def boot(self) -> None:
         """Start anew: another boot id, sequence numbers from zero; the memory stays."""
         self.boot_id = _new_id()
-        self._seq = 0
+        self.seq = 0
         self.reboot_wanted = False
 
     def hello(self) -> Outgoing:
@@ -136,7 +136,7 @@ class Device:
         while memory.unsent:
             records, memory.unsent = memory.unsent[:MAX_RECORDS], memory.unsent[MAX_RECORDS:]
             body = Transactions(batch_number=memory.batch_number, records=records)
-            sent.append(self._critical("transactions", body))
+            sent.append(self.report("transactions", body))
         return sent
 
     # --- being told --------------------------------------------------------------------------------------------------
@@ -164,9 +164,9 @@ class Device:
     def _command(self, envelope: CommandEnvelope) -> list[Outgoing]:
         command_id = str(envelope.id)
         if command_id in self.memory.outcomes:
-            return [self._result(msgspec.convert(self.memory.outcomes[command_id], Result))]
+            return [self.answer(msgspec.convert(self.memory.outcomes[command_id], Result))]
         if self.pending_install is not None and self.pending_install.command_id == command_id:
-            return [self._result(Result(command_id=envelope.id, state="running"))]
+            return [self.answer(Result(command_id=envelope.id, state="running"))]
         if self.faults.silence and command_id not in self._ignored:
             self._ignored.add(command_id)
             return []
@@ -179,7 +179,7 @@ class Device:
         do = self._verbs.get(envelope.type)
         if do is None:
             return [self._finish(Result(command_id=envelope.id, state="rejected", code="unknown_command"))]
-        return [self._result(Result(command_id=envelope.id, state="accepted")), *do(self, envelope)]
+        return [self.answer(Result(command_id=envelope.id, state="accepted")), *do(self, envelope)]
 
     def _settle(self, envelope: CommandEnvelope) -> list[Outgoing]:
         """Upload the rest, close the batch with the (imagined) host, report it, and only then say that it is done."""
@@ -194,7 +194,7 @@ class Device:
             totals=totals,
             command_id=envelope.id,
         )
-        sent.append(self._critical("settlement", body))
+        sent.append(self.report("settlement", body))
         closed = memory.batch_number
         memory.batch, memory.batch_number = [], closed % 999_999 + 1
         return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=closed))]
@@ -234,7 +234,7 @@ class Device:
     def installing(self, percent: int) -> Outgoing:
         """Report progress of the download under way."""
         pending = cast(PendingInstall, self.pending_install)
-        return self._result(Result(msgspec.convert(pending.command_id, UUID), "running", percent=percent))
+        return self.answer(Result(msgspec.convert(pending.command_id, UUID), "running", percent=percent))
 
     def finish_install(self, failure: str = "") -> Outgoing:
         """End the installation: the new version runs after the reboot that follows."""
@@ -281,12 +281,13 @@ class Device:
         until = self._expiries.pop(command_id, now + FORGET_AFTER)
         self.memory.remember_outcome(command_id, msgspec.to_builtins(result), until=_utc(until), now=_utc(now))
         self.changed = True
-        return self._result(result)
+        return self.answer(result)
 
-    def _result(self, result: Result) -> Outgoing:
+    def answer(self, result: Result) -> Outgoing:
+        """Say what becomes of a command."""
         return self._outgoing("result", result)
 
-    def _critical(self, kind: str, body: msgspec.Struct) -> Outgoing:
+    def report(self, kind: str, body: msgspec.Struct) -> Outgoing:
         """Make an event that is kept and repeated until the server acknowledges it."""
         outgoing = self._outgoing(kind, body)
         message_id = msgspec.json.decode(outgoing.payload)["id"]
@@ -296,13 +297,13 @@ class Device:
 
     def _outgoing(self, kind: str, body: msgspec.Struct) -> Outgoing:
         declared = messages.INBOUND[kind]
-        self._seq += 1
+        self.seq += 1
         envelope = {
             "id": _new_id(),
             "type": kind,
             "sent_at": self.now().isoformat(timespec="milliseconds"),
             "boot_id": self.boot_id,
-            "seq": self._seq,
+            "seq": self.seq,
             "body": _without_nulls(msgspec.to_builtins(body)),
         }
         if declared.signed:

@@ -16,7 +16,7 @@ from terminals.link.models import Command
 from terminals.link.services import expire_commands
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, obey, working_device
 
 
 @pytest.fixture
@@ -72,8 +72,7 @@ def test_one_that_refused_it_is_not_asked_again(terminal: Terminal) -> None:
 
 
 def test_one_that_was_switched_off_too_long_is_offered_it_again(terminal: Terminal) -> None:
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     Command.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     expire_commands()
     deliver(device.hello())

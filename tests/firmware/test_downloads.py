@@ -17,7 +17,7 @@ from firmware.models import Package, Release
 from firmware.services import VALID_FOR, assign_release, publish_release
 from terminals.estate.models import Terminal
 from terminals.link.protocol.messages.software import Install
-from tests.conftest import deliver, enrolled_device
+from tests.conftest import working_device
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -31,8 +31,7 @@ def free_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 def link(register: Callable[[str], Terminal]) -> str:
     """The path at which SN-1 fetches a release of 256,000 bytes."""
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     release = publish_release(
         package=Package.objects.create(name="pay"),
         version="1.0",

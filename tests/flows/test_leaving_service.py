@@ -18,7 +18,7 @@ from terminals.link.models import Command
 from terminals.link.services import send_plain_command
 from terminals.settlement.models import Batch, SettlementPlan, SettlementSchedule
 from terminals.settlement.services import request_settlement
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, obey, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -27,8 +27,7 @@ def test_a_retired_terminal_has_no_certificate_no_key_no_schedule_and_no_tid(reg
     SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
     Terminal.objects.update(tid="7")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     terminal.refresh_from_db()
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     obey(device, "deliver_key")
@@ -46,8 +45,7 @@ def test_a_retired_terminal_has_no_certificate_no_key_no_schedule_and_no_tid(reg
 
 def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Register) -> None:
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     device.sell()
     deliver(*device.upload_transactions())
     terminal.refresh_from_db()
@@ -60,8 +58,7 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     transition(terminal=terminal, name="retire", actor="ops")
 
     lost = register("SN-2")
-    other = enrolled_device(lost)
-    deliver(other.hello())
+    other = working_device(lost)
     other.sell()
     deliver(*other.upload_transactions())
     lost.refresh_from_db()
@@ -71,7 +68,7 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     written_off = AuditEntry.objects.get(action="settlement.write_off")
     assert (written_off.actor, written_off.subject) == ("ops", "terminal:SN-2")
     told = Fact.objects.get(kind="settlement.written_off")
-    assert told.body == {"batches": [["EUR", batch.net_minor, 1]], "by": "ops"}
+    assert told.body == {"amounts": [["EUR", batch.net_minor, 1]], "by": "ops"}
     assert "written off by ops" in text_of(told.kind, told.body)
     assert batch.closed, "what is written off is not shown as unsettled for ever"
     assert written_off.detail["batches"] == [

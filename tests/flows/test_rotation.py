@@ -32,16 +32,14 @@ from terminals.link.protocol import signing
 from terminals.link.services import send_plain_command
 from terminals.simulator.device import Device
 from terminals.simulator.enrol import EnrolmentFailed, accept_signed_offer
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, obey, working_device
 
 Register = Callable[[str], Terminal]
 
 
 @pytest.fixture
 def device(register: Register) -> Device:
-    device = enrolled_device(register("SN-1"))
-    deliver(device.hello())
-    return device
+    return working_device(register("SN-1"))
 
 
 def terminal() -> Terminal:

@@ -17,13 +17,12 @@ from terminals.link.models import DeadLetter, DeviceSession
 from terminals.settlement.models import SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, obey, working_device
 
 
 def test_a_terminal_goes_from_registration_to_a_balanced_settlement(register: Callable[[str], Terminal]) -> None:
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     terminal.refresh_from_db()
     assert terminal.state == "active"
     assert DeviceSession.objects.get(terminal=terminal).online
@@ -64,8 +63,7 @@ def test_a_terminal_that_settles_more_than_it_sold_is_unbalanced_by_the_differen
     register: Callable[[str], Terminal],
 ) -> None:
     terminal = register("SN-2")
-    device = enrolled_device(terminal, Faults(wrong_totals=True))
-    deliver(device.hello())
+    device = working_device(terminal, Faults(wrong_totals=True))
     device.sell()
     request_settlement(terminal=terminal, actor="ops")
     obey(device, "settle")
@@ -75,8 +73,7 @@ def test_a_terminal_that_settles_more_than_it_sold_is_unbalanced_by_the_differen
 
 def test_a_key_with_another_check_value_is_not_confirmed(register: Callable[[str], Terminal]) -> None:
     terminal = register("SN-3")
-    device = enrolled_device(terminal, Faults(wrong_kcv=True))
-    deliver(device.hello())
+    device = working_device(terminal, Faults(wrong_kcv=True))
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     obey(device, "deliver_key")
     assert TerminalKey.objects.get().state == "mismatch"
@@ -126,8 +123,7 @@ def test_another_terminals_signature_is_refused_and_changes_nothing(register: Ca
 
 def test_a_late_transaction_makes_its_settlement_balance(register: Callable[[str], Terminal]) -> None:
     terminal = register("SN-8")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     device.sell()
     late = device.upload_transactions()
     request_settlement(terminal=terminal, actor="ops")

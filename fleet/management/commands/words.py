@@ -43,7 +43,6 @@ FOR_TERMINALS = (
     "terminals/simulator",
     "terminals/enrolment/rules.py",
     "terminals/enrolment/views.py",
-    "terminals/keys/rules.py",
 )
 KEYWORDS: dict[str, Any] = {
     "_": None,

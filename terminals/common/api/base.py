@@ -17,7 +17,7 @@ from rest_framework.views import exception_handler
 from rest_framework.viewsets import GenericViewSet
 
 from terminals.common.api.models import IdempotentResponse
-from terminals.common.audit.services import record_change, stored_values
+from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
 from terminals.common.words import sentence
 
@@ -77,7 +77,10 @@ class CappedCountCursorPagination(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         self.count = queryset.order_by().values("pk")[: COUNT_LIMIT + 1].count()
-        return super().paginate_queryset(queryset, request, view)
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (ValueError, DjangoValidationError):  # a position that is no value of the column
+            raise exceptions.NotFound(self.invalid_cursor_message) from None
 
     def decode_cursor(self, request: Request) -> Any:
         """Refuse a cursor that no database could compare with."""
@@ -90,7 +93,7 @@ class CappedCountCursorPagination(CursorPagination):
         """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names; ties break by key."""
         allowed = getattr(view, "ordering_fields", ())
         wanted = request.query_params.get("ordering", "")
-        if wanted and wanted.lstrip("-") not in allowed:
+        if wanted and wanted.removeprefix("-") not in allowed:
             raise exceptions.ValidationError({"ordering": [f"choose one of {', '.join(allowed) or 'nothing'}"]})
         chosen = wanted or getattr(view, "ordering", self.ordering)
         return (chosen,) if chosen.lstrip("-") in ("pk", "id") else (chosen, "pk")
@@ -266,7 +269,7 @@ class ModelAuditMixin:
 
     def perform_destroy(self, instance: models.Model) -> None:
         with transaction.atomic():
-            self._record("delete", instance, old=stored_values(instance), new={})
+            record_deletions(actor=actor_of(self.request), instances=[instance])  # type: ignore[attr-defined]
             instance.delete()
 
     def _record(self, verb: str, instance: models.Model, *, old: dict[str, Any], new: dict[str, Any]) -> None:

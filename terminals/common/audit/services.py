@@ -5,7 +5,10 @@ Writers do not wait for each other: the entries are linked into the hash chain a
 
 from collections.abc import Iterable
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import NestedObjects
 from django.db import connection, models
 from django.utils import timezone, translation
 
@@ -22,15 +25,24 @@ def record_many(*, actor: str, action: str, subjects: Iterable[str], detail: dic
     _append(actor, action, ((subject, detail or {}) for subject in subjects))
 
 
-def record_deletions(*, actor: str, action: str, instances: Iterable[models.Model]) -> None:
-    """Audit the end of several objects with the values that go with them, in one statement."""
-    _append(actor, action, ((subject_of(one), {"shown": _shown(one), "old": values_of(one)}) for one in instances))
+def record_deletions(*, actor: str, instances: Iterable[models.Model]) -> None:
+    """Audit the end of objects, and of each one that the database deletes with them, with the values that go."""
+    going = NestedObjects(using=connection.alias)
+    going.collect(list(instances))
+    for model, rows in going.data.items():
+        if model._meta.auto_created or model is LogEntry:
+            continue
+        ended = sorted(rows, key=lambda one: str(one.pk))
+        entries = ((subject_of(one), {"shown": _shown(one), "old": values_of(one)}) for one in ended)
+        _append(actor, f"{model._meta.model_name}.delete", entries)
 
 
 def _shown(instance: models.Model) -> str:
     """Return an object's name in English: what stands in the audit does not depend on the operator's language."""
     with translation.override("en"):
-        return str(instance)
+        return str(
+            getattr(instance, "token_key", instance)
+        )  # a token's own name is its digest, its key's first letters do
 
 
 def _append(actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
@@ -67,7 +79,7 @@ def values_of(instance: models.Model) -> dict[str, Any]:
     ]
     values = {field.attname: field.value_from_object(instance) for field in fields}
     return {
-        name: str(value) if isinstance(value, models.fields.files.FieldFile) else value
+        name: str(value) if isinstance(value, models.fields.files.FieldFile | ZoneInfo) else value
         for name, value in values.items()
     }
 
@@ -80,4 +92,5 @@ def stored_values(instance: models.Model) -> dict[str, Any]:
 
 def subject_of(instance: models.Model) -> str:
     """Return the name by which the audit knows an object: `terminal:SN-1`, `merchant:7`."""
-    return f"{instance._meta.model_name}:{getattr(instance, 'audit_key', instance.pk)}"
+    key = getattr(instance, "audit_key", None) or getattr(instance, "token_key", instance.pk)
+    return f"{instance._meta.model_name}:{key}"

@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PREFIX = "tw/v1"
 UP_CHANNELS = ("hello", "health", "result", "event")
@@ -16,11 +16,23 @@ class Inbound(NamedTuple):
     channel: str
 
 
-@lru_cache(maxsize=100_000)
+LONGEST = len(f"{PREFIX}/up/presence") + 34  # of a topic on which a terminal may speak; no longer one is remembered
+
+
 def parse_inbound(topic: str) -> Inbound | None:
     """Return device and channel, or None where the topic is none on which a terminal may speak."""
+    return _parse(topic) if len(topic) <= LONGEST else None
+
+
+@lru_cache(maxsize=100_000)
+def _parse(topic: str) -> Inbound | None:
     match = _INBOUND.fullmatch(topic)
     return Inbound(match[1], match[2] or match[3]) if match else None
+
+
+def remembered() -> Any:
+    """Return how many topics are remembered (functools' CacheInfo)."""
+    return _parse.cache_info()
 
 
 def up(device_id: str, channel: str) -> str:

@@ -1,6 +1,5 @@
 """The admin: every page opens, and what an operator presses does what it says."""
 
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,32 +8,19 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth import get_user_model
-from django.core.files import File
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
-from knox.models import AuthToken
 
-from firmware.models import Package
-from firmware.services import publish_release
 from fleet.pages.look import MENU
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.audit.models import AuditEntry
-from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
-from terminals.estate.services import register_terminal
+from terminals.estate.models import Merchant, Terminal
 from terminals.link.models import Command
-from terminals.parameters.services import publish_parameters
 from terminals.settlement.models import SettlementPlan
 from tests.conftest import deliver, enrolled_device
 
 PAGES = [model._meta for model in admin.site._registry]
-
-
-@pytest.fixture
-def staff(client: Client, operator: Any) -> Client:
-    client.force_login(operator)
-    return client
 
 
 @pytest.mark.parametrize("meta", PAGES, ids=str)
@@ -122,19 +108,6 @@ def test_every_admin_page_is_under_the_audit() -> None:
     assert outside == []
 
 
-def test_a_token_is_made_for_oneself_only_and_stands_in_the_audit_without_its_secret(
-    staff: Client, operator: Any
-) -> None:
-    other = get_user_model().objects.create_superuser("other", password="a-long-password-here")
-    url = reverse("admin:knox_authtoken_add")
-    page = staff.post(url, {"user": other.pk, "expiry_0": "", "expiry_1": ""}, follow=True).content.decode()
-    token = AuthToken.objects.get()
-    assert token.user == operator
-    assert "Shown only now" in page
-    entry = AuditEntry.objects.get(action="authtoken.create")
-    assert entry.subject == f"authtoken:{token.token_key}"
-
-
 def test_switching_off_background_work_leaves_a_trace(staff: Client) -> None:
     task = PeriodicTask.objects.get(task="terminals.settlement.tasks.settle_due")
     form = {"name": task.name, "regtask": task.task, "task": task.task, "interval": task.interval_id, "args": "[]"}
@@ -143,17 +116,6 @@ def test_switching_off_background_work_leaves_a_trace(staff: Client) -> None:
     assert answer.status_code == 302, answer.content.decode()[:2000]
     entry = AuditEntry.objects.get(action="periodictask.update")
     assert (entry.detail["old"]["enabled"], entry.detail["new"]["enabled"]) == (True, False)
-
-
-def test_log_ins_and_refused_ones_are_recorded(client: Client, operator: Any) -> None:
-    url = reverse("admin:login")
-    client.post(url, {"username": "ops", "password": "wrong"})
-    client.post(url, {"username": "ops", "password": "a-long-password-here"})
-    assert list(AuditEntry.objects.order_by("id").values_list("action", "actor")) == [
-        ("login.refused", "ops"),
-        ("login", "ops"),
-    ]
-    assert "wrong" not in str(AuditEntry.objects.values())
 
 
 def test_an_activation_code_is_on_its_answer_alone(staff: Client, register: Callable[[str], Terminal]) -> None:
@@ -186,24 +148,6 @@ def test_an_address_that_leads_nowhere_leads_back(client: Client, db: None) -> N
     assert reverse("admin:index") in answer.content.decode()
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize(("name", "password"), [("", ""), ("ops", ""), ("x\0y", "z"), ("n" * 150, "wrong")])
-def test_a_log_in_that_cannot_be_is_refused_in_the_form(client: Client, name: str, password: str) -> None:
-    answer = client.post(reverse("admin:login"), {"username": name, "password": password})
-    assert answer.status_code == 200
-    assert "_auth_user_id" not in client.session
-
-
-def test_a_password_set_for_somebody_is_audited(staff: Client) -> None:
-    other = get_user_model().objects.create_user("other", password="before-it-was-set")
-    new = {"password1": "a-new-long-password", "password2": "a-new-long-password", "usable_password": "true"}
-    answer = staff.post(reverse("admin:auth_user_password_change", args=[other.pk]), new)
-    assert answer.status_code == 302, answer.content.decode()[:500]
-    other.refresh_from_db()
-    assert other.check_password("a-new-long-password")
-    assert AuditEntry.objects.filter(action="user.set_password", subject=f"user:{other.pk}").count() == 1
-
-
 def test_several_objects_deleted_together_are_audited_with_their_values(
     staff: Client, django_assert_max_num_queries: Any
 ) -> None:
@@ -227,16 +171,6 @@ def test_a_threshold_that_cannot_be_is_told_at_its_field(staff: Client, typed: s
     assert not SettlementPlan.objects.exists()
 
 
-def test_a_new_token_is_shown_on_its_answer_and_kept_nowhere(staff: Client) -> None:
-    answer = staff.post(reverse("admin:knox_authtoken_add"), {"expiry_0": "", "expiry_1": ""})
-    assert answer.status_code == 200
-    assert "no-store" in answer["Cache-Control"]
-    shown = re.search(r"<code>([0-9a-zA-Z]+)</code>", answer.content.decode())
-    assert shown is not None
-    assert AuthToken.objects.get().token_key == shown[1][:15]
-    assert shown[1] not in str(dict(staff.session))
-
-
 def test_every_list_is_in_the_menu() -> None:
     listed = {str(item["link"]) for group in MENU for item in group["items"]}
     assert {reverse(f"admin:{m.app_label}_{m.model_name}_changelist") for m in PAGES} <= listed
@@ -244,68 +178,6 @@ def test_every_list_is_in_the_menu() -> None:
 
 def test_no_name_of_ours_is_a_raw_plural() -> None:
     assert not [m for m in PAGES if re.search(r"ss$|[^aeiou]ys$", str(m.verbose_name_plural))]
-
-
-def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
-    staff: Client, shop: dict[str, int]
-) -> None:
-    package = Package.objects.create(name="pay")
-    file: Any = File(io.BytesIO(b"software"))
-    release = publish_release(package=package, version="1", platform="linux-arm64", artifact=file, actor="ops")
-    version = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
-    form = {
-        "vendor": "Acme",
-        "name": "Two",
-        "platform": "linux-arm64",
-        "capabilities": "",
-        **rows("baselines", {"release": release.pk}),
-        **rows("key_requirements", {"usage": "P0"}),
-        **rows("default_parameters", {"version": version.pk}),
-    }
-    answer = staff.post(reverse("admin:terminals_terminalmodel_add"), form)
-    assert answer.status_code == 302, answer.content.decode()[-3000:]
-    made = TerminalModel.objects.get(name="Two")
-    assert set(AuditEntry.objects.filter(actor="ops").values_list("action", flat=True)) >= {
-        "terminalmodel.create",
-        "release.baseline",
-        "keyrequirement.create",
-        "modelparameters.create",
-    }
-    terminal = register_terminal(serial="SN-1", model=made, store=Store.objects.get(pk=shop["store"]), actor="ops")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
-    assert set(Command.objects.values_list("type", flat=True)) == {"install", "deliver_key", "configure"}
-    deliver(device.hello())
-    assert Command.objects.count() == 3, "nothing is sent by itself twice"
-    deliver(enrolled_device(terminal).hello())
-    assert Command.objects.filter(type="configure").count() == 2, "but to the device that takes its place"
-
-
-def test_a_baseline_that_does_not_fit_is_refused_on_the_screen(staff: Client, shop: dict[str, int]) -> None:
-    package = Package.objects.create(name="pay")
-    file: Any = File(io.BytesIO(b"software"))
-    release = publish_release(package=package, version="1", platform="other", artifact=file, actor="ops")
-    form = {
-        "vendor": "Acme",
-        "name": "Two",
-        "platform": "linux-arm64",
-        "capabilities": "",
-        **rows("baselines", {"release": release.pk}),
-        **rows("key_requirements"),
-        **rows("default_parameters"),
-    }
-    page = staff.post(reverse("admin:terminals_terminalmodel_add"), form).content.decode()
-    assert "does not fit" in page
-    assert 'value="Acme"' in page, "what was typed is still there"
-    assert not TerminalModel.objects.filter(name="Two").exists()
-
-
-def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
-    """Return a formset as a browser sends it."""
-    form: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": len(values), f"{prefix}-INITIAL_FORMS": 0}
-    for n, row in enumerate(values):
-        form |= {f"{prefix}-{n}-{name}": value for name, value in row.items()}
-    return form
 
 
 def test_no_page_may_run_or_style_anything_inline(staff: Client, register: Callable[[str], Terminal]) -> None:

@@ -28,7 +28,7 @@ from terminals.settlement.models import SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, obey, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -222,8 +222,7 @@ def test_the_overviews_numbers_lead_to_lists_that_count_the_same(
 def test_a_locked_terminal_shows_until_it_is_unlocked(client: Client, operator: Any, register: Register) -> None:
     client.force_login(operator)
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     terminal.refresh_from_db()
     for verb, locked in (("lock", True), ("unlock", False)):
         send_plain_command(terminal=terminal, command_type=verb, actor="ops")

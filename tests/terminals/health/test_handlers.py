@@ -15,14 +15,12 @@ from terminals.health.tasks import prune_health_history
 from terminals.link.protocol.messages.health import Tamper
 from terminals.link.services import new_id
 from terminals.simulator.device import Device
-from tests.conftest import deliver, enrolled_device
+from tests.conftest import deliver, working_device
 
 
 @pytest.fixture
 def device(register: Callable[[str], Terminal]) -> Device:
-    made = enrolled_device(register("SN-1"))
-    deliver(made.hello())
-    return made
+    return working_device(register("SN-1"))
 
 
 def test_readings_that_arrive_out_of_order_leave_the_latest(device: Device) -> None:
@@ -30,10 +28,10 @@ def test_readings_that_arrive_out_of_order_leave_the_latest(device: Device) -> N
     deliver(third)
     deliver(first)
     deliver(second)
-    assert HealthState.objects.get().seq == device._seq
+    assert HealthState.objects.get().seq == device.seq
     assert HealthSample.objects.count() == 3
     deliver(device.health(), device.health())
-    assert HealthState.objects.get().seq == device._seq
+    assert HealthState.objects.get().seq == device.seq
 
 
 def test_a_new_boot_begins_anew(device: Device) -> None:
@@ -56,11 +54,11 @@ def test_a_clock_that_fell_back_does_not_freeze_what_is_shown(device: Device) ->
 
 
 def test_a_tamper_alarm_comes_from_signed_events_alone_and_shows_before_the_first_health(device: Device) -> None:
-    deliver(device._critical("tamper", Tamper(True, device.now(), "case opened")))
+    deliver(device.report("tamper", Tamper(True, device.now(), "case opened")))
     assert TamperAlarm.objects.get().active is True
     deliver(device.health())  # it says `tamper: false`, and is not signed
     assert TamperAlarm.objects.get().active is True
-    deliver(device._critical("tamper", Tamper(False, device.now())))
+    deliver(device.report("tamper", Tamper(False, device.now())))
     assert TamperAlarm.objects.get().active is False
     assert [text_of(f.kind, f.body) for f in Fact.objects.filter(kind="tamper.changed").order_by("id")] == [
         "TAMPER case opened",

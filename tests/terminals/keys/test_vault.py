@@ -12,7 +12,7 @@ from terminals.keys import vault
 from terminals.keys.services import request_key_delivery
 from terminals.keys.vault import VaultError
 from terminals.link.models import Command
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import obey, working_device
 
 
 def test_a_sealed_key_opens_in_its_own_row() -> None:
@@ -41,8 +41,7 @@ def test_without_a_master_key_the_vault_stays_closed() -> None:
 
 def test_no_row_of_the_database_holds_the_clear_working_key(register: Callable[[str], Terminal]) -> None:
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     obey(device, "deliver_key")
     clear_hex = device.memory.keys[0].key_hex

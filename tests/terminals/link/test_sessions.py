@@ -24,7 +24,7 @@ from terminals.link.sessions import WILL_GRACE, sweep_silent_sessions
 from terminals.link.tasks import prune_link
 from terminals.settlement.models import Transaction
 from terminals.simulator.device import Device, Outgoing
-from tests.conftest import deliver, enrolled_device
+from tests.conftest import deliver, enrolled_device, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -36,8 +36,7 @@ def terminal(register: Register) -> Terminal:
 
 @pytest.fixture
 def device(terminal: Terminal) -> Device:
-    made = enrolled_device(terminal)
-    deliver(made.hello())
+    made = working_device(terminal)
     terminal.refresh_from_db()
     return made
 
@@ -47,7 +46,7 @@ def ping(terminal: Terminal) -> Command:
 
 
 def answer(device: Device, command: Command, state: str, **more: Any) -> None:
-    deliver(device._result(Result(command.pk, state, **more)))  # type: ignore[arg-type]
+    deliver(device.answer(Result(command.pk, state, **more)))  # type: ignore[arg-type]
     command.refresh_from_db()
 
 
@@ -93,7 +92,7 @@ def test_one_message_that_breaks_a_handler_does_not_take_the_others_with_it(devi
             raise ValueError("boom")
 
     reports = [device.health() for _ in range(9)]
-    poison_seq = device._seq - 4
+    poison_seq = device.seq - 4
     monkeypatch.setitem(routes.messages, "health", [fragile, *routes.messages["health"]])
     taken = deliver(*reports)
     assert (taken.fresh, taken.dead) == (8, 1)
@@ -146,8 +145,7 @@ def test_a_command_reaches_one_final_state_and_stays_there(device: Device, termi
 
 
 def test_a_terminal_cannot_speak_of_anothers_command(device: Device, terminal: Terminal, register: Register) -> None:
-    other = enrolled_device(register("SN-2"))
-    deliver(other.hello())
+    other = working_device(register("SN-2"))
     command = ping(terminal)
     answer(other, command, "succeeded")
     assert command.state == "queued"
@@ -286,9 +284,9 @@ def test_hostile_json_is_refused_in_the_first_pass_and_costs_its_neighbours_noth
 
 
 def test_what_a_handler_refuses_takes_nobody_with_it(device: Device, terminal: Terminal) -> None:
-    strangers = [device._result(Result(services.new_id(), "succeeded")) for _ in range(5)]
+    strangers = [device.answer(Result(services.new_id(), "succeeded")) for _ in range(5)]
     command = ping(terminal)
-    mine = device._result(Result(command.pk, "succeeded"))
+    mine = device.answer(Result(command.pk, "succeeded"))
     taken = deliver(*strangers, mine)
     command.refresh_from_db()
     assert (taken.dead, command.state) == (5, "succeeded")

@@ -11,13 +11,12 @@ from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 from terminals.parameters.services import configure_terminals, publish_parameters
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, obey, working_device
 
 
 def test_a_document_is_published_in_versions_and_arrives(register: Callable[[str], Terminal]) -> None:
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     terminal.refresh_from_db()
     publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
     second = publish_parameters(name="shop", parameters={"currency": "CHF", "tip_enabled": True}, actor="ops")

@@ -3,24 +3,29 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives import serialization
 from django.utils import timezone
 
+from fleet.pages import selectors
 from terminals.common.audit.models import AuditEntry
+from terminals.common.errors import Refusal
+from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
 from terminals.estate.services import transition
 from terminals.link.models import Command
 from terminals.link.protocol.messages.link import Result
-from terminals.link.protocol.messages.settlement import Settlement, TransactionRecord, Transactions
+from terminals.link.protocol.messages.settlement import Settlement, TransactionRecord
 from terminals.link.services import new_id
 from terminals.settlement.facts import TerminalRetired
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, Transaction
+from terminals.settlement.selectors import at_stake
 from terminals.settlement.services import fail_runs, request_settlement, run_due_settlements
 from terminals.simulator.books import batch_totals
-from terminals.simulator.device import Device, Outgoing
+from terminals.simulator.device import Device
 from terminals.simulator.enrol import sign_pending_anew
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, obey, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -34,8 +39,7 @@ def sell_and_settle(device: Device) -> None:
 
 def test_a_device_that_takes_anothers_place_goes_on_with_the_next_batch(register: Register) -> None:
     terminal = register("SN-1")
-    first = enrolled_device(terminal)
-    deliver(first.hello())
+    first = working_device(terminal)
     sell_and_settle(first)
     sell_and_settle(first)
     second = enrolled_device(terminal)
@@ -54,12 +58,10 @@ def test_a_batch_that_a_lost_device_left_open_does_not_ask_for_settlement_for_ev
         name="by amount", threshold_minor=1, threshold_currency="EUR", time_zone="UTC", is_default=True
     )
     terminal = register("SN-1")
-    lost = enrolled_device(terminal)
-    deliver(lost.hello())
+    lost = working_device(terminal)
     lost.sell()
     deliver(*lost.upload_transactions())
-    second = enrolled_device(terminal)
-    deliver(second.hello())
+    second = working_device(terminal)
     assert run_due_settlements(timezone.now()) == 1
     obey(second, "settle")
     assert list(Batch.objects.order_by("batch_number").values_list("batch_number", "closed")) == [(1, False), (2, True)]
@@ -71,8 +73,7 @@ def test_a_batch_that_a_lost_device_left_open_does_not_ask_for_settlement_for_ev
 
 
 def test_a_second_report_of_a_settled_batch_changes_nothing_and_is_seen(register: Register) -> None:
-    device = enrolled_device(register("SN-1"))
-    deliver(device.hello())
+    device = working_device(register("SN-1"))
     sell_and_settle(device)
     before = SettlementRun.objects.values().get()
     device.memory.batch_number = 1
@@ -88,34 +89,29 @@ def test_a_second_report_of_a_settled_batch_changes_nothing_and_is_seen(register
 
 
 def test_of_two_reports_of_a_batch_in_one_go_the_first_stands(register: Register) -> None:
-    device = enrolled_device(register("SN-1"))
-    deliver(device.hello())
+    device = working_device(register("SN-1"))
     device.sell()
     sold = device.memory.batch[0].amount_minor
     deliver(*device.upload_transactions())
     first = Settlement(1, device.now(), "EUR", batch_totals(device.memory.batch))
-    deliver(
-        device._critical("settlement", first), device._critical("settlement", Settlement(1, device.now(), "EUR", []))
-    )
+    deliver(device.report("settlement", first), device.report("settlement", Settlement(1, device.now(), "EUR", [])))
     run = SettlementRun.objects.get()
     assert (run.state, run.reported_minor) == ("balanced", sold)
 
 
 def test_money_in_another_currency_does_not_balance(register: Register) -> None:
-    device = enrolled_device(register("SN-1"))
-    deliver(device.hello())
+    device = working_device(register("SN-1"))
     device.sell()
     deliver(*device.upload_transactions())
     totals = batch_totals(device.memory.batch)
-    deliver(device._critical("settlement", Settlement(1, device.now(), "JPY", totals)))
+    deliver(device.report("settlement", Settlement(1, device.now(), "JPY", totals)))
     run = SettlementRun.objects.get()
     assert (run.state, run.reason) == ("unbalanced", "it has transactions in EUR")
 
 
 def test_events_that_were_pending_when_a_terminal_enrolled_again_are_not_lost(register: Register) -> None:
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     device.sell()
     [event] = device.upload_transactions()
     again = enrolled_device(terminal)
@@ -128,26 +124,42 @@ def test_events_that_were_pending_when_a_terminal_enrolled_again_are_not_lost(re
 
 
 def test_money_of_two_currencies_is_never_added_up(register: Register) -> None:
-    device = enrolled_device(register("SN-1"))
-    deliver(device.hello())
+    device = working_device(register("SN-1"))
+    deliver(sold(device, 100, "EUR"), sold(device, 7, "AUD"))
+    deliver(sold(device, 50, "EUR"), sold(device, 3, "AUD"), sold(device, 1, "AED"))
+    assert list(Batch.objects.order_by("currency").values_list("currency", "net_minor", "transaction_count")) == [
+        ("AED", 1, 1),
+        ("AUD", 10, 2),
+        ("EUR", 150, 2),
+    ]
+    assert str(at_stake(Terminal.objects.get().pk)) == (
+        "0.01 AED in 1 transaction, 0.10 AUD in 2 transactions, 1.50 EUR in 2 transactions"
+    )
+    assert selectors.overview(device.now()).unsettled == ["0.01 AED", "0.10 AUD", "1.50 EUR"]
+    deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [])))
+    assert not Batch.objects.filter(closed=False).exists(), "a batch is settled in all its currencies, or in none"
+    assert SettlementRun.objects.get().state == "unbalanced"
+    deliver(sold(device, 5, "CHF"))
+    assert Batch.objects.get(currency="CHF").closed, "what comes late is in a batch that is settled"
+    assert "CHF" in SettlementRun.objects.get().reason
 
-    def sale(currency: str, amount_minor: int) -> Outgoing:
-        record = TransactionRecord(new_id(), "sale", "card", amount_minor, currency, device.now())
-        return device._critical("transactions", Transactions(1, [record]))
 
-    deliver(sale("EUR", 100), sale("AUD", 7))
-    assert Batch.objects.values_list("currency", "net_minor", "transaction_count").get() == ("AUD", 7, 2)
-    deliver(sale("EUR", 50), sale("AUD", 3), sale("AED", 1))
-    assert Batch.objects.values_list("currency", "net_minor", "transaction_count").get() == ("AUD", 10, 5)
-    assert Transaction.objects.count() == 5
+def test_a_threshold_counts_the_money_of_its_own_currency(register: Register) -> None:
+    plan = SettlementPlan.objects.create(name="p", is_default=True, threshold_minor=100, threshold_currency="EUR")
+    device = working_device(register("SN-1"))
+    deliver(sold(device, 5000, "AUD"))
+    assert plan.schedules.get().due_reason == "cycle"
+    deliver(sold(device, 99, "EUR"))
+    assert plan.schedules.get().due_reason == "cycle"
+    deliver(sold(device, 1, "EUR"))
+    assert plan.schedules.get().due_reason == "threshold"
 
 
 def test_late_transactions_that_change_the_difference_are_told(register: Register) -> None:
-    device = enrolled_device(register("SN-1"))
-    deliver(device.hello())
+    device = working_device(register("SN-1"))
     device.sell()
     [late] = device.upload_transactions()
-    deliver(device._critical("settlement", Settlement(1, device.now(), "EUR", [])))
+    deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [])))
     assert SettlementRun.objects.get().state == "balanced"
     deliver(late)
     device.memory.unsent = [TransactionRecord(new_id(), "sale", "card", 500, "EUR", device.now())]
@@ -168,7 +180,7 @@ def test_rejections_with_words_of_their_own_cost_no_statement_each(
     for n, device in enumerate(devices):
         request_settlement(terminal=Terminal.objects.get(serial=device.memory.serial), actor="ops")
         command = Command.objects.get(terminal__serial=device.memory.serial, type="settle")
-        answers.append(device._result(Result(command.pk, "rejected", code="busy", detail=f"customer {n}")))
+        answers.append(device.answer(Result(command.pk, "rejected", code="busy", detail=f"customer {n}")))
     with django_assert_max_num_queries(18):
         deliver(*answers)
     assert sorted(run.reason for run in SettlementRun.objects.all())[0] == "rejected: busy: customer 0"
@@ -176,20 +188,30 @@ def test_rejections_with_words_of_their_own_cost_no_statement_each(
 
 
 def test_a_run_that_was_settled_meanwhile_is_not_told_as_not_done(register: Register) -> None:
-    device = enrolled_device(register("SN-1"))
-    deliver(device.hello())
+    device = working_device(register("SN-1"))
     sell_and_settle(device)
     assert fail_runs(SettlementRun.objects.all(), TerminalRetired()) == 0
     assert not Fact.objects.filter(kind="settlement.not_settled").exists()
 
 
+def test_what_is_written_off_is_what_was_seen_and_no_more(register: Register) -> None:
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    deliver(sold(device, 100, "EUR"), sold(device, 100, "AUD"))
+    terminal.refresh_from_db()
+    for seen in ({"EUR": 100}, {"AUD": 100}, {"EUR": 100, "AUD": 99}, {}, False):
+        with pytest.raises(Refusal, match=r"1.00 AUD in 1 transaction, 1.00 EUR in 1 transaction on SN-1"):
+            transition(terminal=terminal, name="retire", actor="ops", write_off=seen)
+    transition(terminal=terminal, name="retire", actor="ops", write_off={"EUR": 100, "AUD": 100})
+    told = Fact.objects.get(kind="settlement.written_off")
+    assert text_of(told.kind, told.body) == "1.00 AUD, 1.00 EUR written off by ops, never to be settled"
+
+
 def test_writing_off_takes_every_open_batch(register: Register) -> None:
     terminal = register("SN-1")
-    device = enrolled_device(terminal)
-    deliver(device.hello())
+    device = working_device(terminal)
     for n in range(1, 13):
-        record = TransactionRecord(new_id(), "sale", "card", 100, "EUR", device.now())
-        deliver(device._critical("transactions", Transactions(n, [record])))
+        deliver(sold(device, 100, batch_number=n))
     terminal.refresh_from_db()
     transition(terminal=terminal, name="retire", actor="ops", write_off=True)
     assert not Batch.objects.filter(closed=False).exists()

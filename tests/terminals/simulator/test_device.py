@@ -20,16 +20,14 @@ from terminals.link.protocol.messages.software import Install
 from terminals.link.services import CommandRequest, Target, create_commands
 from terminals.simulator import memory
 from terminals.simulator.device import Device
-from tests.conftest import deliver, enrolled_device
+from tests.conftest import deliver, enrolled_device, working_device
 
 Register = Callable[[str], Terminal]
 
 
 @pytest.fixture
 def device(register: Register) -> Device:
-    made = enrolled_device(register("SN-1"))
-    deliver(made.hello())
-    return made
+    return working_device(register("SN-1"))
 
 
 def command(kind: str = "ping", body: msgspec.Struct | None = None, valid_for: timedelta = timedelta(hours=1)) -> bytes:

@@ -4,13 +4,14 @@ A declaration says everything about a message once; types, validation, documents
 makers) and what may be routed are made from it.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 MAX_BYTES = 64 * 1024
+WIDEST_OFFSET = timedelta(hours=15)  # PostgreSQL refuses 16 and more; the widest zone has 14
 
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
@@ -60,6 +61,8 @@ def plausible(instant: datetime) -> None:
     """Raise ValueError for an instant that a database or a page could not show."""
     if not 1970 <= instant.year <= 2100:
         raise ValueError(f"the year {instant.year} is not one from 1970 to 2100")
+    if abs(instant.utcoffset() or timedelta()) > WIDEST_OFFSET:
+        raise ValueError("an offset of more than 15 hours is no time zone's")
 
 
 class Envelope(Struct, kw_only=True):

@@ -77,7 +77,7 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     terminal.refresh_from_db()
     for _ in range(3):
         device.sell()
-    send(*device.upload_transactions(), device._critical("tamper", Tamper(False, device.now())))
+    send(*device.upload_transactions(), device.report("tamper", Tamper(False, device.now())))
     package = Package.objects.create(name="pay")
     release = publish_release(
         package=package, version="2.0", platform="linux-arm64", artifact=File(io.BytesIO(b"software")), actor="ops"

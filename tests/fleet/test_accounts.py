@@ -1,0 +1,159 @@
+"""Accounts: nobody grants what they lack, and what happens to passwords and tokens is recorded."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
+from django.urls import reverse
+from knox.models import AuthToken
+
+from terminals.common.audit.models import AuditEntry
+
+PASSWORD = "a-long-password-here"
+
+
+@pytest.fixture
+def clerk(db: None, client: Client) -> User:
+    """Somebody who may keep accounts and see terminals, and no more."""
+    user = User.objects.create_user("clerk", password=PASSWORD, is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="auth") | Permission.objects.filter(codename="view_terminal")
+    )
+    client.force_login(user)
+    return user
+
+
+def form_of(user: User, **changes: Any) -> dict[str, Any]:
+    groups = list(user.groups.values_list("pk", flat=True))
+    form = {"username": user.username, "is_active": "on", "is_staff": "on", "groups": groups}
+    form["user_permissions"] = list(user.user_permissions.values_list("pk", flat=True))
+    return form | {"date_joined_0": "2026-11-24", "date_joined_1": "00:00:00"} | changes
+
+
+def change(client: Client, user: User, **changes: Any) -> int:
+    return client.post(reverse("admin:auth_user_change", args=[user.pk]), form_of(user, **changes)).status_code
+
+
+def test_nobody_makes_himself_a_superuser_or_grants_more_than_he_has(client: Client, clerk: User) -> None:
+    change(client, clerk, is_superuser="on")
+    foreign = Permission.objects.get(codename="retire_terminal")
+    change(client, clerk, user_permissions=[*form_of(clerk)["user_permissions"], foreign.pk])
+    role = Group.objects.create(name="retirers")
+    role.permissions.add(foreign)
+    change(client, clerk, groups=[role.pk])
+    clerk.refresh_from_db()
+    assert not clerk.is_superuser
+    assert foreign not in clerk.user_permissions.all()
+    assert not clerk.groups.exists()
+    assert not AuditEntry.objects.filter(action__startswith="user.").exists()
+
+
+def test_a_group_is_not_given_more_than_one_has(client: Client, clerk: User) -> None:
+    role = Group.objects.create(name="clerks")
+    clerk.groups.add(role)
+    allowed, foreign = (Permission.objects.get(codename=name) for name in ("view_terminal", "retire_terminal"))
+    url = reverse("admin:auth_group_change", args=[role.pk])
+    assert client.post(url, {"name": "clerks", "permissions": [allowed.pk]}).status_code == 302
+    client.post(url, {"name": "clerks", "permissions": [foreign.pk]})
+    assert list(role.permissions.all()) == [allowed]
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_the_account_of_somebody_who_may_more_is_beyond_ones_reach(client: Client, clerk: User, active: bool) -> None:
+    custodian = User.objects.create_user("custodian", password=PASSWORD, is_active=active)
+    custodian.user_permissions.add(Permission.objects.get(codename="add_terminalkey"))
+    boss = User.objects.create_superuser("boss", password=PASSWORD, is_active=active)
+    new = {"password1": "another-long-password", "password2": "another-long-password", "usable_password": "true"}
+    for user in (custodian, boss):
+        assert change(client, user, username="taken") == 403
+        assert client.post(reverse("admin:auth_user_password_change", args=[user.pk]), new).status_code == 403
+        assert client.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"}).status_code == 403
+        user.refresh_from_db()
+        assert user.check_password(PASSWORD)
+    url = reverse("admin:auth_user_changelist")
+    chosen = {"action": "delete_selected", "_selected_action": [custodian.pk, boss.pk], "post": "yes"}
+    client.post(url, chosen)
+    assert User.objects.filter(username__in=["custodian", "boss"]).count() == 2
+
+
+def test_who_may_less_is_kept_as_ever(client: Client, clerk: User) -> None:
+    helper = User.objects.create_user("helper", password=PASSWORD)
+    assert change(client, helper, first_name="Ann") == 302
+    assert User.objects.get(username="helper").first_name == "Ann"
+
+
+def test_a_password_that_one_changes_oneself_is_audited(client: Client, clerk: User) -> None:
+    assert reverse("admin:password_change") == "/admin/password_change/"
+    page = client.get(reverse("admin:password_change"))
+    assert page.status_code == 200
+    new = {"old_password": PASSWORD, "new_password1": "another-long-password", "new_password2": "another-long-password"}
+    assert client.post(reverse("admin:password_change"), new | {"old_password": "wrong"}).status_code == 200
+    assert not AuditEntry.objects.filter(action="user.set_password").exists()
+    assert client.post(reverse("admin:password_change"), new).status_code == 302
+    entry = AuditEntry.objects.get(action="user.set_password")
+    assert (entry.actor, entry.subject) == ("clerk", f"user:{clerk.pk}")
+    assert "another-long-password" not in str(entry.detail)
+
+
+def test_a_token_that_ends_is_audited_by_its_first_letters(client: Client, operator: Any) -> None:
+    client.force_login(operator)
+    token, _ = AuthToken.objects.create(user=operator)
+    client.post(reverse("admin:knox_authtoken_delete", args=[token.pk]), {"post": "yes"})
+    entry = AuditEntry.objects.get(action="authtoken.delete")
+    assert entry.subject == f"authtoken:{token.token_key}"
+    assert token.digest not in str(entry.detail)
+
+
+def test_a_token_is_made_for_oneself_only_and_stands_in_the_audit_without_its_secret(
+    staff: Client, operator: Any
+) -> None:
+    other = get_user_model().objects.create_superuser("other", password="a-long-password-here")
+    url = reverse("admin:knox_authtoken_add")
+    page = staff.post(url, {"user": other.pk, "expiry_0": "", "expiry_1": ""}, follow=True).content.decode()
+    token = AuthToken.objects.get()
+    assert token.user == operator
+    assert "Shown only now" in page
+    entry = AuditEntry.objects.get(action="authtoken.create")
+    assert entry.subject == f"authtoken:{token.token_key}"
+
+
+def test_log_ins_and_refused_ones_are_recorded(client: Client, operator: Any) -> None:
+    url = reverse("admin:login")
+    client.post(url, {"username": "ops", "password": "wrong"})
+    client.post(url, {"username": "ops", "password": "a-long-password-here"})
+    assert list(AuditEntry.objects.order_by("id").values_list("action", "actor")) == [
+        ("login.refused", "ops"),
+        ("login", "ops"),
+    ]
+    assert "wrong" not in str(AuditEntry.objects.values())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("name", "password"), [("", ""), ("ops", ""), ("x\0y", "z"), ("n" * 150, "wrong")])
+def test_a_log_in_that_cannot_be_is_refused_in_the_form(client: Client, name: str, password: str) -> None:
+    answer = client.post(reverse("admin:login"), {"username": name, "password": password})
+    assert answer.status_code == 200
+    assert "_auth_user_id" not in client.session
+
+
+def test_a_password_set_for_somebody_is_audited(staff: Client) -> None:
+    other = get_user_model().objects.create_user("other", password="before-it-was-set")
+    new = {"password1": "a-new-long-password", "password2": "a-new-long-password", "usable_password": "true"}
+    answer = staff.post(reverse("admin:auth_user_password_change", args=[other.pk]), new)
+    assert answer.status_code == 302, answer.content.decode()[:500]
+    other.refresh_from_db()
+    assert other.check_password("a-new-long-password")
+    assert AuditEntry.objects.filter(action="user.set_password", subject=f"user:{other.pk}").count() == 1
+
+
+def test_a_new_token_is_shown_on_its_answer_and_kept_nowhere(staff: Client) -> None:
+    answer = staff.post(reverse("admin:knox_authtoken_add"), {"expiry_0": "", "expiry_1": ""})
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    shown = re.search(r"<code>([0-9a-zA-Z]+)</code>", answer.content.decode())
+    assert shown is not None
+    assert AuthToken.objects.get().token_key == shown[1][:15]
+    assert shown[1] not in str(dict(staff.session))

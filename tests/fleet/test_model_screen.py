@@ -1,0 +1,127 @@
+"""A terminal model's screen: platform, software, keys and parameters in one form."""
+
+import io
+from typing import Any
+
+from django.core.files import File
+from django.test import Client
+from django.urls import reverse
+
+from firmware.models import Baseline, Package, Release
+from firmware.services import publish_release, set_baselines
+from terminals.common.audit.models import AuditEntry
+from terminals.estate.models import Store, TerminalModel
+from terminals.estate.services import register_terminal
+from terminals.keys.models import KeyRequirement
+from terminals.link.models import Command
+from terminals.parameters.services import publish_parameters
+from tests.conftest import deliver, enrolled_device, working_device
+
+
+def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
+    """Return a formset as a browser sends it."""
+    form: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": len(values), f"{prefix}-INITIAL_FORMS": 0}
+    for n, row in enumerate(values):
+        form |= {f"{prefix}-{n}-{name}": value for name, value in row.items()}
+    return form
+
+
+def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
+    staff: Client, shop: dict[str, int]
+) -> None:
+    package = Package.objects.create(name="pay")
+    file: Any = File(io.BytesIO(b"software"))
+    release = publish_release(package=package, version="1", platform="linux-arm64", artifact=file, actor="ops")
+    version = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
+    form = {
+        "vendor": "Acme",
+        "name": "Two",
+        "platform": "linux-arm64",
+        "capabilities": "",
+        **rows("baselines", {"release": release.pk}),
+        **rows("key_requirements", {"usage": "P0"}),
+        **rows("default_parameters", {"version": version.pk}),
+    }
+    answer = staff.post(reverse("admin:terminals_terminalmodel_add"), form)
+    assert answer.status_code == 302, answer.content.decode()[-3000:]
+    made = TerminalModel.objects.get(name="Two")
+    assert set(AuditEntry.objects.filter(actor="ops").values_list("action", flat=True)) >= {
+        "terminalmodel.create",
+        "release.baseline",
+        "keyrequirement.create",
+        "modelparameters.create",
+    }
+    terminal = register_terminal(serial="SN-1", model=made, store=Store.objects.get(pk=shop["store"]), actor="ops")
+    device = working_device(terminal)
+    assert set(Command.objects.values_list("type", flat=True)) == {"install", "deliver_key", "configure"}
+    deliver(device.hello())
+    assert Command.objects.count() == 3, "nothing is sent by itself twice"
+    deliver(enrolled_device(terminal).hello())
+    assert Command.objects.filter(type="configure").count() == 2, "but to the device that takes its place"
+
+
+def test_a_baseline_that_does_not_fit_is_refused_on_the_screen(staff: Client, shop: dict[str, int]) -> None:
+    package = Package.objects.create(name="pay")
+    file: Any = File(io.BytesIO(b"software"))
+    release = publish_release(package=package, version="1", platform="other", artifact=file, actor="ops")
+    form = {
+        "vendor": "Acme",
+        "name": "Two",
+        "platform": "linux-arm64",
+        "capabilities": "",
+        **rows("baselines", {"release": release.pk}),
+        **rows("key_requirements"),
+        **rows("default_parameters"),
+    }
+    page = staff.post(reverse("admin:terminals_terminalmodel_add"), form).content.decode()
+    assert "does not fit" in page
+    assert 'value="Acme"' in page, "what was typed is still there"
+    assert not TerminalModel.objects.filter(name="Two").exists()
+
+
+def test_baselines_that_change_places_on_the_screen_are_all_kept(staff: Client, shop: dict[str, int]) -> None:
+    model = TerminalModel.objects.get(pk=shop["model"])
+    releases = [
+        publish_release(
+            package=Package.objects.create(name=name),
+            version="1",
+            platform=model.platform,
+            artifact=File(io.BytesIO(name.encode())),
+            actor="ops",
+        )
+        for name in ("app", "kernel", "fonts")
+    ]
+    app, kernel, fonts = releases
+    set_baselines(model=model, releases=[app, kernel], actor="ops")
+    one, two = Baseline.objects.order_by("pk").values_list("pk", flat=True)
+
+    def save(*wanted: Release, gone: str = "") -> str:
+        form: dict[str, Any] = {"vendor": "Acme", "name": "One", "platform": "linux-arm64", "capabilities": ""}
+        form |= {**rows("key_requirements"), **rows("default_parameters")}
+        form |= {"baselines-TOTAL_FORMS": len(wanted), "baselines-INITIAL_FORMS": 2}
+        for n, release in enumerate(wanted):
+            form |= {f"baselines-{n}-release": release.pk, f"baselines-{n}-id": [one, two, ""][n]}
+        url = reverse("admin:terminals_terminalmodel_change", args=[model.pk])
+        return staff.post(url, form | ({gone: "on"} if gone else {}), follow=True).content.decode()
+
+    def stand() -> set[str]:
+        return set(Baseline.objects.values_list("package__name", flat=True))
+
+    assert "keep one" in save(app, app)
+    assert "keep one" in save(app, kernel, kernel)
+    assert stand() == {"app", "kernel"}
+    save(kernel, app)
+    assert stand() == {"app", "kernel"}
+    save(fonts, kernel)
+    assert stand() == {"fonts", "kernel"}
+    assert AuditEntry.objects.filter(action="baseline.delete").count() == 1
+
+
+def test_what_goes_with_a_model_is_audited(staff: Client, shop: dict[str, int]) -> None:
+    model = TerminalModel.objects.get(pk=shop["model"])
+    KeyRequirement.objects.create(model=model, usage="P0")
+    staff.post(reverse("admin:terminals_terminalmodel_delete", args=[model.pk]), {"post": "yes"})
+    assert not KeyRequirement.objects.exists()
+    entry = AuditEntry.objects.get(action="keyrequirement.delete")
+    assert (entry.actor, entry.detail["old"]["usage"]) == ("ops", "P0")
+    assert AuditEntry.objects.filter(action="terminalmodel.delete").count() == 1
