@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from firmware import services
 from firmware.facts import InstallationEnded, NotReported, NotRunning
 from firmware.models import Installation, InstalledSoftware, Release
-from firmware.rules import HAD, INSTALLATION, OPEN, InstallationState, outcome_of_command
+from firmware.rules import HAD, OPEN, InstallationState, InstallationTransition, outcome_of_command
 from terminals.common.facts.services import record_facts
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.facts import why_not
@@ -80,7 +80,7 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         "ids": sorted(software),
         "before": now - TIME_TO_RESTART,
         "installed": InstallationState.INSTALLED,
-        "failed": INSTALLATION.target("not_running"),
+        "failed": InstallationTransition.not_running.target,
         "why": Jsonb([NotReported().stored()]),
     }
     with connection.cursor() as cursor:
@@ -133,10 +133,10 @@ def follow_commands(outcomes: Mapping[UUID, Outcome]) -> None:
 def _move(installation: Installation, outcome: Outcome) -> None:
     result = outcome.result
     if not outcome.is_final:
-        installation.state = INSTALLATION.after(installation.state, "progress")
+        installation.state = InstallationTransition.progress.after(installation.state)
         installation.percent = (result.percent if result else None) or installation.percent
         return
-    installation.state = INSTALLATION.after(installation.state, outcome_of_command(outcome.state))
+    installation.state = outcome_of_command(outcome.state).after(installation.state)
     installation.finished_at = timezone.now()
     if installation.state == InstallationState.INSTALLED:
         installation.percent = 100

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from terminals.common.states import Machine
+from terminals.common.states import Machine, Transition
 from terminals.link.protocol.states import CommandState
 
 
@@ -18,26 +18,26 @@ class InstallationState(StrEnum):
 _I = InstallationState
 OPEN = (_I.ASSIGNED, _I.INSTALLING)
 HAD = (_I.INSTALLED, _I.REJECTED, _I.FAILED)  # a terminal that had a release is not sent it again by itself
-INSTALLATION = Machine(
-    InstallationState,
-    {
-        "progress": (OPEN, _I.INSTALLING),
-        "succeed": (OPEN, _I.INSTALLED),
-        "fail": (OPEN, _I.FAILED),
-        "reject": (OPEN, _I.REJECTED),
-        "expire": (OPEN, _I.EXPIRED),
-        "not_running": ((_I.INSTALLED,), _I.FAILED),
-    },
-)
+
+
+class InstallationTransition(Machine):
+    progress = Transition(OPEN, _I.INSTALLING)
+    succeed = Transition(OPEN, _I.INSTALLED)
+    fail = Transition(OPEN, _I.FAILED)
+    reject = Transition(OPEN, _I.REJECTED)
+    expire = Transition(OPEN, _I.EXPIRED)
+    not_running = Transition((_I.INSTALLED,), _I.FAILED)
+
+
 BY_OUTCOME = {
-    CommandState.SUCCEEDED: "succeed",
-    CommandState.FAILED: "fail",
-    CommandState.REJECTED: "reject",
-    CommandState.EXPIRED: "expire",
-    CommandState.CANCELLED: "expire",
+    CommandState.SUCCEEDED: InstallationTransition.succeed,
+    CommandState.FAILED: InstallationTransition.fail,
+    CommandState.REJECTED: InstallationTransition.reject,
+    CommandState.EXPIRED: InstallationTransition.expire,
+    CommandState.CANCELLED: InstallationTransition.expire,
 }
 
 
-def outcome_of_command(state: str) -> str:
+def outcome_of_command(state: str) -> Transition[InstallationState]:
     """Return the transition that a final state of the install command is; raise KeyError for one that is not final."""
     return BY_OUTCOME[CommandState(state)]

@@ -16,6 +16,7 @@ class FleetConfig(AppConfig):
         from fleet import device_routes
         from fleet.translation import translate_models
         from terminals.enrolment import services as enrolment
+        from terminals.estate.rules import TerminalTransition
         from terminals.estate.services import hooks
         from terminals.health.services import forget_condition
         from terminals.keys.services import destroy_keys, establish_protection_key
@@ -28,10 +29,10 @@ class FleetConfig(AppConfig):
         device_routes.register()
         # An earlier device's commands end before the new one is given anything.
         enrolment.on_enrolled = [cancel_queued, establish_protection_key, assign_batch_number, forget_parameters]
-        hooks.before = {"retire": [refuse_stranded_money]}
+        hooks.before = {TerminalTransition.retire: [refuse_stranded_money]}
         hooks.after = {
-            "suspend": [enrolment.withdraw_codes],
-            "retire": [
+            TerminalTransition.suspend: [enrolment.withdraw_codes],
+            TerminalTransition.retire: [
                 cancel_commands,
                 enrolment.withdraw_codes,
                 enrolment.revoke_certificates,

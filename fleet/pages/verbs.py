@@ -10,11 +10,12 @@ from django.utils.translation import gettext as _
 
 from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE, assign_release
+from terminals.common.states import Transition
 from terminals.common.words import word
 from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
 from terminals.estate.models import Terminal
-from terminals.estate.rules import COMMANDED_STATES, TERMINAL
-from terminals.estate.services import TRANSITION_PERMISSIONS, transition
+from terminals.estate.rules import COMMANDED_STATES, TerminalState, TerminalTransition
+from terminals.estate.services import TRANSITION_PERMISSIONS, change_state
 from terminals.keys.services import DELIVER_KEY, request_key_delivery
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, send_plain_command
 from terminals.parameters.models import ParameterVersion
@@ -75,8 +76,8 @@ def _amounts(ticked: str) -> dict[str, int]:
     return {currency: int(minor) for currency, _colon, minor in pairs if re.fullmatch(r"-?[0-9]{1,19}", minor)}
 
 
-def _transition(name: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    transition(terminal=terminal, name=name, actor=actor, write_off=_amounts(form.get("write_off", "")))
+def _transition(transition: Transition[TerminalState], terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    change_state(terminal=terminal, transition=transition, actor=actor, write_off=_amounts(form.get("write_off", "")))
     return Done(_("The terminal is now %(state)s.") % {"state": word(terminal.state)})
 
 
@@ -92,10 +93,10 @@ VERBS: dict[str, Verb] = {
     "configure": Verb(SEND_PARAMETERS, COMMANDED_STATES, _configure),
     **{name: Verb(SEND_COMMAND, COMMANDED_STATES, partial(_send, name)) for name in PLAIN_COMMANDS},
     **{
-        name: Verb(permission, TERMINAL.sources(name), partial(_transition, name))
-        for name, permission in TRANSITION_PERMISSIONS.items()
+        transition.name: Verb(permission, transition.sources, partial(_transition, transition))
+        for transition, permission in TRANSITION_PERMISSIONS.items()
     },
-    "activation_code": Verb(ISSUE_CODE, TERMINAL.sources("enrol"), _issue_code),
+    "activation_code": Verb(ISSUE_CODE, TerminalTransition.enrol.sources, _issue_code),
 }
 
 

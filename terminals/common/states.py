@@ -1,36 +1,50 @@
-"""State machines, pure: one enum of states and one table of named transitions for each thing that has states."""
+"""State machines, pure: one enum of states and one class of named transitions for each thing that has states."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 S = TypeVar("S", bound=StrEnum)
 
 
-class Machine(Generic[S]):
-    """The named transitions of one kind of thing: name -> (states that it may start from, the state it leads to)."""
+class Transition(Generic[S]):
+    """A move that has a name: the states that it may start from, and the state it leads to."""
 
-    def __init__(self, states: type[S], transitions: Mapping[str, tuple[Iterable[S], S]]) -> None:
-        self.states = states
-        self._transitions = {name: (tuple(sources), target) for name, (sources, target) in transitions.items()}
+    name: str
 
-    def sources(self, name: str) -> tuple[S, ...]:
-        """Return the states that a transition may start from; raise KeyError for one that nobody knows."""
-        return self._transitions[name][0]
+    def __init__(self, sources: Iterable[S], target: S) -> None:
+        self.sources = tuple(sources)
+        self.target = target
 
-    def target(self, name: str) -> S:
-        return self._transitions[name][1]
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
 
-    def leaving(self, state: str) -> list[str]:
-        """Return the names of the transitions that leave a state; raise ValueError for an unknown state."""
-        known = self.states(state)
-        return [name for name, (sources, _) in self._transitions.items() if known in sources]
+    def leaves(self, state: str) -> bool:
+        """Whether it may start from a state; raise ValueError for an unknown one."""
+        return type(self.target)(state) in self.sources
 
-    def after(self, state: str, name: str) -> S:
-        """Return where a transition leads from a state; raise ImpossibleMove where it does not leave it."""
-        if self.states(state) not in self.sources(name):
-            raise ImpossibleMove(f"{state} does not {name}")
-        return self.target(name)
+    def after(self, state: str) -> S:
+        """Return where it leads from a state; raise ImpossibleMove where it does not leave it."""
+        if not self.leaves(state):
+            raise ImpossibleMove(f"{state} does not {self.name}")
+        return self.target
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+class Machine:
+    """The transitions of one kind of thing, as attributes: a typing error in one's name is found by the type checker."""
+
+    all: ClassVar[tuple[Transition[Any], ...]]
+
+    def __init_subclass__(cls) -> None:
+        cls.all = tuple(value for value in vars(cls).values() if isinstance(value, Transition))
+
+    @classmethod
+    def leaving(cls, state: str) -> list[Transition[Any]]:
+        """Return the transitions that leave a state; raise ValueError for an unknown one."""
+        return [transition for transition in cls.all if transition.leaves(state)]
 
 
 class ImpossibleMove(Exception):

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from terminals.common.states import Machine
+from terminals.common.states import Transition
 
 
-def move(rows: QuerySet[Any], machine: Machine[Any], name: str, **columns: Any) -> int:
+def move(rows: QuerySet[Any], transition: Transition[Any], **columns: Any) -> int:
     """Move every row of the set that may take the transition, and set further columns; return how many moved."""
-    sources = [state.value for state in machine.sources(name)]
-    return rows.filter(state__in=sources).update(state=machine.target(name).value, **columns)
+    sources = [state.value for state in transition.sources]
+    return rows.filter(state__in=sources).update(state=transition.target.value, **columns)

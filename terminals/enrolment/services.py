@@ -20,7 +20,7 @@ from terminals.enrolment import authority, rules, trust
 from terminals.enrolment.facts import Enrolled
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.estate.models import Terminal
-from terminals.estate.rules import TERMINAL
+from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import move
 from terminals.link.protocol import signing, topics
 
@@ -34,7 +34,7 @@ on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
 @transaction.atomic
 def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     """Return a fresh one-time code for the terminal; unused earlier ones lose their force. It is shown only now."""
-    if terminal.state not in TERMINAL.sources("enrol"):
+    if terminal.state not in TerminalTransition.enrol.sources:
         raise Refusal(
             "cannot_enrol",
             "terminal %(serial)s is %(state)s and cannot enrol",
@@ -76,7 +76,7 @@ def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
     ActivationCode.objects.filter(pk=activation.pk).update(used_at=now)
     terminal.public_key_pem = signing.public_pem(public_key)
     terminal.save(update_fields=["public_key_pem", "updated_at"])
-    if not move(Terminal.objects.filter(pk=terminal.pk), "enrol"):
+    if not move(Terminal.objects.filter(pk=terminal.pk), TerminalTransition.enrol):
         raise Refusal("not_in_service", "the terminal is %(state)s", state=terminal.state)
     record_facts([(terminal.pk, Enrolled(certificate_serial=certificate.serial_number))])
     audit.record(

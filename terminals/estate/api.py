@@ -13,10 +13,11 @@ from rest_framework.response import Response
 
 from terminals.common.api.base import EditGuard, EditViewSet, IdempotentPosts, ModelAuditMixin, ReadViewSet, actor_of
 from terminals.common.errors import Refusal
+from terminals.common.states import Transition
 from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
-from terminals.estate.rules import check_time_zone
+from terminals.estate.rules import TerminalState, TerminalTransition, check_time_zone
 
 
 class MerchantSerializer(serializers.ModelSerializer[Merchant]):
@@ -109,7 +110,7 @@ class TerminalViewSet(
     serializer_class: type[serializers.BaseSerializer[Any]] = TerminalSerializer
     filterset_class: type[django_filters.FilterSet] = TerminalFilter
     ordering_fields = ("serial", "registered_at", "id")
-    needs: ClassVar[dict[str, str]] = services.TRANSITION_PERMISSIONS
+    needs: ClassVar[dict[str, str]] = {t.name: permission for t, permission in services.TRANSITION_PERMISSIONS.items()}
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         serializer.save()  # register_terminal audits it
@@ -117,20 +118,22 @@ class TerminalViewSet(
     @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
     @action(detail=True, methods=["post"])
     def suspend(self, request: Request, pk: str) -> Response:
-        return self._transition(request, "suspend")
+        return self._transition(request, TerminalTransition.suspend)
 
     @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
-        return self._transition(request, "resume")
+        return self._transition(request, TerminalTransition.resume)
 
     @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
     @action(detail=True, methods=["post"])
     def retire(self, request: Request, pk: str) -> Response:
-        return self._transition(request, "retire")
+        return self._transition(request, TerminalTransition.retire)
 
-    def _transition(self, request: Request, name: str) -> Response:
+    def _transition(self, request: Request, transition: Transition[TerminalState]) -> Response:
         wanted = TransitionSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        services.transition(terminal=self.get_object(), name=name, actor=actor_of(request), **wanted.validated_data)
+        services.change_state(
+            terminal=self.get_object(), transition=transition, actor=actor_of(request), **wanted.validated_data
+        )
         return Response(self.get_serializer(self.get_object()).data)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from terminals.common.errors import Refusal
-from terminals.common.states import Machine
+from terminals.common.states import Machine, Transition
 
 DEVICE_ID = re.compile(r"[A-Z0-9-]{4,32}")
 SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,31}")
@@ -20,16 +20,16 @@ class TerminalState(StrEnum):
 
 
 _T = TerminalState
-TERMINAL = Machine(
-    TerminalState,
-    {
-        "enrol": ((_T.REGISTERED, _T.ENROLLED, _T.ACTIVE), _T.ENROLLED),
-        "activate": ((_T.ENROLLED,), _T.ACTIVE),
-        "suspend": ((_T.ENROLLED, _T.ACTIVE), _T.SUSPENDED),
-        "resume": ((_T.SUSPENDED,), _T.ACTIVE),
-        "retire": ((_T.REGISTERED, _T.ENROLLED, _T.ACTIVE, _T.SUSPENDED), _T.RETIRED),
-    },
-)
+
+
+class TerminalTransition(Machine):
+    enrol = Transition((_T.REGISTERED, _T.ENROLLED, _T.ACTIVE), _T.ENROLLED)
+    activate = Transition((_T.ENROLLED,), _T.ACTIVE)
+    suspend = Transition((_T.ENROLLED, _T.ACTIVE), _T.SUSPENDED)
+    resume = Transition((_T.SUSPENDED,), _T.ACTIVE)
+    retire = Transition((_T.REGISTERED, _T.ENROLLED, _T.ACTIVE, _T.SUSPENDED), _T.RETIRED)
+
+
 # States in which a terminal's messages are heard and commands may be made for it.
 LINKED_STATES = (_T.ENROLLED.value, _T.ACTIVE.value, _T.SUSPENDED.value)
 COMMANDED_STATES = (_T.ENROLLED.value, _T.ACTIVE.value)

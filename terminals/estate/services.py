@@ -9,16 +9,17 @@ from terminals.common import transitions
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.facts.services import record_facts
+from terminals.common.states import Transition
 from terminals.estate.facts import StateChanged, TerminalRegistered
 from terminals.estate.models import Store, Terminal, TerminalModel
-from terminals.estate.rules import TERMINAL, ImpossibleTransition, device_id_for
+from terminals.estate.rules import ImpossibleTransition, TerminalState, TerminalTransition, device_id_for
 
 # What each verb needs; page, admin and API ask the same.
 REGISTER = "terminals.add_terminal"
 TRANSITION_PERMISSIONS = {
-    "suspend": "terminals.suspend_terminal",
-    "resume": "terminals.suspend_terminal",
-    "retire": "terminals.retire_terminal",
+    TerminalTransition.suspend: "terminals.suspend_terminal",
+    TerminalTransition.resume: "terminals.suspend_terminal",
+    TerminalTransition.retire: "terminals.retire_terminal",
 }
 
 
@@ -34,8 +35,10 @@ class TransitionHooks:
     `after` gets the terminal's id.
     """
 
-    before: dict[str, list[Callable[[Terminal, WriteOff, str], object]]] = field(default_factory=dict)
-    after: dict[str, list[Callable[[int], object]]] = field(default_factory=dict)
+    before: dict[Transition[TerminalState], list[Callable[[Terminal, WriteOff, str], object]]] = field(
+        default_factory=dict
+    )
+    after: dict[Transition[TerminalState], list[Callable[[int], object]]] = field(default_factory=dict)
 
 
 hooks = TransitionHooks()
@@ -70,8 +73,15 @@ def register_terminal(
 
 
 @transaction.atomic
-def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", write_off: WriteOff = False) -> Terminal:
-    """Move a terminal by a named transition of rules.TERMINAL.
+def change_state(
+    *,
+    terminal: Terminal,
+    transition: Transition[TerminalState],
+    actor: str,
+    reason: str = "",
+    write_off: WriteOff = False,
+) -> Terminal:
+    """Move a terminal by a named transition.
 
     `write_off` lets a terminal retire though money in its open batches will never be settled; it stands in the audit.
     The row is locked first: the inbox, which holds it shared, records no money between the question and the move.
@@ -79,9 +89,9 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", w
     Raises ImpossibleTransition, and changes nothing, where the terminal is in no state that the transition leaves.
     """
     Terminal.objects.select_for_update().get(pk=terminal.pk)
-    for ask in hooks.before.get(name, ()):
+    for ask in hooks.before.get(transition, ()):
         ask(terminal, write_off, actor)
-    moved = move(Terminal.objects.filter(pk=terminal.pk), name)
+    moved = move(Terminal.objects.filter(pk=terminal.pk), transition)
     if not moved:
         terminal.refresh_from_db(fields=["state"])
         raise ImpossibleTransition(
@@ -89,18 +99,18 @@ def transition(*, terminal: Terminal, name: str, actor: str, reason: str = "", w
             "terminal %(serial)s is %(state)s; only %(states)s ones can %(verb)s",
             serial=terminal.serial,
             state=terminal.state,
-            states=TERMINAL.sources(name),
-            verb=name,
+            states=transition.sources,
+            verb=transition.name,
         )
-    detail = {"to": TERMINAL.target(name).value, "reason": reason, "write_off": bool(write_off)}
-    audit.record(actor=actor, action=f"terminal.{name}", subject=subject_of(terminal), detail=detail)
-    record_facts([(terminal.pk, StateChanged(to=TERMINAL.target(name).value, by=actor, reason=reason))])
-    for follow in hooks.after.get(name, ()):
+    detail = {"to": transition.target.value, "reason": reason, "write_off": bool(write_off)}
+    audit.record(actor=actor, action=f"terminal.{transition.name}", subject=subject_of(terminal), detail=detail)
+    record_facts([(terminal.pk, StateChanged(to=transition.target.value, by=actor, reason=reason))])
+    for follow in hooks.after.get(transition, ()):
         follow(terminal.pk)
     terminal.refresh_from_db()
     return terminal
 
 
-def move(terminals: models.QuerySet[Terminal], name: str) -> int:
+def move(terminals: models.QuerySet[Terminal], transition: Transition[TerminalState]) -> int:
     """Apply a named transition to every terminal of the set that may take it; return how many moved."""
-    return transitions.move(terminals, TERMINAL, name, updated_at=models.functions.Now())
+    return transitions.move(terminals, transition, updated_at=models.functions.Now())

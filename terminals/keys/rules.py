@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from psec import tr31
 
 from terminals.common.errors import Refusal
-from terminals.common.states import Machine
+from terminals.common.states import Machine, Transition
 
 AGREEMENT_CONTEXT = b"tillwarden/v1/kbpk/"
 KBPK_BYTES = 32
@@ -37,29 +37,29 @@ class KeyState(StrEnum):
 
 
 _K = KeyState
-KEY = Machine(
-    KeyState,
-    {
-        "confirm": ((_K.PENDING,), _K.CONFIRMED),
-        "mismatch": ((_K.PENDING,), _K.MISMATCH),
-        "fail": ((_K.PENDING,), _K.FAILED),
-        "expire": ((_K.PENDING,), _K.EXPIRED),
-        # All that a terminal had count no longer when it enrols anew, also what somebody should have looked at.
-        "replace": ((_K.PENDING, _K.CONFIRMED, _K.MISMATCH, _K.FAILED), _K.REPLACED),
-        "destroy": (tuple(state for state in KeyState if state is not _K.DESTROYED), _K.DESTROYED),
-    },
-)
+
+
+class KeyTransition(Machine):
+    confirm = Transition((_K.PENDING,), _K.CONFIRMED)
+    mismatch = Transition((_K.PENDING,), _K.MISMATCH)
+    fail = Transition((_K.PENDING,), _K.FAILED)
+    expire = Transition((_K.PENDING,), _K.EXPIRED)
+    # All that a terminal had count no longer when it enrols anew, also what somebody should have looked at.
+    replace = Transition((_K.PENDING, _K.CONFIRMED, _K.MISMATCH, _K.FAILED), _K.REPLACED)
+    destroy = Transition(tuple(state for state in KeyState if state is not _K.DESTROYED), _K.DESTROYED)
+
+
 # A terminal that has one of these is not given another by itself: it has or awaits it, or somebody must look.
 HELD = (_K.PENDING, _K.CONFIRMED, _K.MISMATCH, _K.FAILED)
 
 
-def outcome_of_delivery(*, expired: bool, succeeded: bool, kcv_fits: bool) -> str:
-    """Return the name of the transition that a delivery's end is: a key counts only if the terminal computed its KCV."""
+def outcome_of_delivery(*, expired: bool, succeeded: bool, kcv_fits: bool) -> Transition[KeyState]:
+    """Return the transition that a delivery's end is: a key counts only if the terminal computed its KCV."""
     if expired:
-        return "expire"
+        return KeyTransition.expire
     if not succeeded:
-        return "fail"
-    return "confirm" if kcv_fits else "mismatch"
+        return KeyTransition.fail
+    return KeyTransition.confirm if kcv_fits else KeyTransition.mismatch
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def establish_protection_key(
     ProtectionKey.objects.update_or_create(
         terminal=terminal, defaults={"sealed_key": sealed, "kcv": established.offer["kcv"]}
     )
-    move(TerminalKey.objects.filter(terminal=terminal), rules.KEY, "replace")
+    move(TerminalKey.objects.filter(terminal=terminal), rules.KeyTransition.replace)
     offer = {**established.offer, "device_id": terminal.device_id, "terminal_key_id": signing.key_id(public_key)}
     return {"key_protection": signing.sign_envelope(offer, *signing.command_signing_key())}
 
@@ -112,7 +112,7 @@ def deliver_required(terminal_ids: Collection[int]) -> None:
 def destroy_keys(terminal_id: int) -> None:
     """Destroy a terminal's keys for good: the sealed material goes, check values and states remain as the record."""
     ProtectionKey.objects.filter(terminal=terminal_id).delete()
-    move(TerminalKey.objects.filter(terminal=terminal_id), rules.KEY, "destroy", sealed_key=b"")
+    move(TerminalKey.objects.filter(terminal=terminal_id), rules.KeyTransition.destroy, sealed_key=b"")
 
 
 def reseal_keys() -> tuple[int, list[str]]:
@@ -199,12 +199,12 @@ def end_deliveries(outcomes: Mapping[UUID, Outcome]) -> None:
         outcome = outcomes[key.command_id]  # type: ignore[index]  # filtered by command above
         key.answered_at = timezone.now()
         key.answered_kcv = (outcome.result.kcv or "") if outcome.result else ""
-        name = rules.outcome_of_delivery(
+        transition = rules.outcome_of_delivery(
             expired=outcome.result is None,
             succeeded=outcome.state == CommandState.SUCCEEDED,
             kcv_fits=key.answered_kcv == key.kcv,
         )
-        key.state = rules.KEY.after(key.state, name)
+        key.state = transition.after(key.state)
     _replace_predecessors([key for key in keys if key.state == rules.KeyState.CONFIRMED])
     TerminalKey.objects.bulk_update(keys, ["state", "answered_at", "answered_kcv"])
     record_facts((key.terminal_id, _fact(key, outcomes[key.command_id].state)) for key in keys)  # type: ignore[index]
@@ -215,7 +215,7 @@ def _replace_predecessors(confirmed: list[TerminalKey]) -> None:
     for usage in {key.usage for key in confirmed}:
         terminal_ids = [key.terminal_id for key in confirmed if key.usage == usage]
         held = TerminalKey.objects.filter(terminal__in=terminal_ids, usage=usage, state=rules.KeyState.CONFIRMED)
-        move(held, rules.KEY, "replace")
+        move(held, rules.KeyTransition.replace)
 
 
 def _fact(key: TerminalKey, outcome: str) -> FactBody:

@@ -20,13 +20,16 @@ from django.utils import timezone
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.protocol import topics
-from terminals.link.protocol.states import COMMAND, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES
+from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES, CommandTransition
 from terminals.link.services import NOTIFY_CHANNEL
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 500  # commands published without PUBACK
 IDLE_SECONDS = 1.0  # how long a lost NOTIFY can hold a command back
-SEND = {"sources": [state.value for state in COMMAND.sources("send")], "sent": COMMAND.target("send").value}
+SEND = {
+    "sources": [state.value for state in CommandTransition.send.sources],
+    "sent": CommandTransition.send.target.value,
+}
 # Raw: the ORM knows no update that returns rows, and the pause doubles in the database.
 CLAIM = """
 WITH due AS (

@@ -16,6 +16,7 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.states import Transition
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
@@ -23,7 +24,7 @@ from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.base import Empty
 from terminals.link.protocol.messages.link import Result
-from terminals.link.protocol.states import COMMAND, OPEN_STATES, CommandState, is_final
+from terminals.link.protocol.states import OPEN_STATES, CommandState, CommandTransition, is_final
 from terminals.link.routes import Outcome, routes
 
 SEND_COMMAND = "link.send_command"  # what sending a plain command needs
@@ -219,18 +220,18 @@ def advance_commands(results: Sequence[tuple[int, Result]]) -> None:
 def expire_commands() -> int:
     """Close up to 1000 open commands whose time is over; return how many. Their features hear of it."""
     due = Command.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now()).order_by("expires_at")
-    return _close(due.select_for_update(skip_locked=True)[:1000], "expire")
+    return _close(due.select_for_update(skip_locked=True)[:1000], CommandTransition.expire)
 
 
 @transaction.atomic
 def cancel_commands(terminal_id: int) -> int:
     """Close all open commands of a terminal that leaves service."""
-    return _close(_open_of([terminal_id]), "cancel")
+    return _close(_open_of([terminal_id]), CommandTransition.cancel)
 
 
 def supersede_commands(terminal_ids: Iterable[int], types: Sequence[str]) -> int:
     """Close open commands that a newer one of the caller's replaces: sent again, an older one would undo it."""
-    return _close(_open_of(terminal_ids).filter(type__in=types), "cancel")
+    return _close(_open_of(terminal_ids).filter(type__in=types), CommandTransition.cancel)
 
 
 def _open_of(terminal_ids: Iterable[int]) -> QuerySet[Command]:
@@ -239,14 +240,15 @@ def _open_of(terminal_ids: Iterable[int]) -> QuerySet[Command]:
     return chosen.order_by("pk").select_for_update()
 
 
-def _close(locked: QuerySet[Command], name: str) -> int:
+def _close(locked: QuerySet[Command], transition: Transition[CommandState]) -> int:
     """Move locked commands by a transition that ends them, and tell their features."""
     closed = list(locked.values_list("pk", "terminal_id", "type"))
     chosen = Command.objects.filter(pk__in=[command_id for command_id, _, _ in closed])
     if closed:
-        move(chosen, COMMAND, name, finished_at=timezone.now(), next_attempt_at=None)
-    state = COMMAND.target(name)
-    _dispatch((kind, Outcome(command_id, terminal_id, state, None)) for command_id, terminal_id, kind in closed)
+        move(chosen, transition, finished_at=timezone.now(), next_attempt_at=None)
+    _dispatch(
+        (kind, Outcome(command_id, terminal_id, transition.target, None)) for command_id, terminal_id, kind in closed
+    )
     return len(closed)
 
 

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from terminals.common.facts.services import record_facts
 from terminals.estate.models import Terminal
+from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import move
 from terminals.link.facts import Connected
 from terminals.link.models import DeviceSession
@@ -86,7 +87,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
         }
         cursor.execute(CONNECT, parameters)
     record_facts((boot.terminal_id, Connected(booted=boot not in known)) for boot in map(Boot._make, boots.items()))
-    move(Terminal.objects.filter(pk__in=boots), "activate")
+    move(Terminal.objects.filter(pk__in=boots), TerminalTransition.activate)
     return boots.keys() - hasty
 
 

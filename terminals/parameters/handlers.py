@@ -9,7 +9,7 @@ from terminals.link.routes import Outcome, Received
 from terminals.parameters import services
 from terminals.parameters.facts import ParametersAnswered
 from terminals.parameters.models import TerminalParameters
-from terminals.parameters.rules import PARAMETERS
+from terminals.parameters.rules import ParameterTransition
 
 
 def on_configure_outcomes(outcomes: list[Outcome]) -> None:
@@ -18,8 +18,8 @@ def on_configure_outcomes(outcomes: list[Outcome]) -> None:
     failed = [
         outcome.command_id for outcome in outcomes if outcome.is_final and outcome.state != CommandState.SUCCEEDED
     ]
-    move(TerminalParameters.objects.filter(command__in=applied), PARAMETERS, "apply", applied_id=F("wanted_id"))
-    move(TerminalParameters.objects.filter(command__in=failed), PARAMETERS, "fail")
+    move(TerminalParameters.objects.filter(command__in=applied), ParameterTransition.apply, applied_id=F("wanted_id"))
+    move(TerminalParameters.objects.filter(command__in=failed), ParameterTransition.fail)
     record_facts(
         (outcome.terminal_id, ParametersAnswered(outcome=outcome.state)) for outcome in outcomes if outcome.is_final
     )

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from terminals.common.errors import Refusal
-from terminals.common.states import Machine
+from terminals.common.states import Machine, Transition
 
 
 class ParameterState(StrEnum):
@@ -17,7 +17,11 @@ class ParameterState(StrEnum):
 
 
 _P = ParameterState
-PARAMETERS = Machine(ParameterState, {"apply": ((_P.PENDING,), _P.APPLIED), "fail": ((_P.PENDING,), _P.FAILED)})
+
+
+class ParameterTransition(Machine):
+    apply = Transition((_P.PENDING,), _P.APPLIED)
+    fail = Transition((_P.PENDING,), _P.FAILED)
 
 
 class Parameters(Struct, forbid_unknown_fields=True, omit_defaults=True):

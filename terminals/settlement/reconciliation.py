@@ -166,7 +166,7 @@ def _runs_for(reports: dict[BatchKey, Report]) -> dict[BatchKey, SettlementRun]:
             run = SettlementRun(terminal_id=key[0], trigger="terminal", requested_at=received_at)
         run.batch_number, run.currency, run.host_response = body.batch_number, body.currency, body.host_response
         run.state, run.finished_at = (
-            rules.RUN.after(run.state, "unbalance"),
+            rules.RunTransition.unbalance.after(run.state),
             received_at,
         )  # till the comparison says better
         runs[key] = run
@@ -222,9 +222,10 @@ def _compare(keys: list[BatchKey]) -> None:
         comparison = rules.compare(reported, mine)
         run.reasons = [] if run.host_response == "00" else [HostAnswered(run.host_response).stored()]
         run.reasons += [ForeignCurrency(currency).stored() for currency in sorted(by_currency)]
-        name = "balance" if comparison.balanced and not run.reasons else "unbalance"
+        balances = comparison.balanced and not run.reasons
+        transition = rules.RunTransition.balance if balances else rules.RunTransition.unbalance
         before = run.state, run.difference_minor
-        run.state, run.difference_minor = rules.RUN.after(run.state, name), comparison.difference_minor
+        run.state, run.difference_minor = transition.after(run.state), comparison.difference_minor
         if before[1] is not None and before != (run.state, run.difference_minor):
             changed.append(run)
         run.reported_minor = sum(total.net_minor for total in reported.values())

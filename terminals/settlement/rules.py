@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from terminals.common.errors import Refusal
-from terminals.common.states import Machine
+from terminals.common.states import Machine, Transition
 
 FIELDS = 5  # minute, hour, day of month, month, day of week
 
@@ -27,16 +27,14 @@ class RunState(StrEnum):
 _R = RunState
 OPEN = (_R.REQUESTED, _R.SETTLING)
 TROUBLE = (_R.UNBALANCED, _R.FAILED)  # money that somebody must look after
-RUN = Machine(
-    RunState,
-    {
-        "start": ((_R.REQUESTED,), _R.SETTLING),
-        "fail": (OPEN, _R.FAILED),
-        # A report that came too late still settles the batch; a late transaction has it compared again.
-        "balance": (tuple(RunState), _R.BALANCED),
-        "unbalance": (tuple(RunState), _R.UNBALANCED),
-    },
-)
+
+
+class RunTransition(Machine):
+    start = Transition((_R.REQUESTED,), _R.SETTLING)
+    fail = Transition(OPEN, _R.FAILED)
+    # A report that came too late still settles the batch; a late transaction has it compared again.
+    balance = Transition(tuple(RunState), _R.BALANCED)
+    unbalance = Transition(tuple(RunState), _R.UNBALANCED)
 
 
 class Effective(NamedTuple):

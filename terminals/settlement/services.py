@@ -28,7 +28,7 @@ from terminals.link.routes import Outcome
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
 from terminals.settlement.facts import NotSettled, TerminalRetired, TotalsMissing, WrittenOff
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
-from terminals.settlement.rules import OPEN, RUN
+from terminals.settlement.rules import OPEN, RunTransition
 from terminals.settlement.selectors import at_stake, open_batches
 
 REQUEST_SETTLEMENT = "settlement.add_settlementrun"  # what asking a terminal to settle needs
@@ -206,7 +206,7 @@ def _fail(runs: QuerySet[SettlementRun], why: Callable[[SettlementRun], Reason])
     """End the open ones of these runs, each for its reason, in three statements for any number of them."""
     locked = list(runs.filter(state__in=OPEN).order_by("pk").select_for_update(of=("self",)))
     for run in locked:
-        run.state, run.finished_at = RUN.after(run.state, "fail"), timezone.now()
+        run.state, run.finished_at = RunTransition.fail.after(run.state), timezone.now()
         run.reasons = [why(run).stored()]
     SettlementRun.objects.bulk_update(locked, ["state", "finished_at", "reasons"], batch_size=1000)
     record_facts((run.terminal_id, NotSettled(reasons=run.reasons)) for run in locked)
@@ -223,7 +223,7 @@ def fail_repeated(answered: Mapping[tuple[int, UUID], Reason]) -> None:
 def follow_commands(outcomes: Sequence[Outcome]) -> None:
     """Move runs with their commands. The money is settled by the `settlement` event alone, never by a result."""
     started = [outcome.command_id for outcome in outcomes if not outcome.is_final]
-    move(SettlementRun.objects.filter(command__in=started), RUN, "start")
+    move(SettlementRun.objects.filter(command__in=started), RunTransition.start)
     ended = {o.command_id: o for o in outcomes if o.is_final and o.state != CommandState.SUCCEEDED}
     if ended:
         _fail(SettlementRun.objects.filter(command__in=ended), lambda run: why_not(ended[cast(UUID, run.command_id)]))

@@ -10,7 +10,8 @@ from django.db import connection, transaction
 
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
-from terminals.estate.services import transition
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state
 from terminals.link.models import DeadLetter
 from terminals.link.routes import routes
 from terminals.settlement.models import Batch
@@ -29,7 +30,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def retire(terminal: Terminal) -> str:
     try:
-        return transition(terminal=terminal, name="retire", actor="ops").state
+        return change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops").state
     except Refusal as refusal:
         return refusal.reason
 

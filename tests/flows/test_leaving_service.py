@@ -11,7 +11,8 @@ from terminals.common.facts.models import Fact
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.enrolment.services import issue_activation_code
 from terminals.estate.models import Terminal
-from terminals.estate.services import register_terminal, transition
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state, register_terminal
 from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
@@ -32,7 +33,7 @@ def test_a_retired_terminal_has_no_certificate_no_key_no_schedule_and_no_tid(reg
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     obey(device, "deliver_key")
     issue_activation_code(terminal=terminal, actor="ops")
-    transition(terminal=terminal, name="retire", actor="ops")
+    change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops")
     assert Certificate.objects.get().revoked_at is not None
     assert not ProtectionKey.objects.exists()
     key = TerminalKey.objects.get()
@@ -50,19 +51,19 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     deliver(*device.upload_transactions())
     terminal.refresh_from_db()
     with pytest.raises(Refusal, match=r"EUR in 1 transaction on SN-1 are not settled; settle first") as refusal:
-        transition(terminal=terminal, name="retire", actor="ops")
+        change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops")
     assert refusal.value.reason == "unsettled_money"
     assert Terminal.objects.get().state == "active"
     request_settlement(terminal=terminal, actor="ops")
     obey(device, "settle")
-    transition(terminal=terminal, name="retire", actor="ops")
+    change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops")
 
     lost = register("SN-2")
     other = working_device(lost)
     other.sell()
     deliver(*other.upload_transactions())
     lost.refresh_from_db()
-    transition(terminal=lost, name="retire", actor="ops", reason="burnt", write_off=True)
+    change_state(terminal=lost, transition=TerminalTransition.retire, actor="ops", reason="burnt", write_off=True)
     assert lost.state == "retired"
     batch = Batch.objects.get(terminal=lost)
     written_off = AuditEntry.objects.get(action="settlement.write_off")
@@ -81,8 +82,8 @@ def test_a_code_issued_before_a_suspension_does_not_work_after_it(register: Regi
     deliver(enrolled_device(terminal).hello())
     terminal.refresh_from_db()
     issue_activation_code(terminal=terminal, actor="ops")
-    transition(terminal=terminal, name="suspend", actor="ops")
-    transition(terminal=terminal, name="resume", actor="ops")
+    change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops")
+    change_state(terminal=terminal, transition=TerminalTransition.resume, actor="ops")
     assert not ActivationCode.objects.filter(used_at=None).exists()
 
 

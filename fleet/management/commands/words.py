@@ -20,18 +20,19 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import translation
 from django.utils.translation import template as django_template
 
-from firmware.rules import INSTALLATION
+from firmware.rules import InstallationTransition
 from fleet.translation import named_fields, our_models
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import kinds
+from terminals.common.states import Machine
 from terminals.common.words import CONTEXT
-from terminals.estate.rules import TERMINAL
-from terminals.keys.rules import KEY
+from terminals.estate.rules import TerminalTransition
+from terminals.keys.rules import KeyTransition
 from terminals.link.protocol import messages
 from terminals.link.protocol.messages import health
-from terminals.link.protocol.states import COMMAND
+from terminals.link.protocol.states import CommandTransition
 from terminals.settlement.models import TRIGGERS
-from terminals.settlement.rules import RUN
+from terminals.settlement.rules import RunTransition
 
 LANGUAGE = "zh_Hans"
 ROOMS = ("terminals", "firmware", "fleet")
@@ -59,7 +60,13 @@ DEAD_LETTERS = (
 )
 # Why the server asks something of a terminal by itself.
 ASKERS = ("model baseline", "key requirement", "settlement plan", "trust anchors", "terminal model")
-MACHINES: tuple[Any, ...] = (TERMINAL, COMMAND, INSTALLATION, KEY, RUN)
+MACHINES: tuple[type[Machine], ...] = (
+    TerminalTransition,
+    CommandTransition,
+    InstallationTransition,
+    KeyTransition,
+    RunTransition,
+)
 Message = tuple[str | None, Any]  # context, and msgid or (singular, plural)
 
 
@@ -178,7 +185,7 @@ def _vocabulary() -> Iterator[Message]:
     words = {str(value) for model in our_models() for field in named_fields(model) for value, _ in field.choices or ()}
     words -= {"P0", "D0", "M6", "qr"}
     words |= {"QR", "locked", "online", "offline", "command", "broker", "link", "worker", "database", "web", *TRIGGERS}
-    words |= {name for machine in MACHINES for state in machine.states for name in machine.leaving(state)}
+    words |= {transition.name for machine in MACHINES for transition in machine.all}
     words |= {*ASKERS, *messages.COMMANDS, *DEAD_LETTERS.split(), *(kind.partition(".")[0] for kind in kinds())}
     for literal in (health.Part, health.PrinterState, health.Network.__annotations__["kind"]):
         words |= set(get_args(literal))

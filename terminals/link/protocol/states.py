@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TypeVar
 
-from terminals.common.states import Machine
+from terminals.common.states import Machine, Transition
 
 
 class CommandState(StrEnum):
@@ -22,19 +22,19 @@ class CommandState(StrEnum):
 _C = CommandState
 OPEN = (_C.QUEUED, _C.SENT, _C.ACCEPTED, _C.RUNNING)
 OPEN_STATES = tuple(state.value for state in OPEN)
-COMMAND = Machine(
-    CommandState,
-    {
-        "send": ((_C.QUEUED,), _C.SENT),
-        "accept": ((_C.QUEUED, _C.SENT, _C.ACCEPTED), _C.ACCEPTED),
-        "run": (OPEN, _C.RUNNING),
-        "succeed": (OPEN, _C.SUCCEEDED),
-        "fail": (OPEN, _C.FAILED),
-        "reject": (OPEN, _C.REJECTED),
-        "expire": (OPEN, _C.EXPIRED),
-        "cancel": (OPEN, _C.CANCELLED),
-    },
-)
+
+
+class CommandTransition(Machine):
+    send = Transition((_C.QUEUED,), _C.SENT)
+    accept = Transition((_C.QUEUED, _C.SENT, _C.ACCEPTED), _C.ACCEPTED)
+    run = Transition(OPEN, _C.RUNNING)
+    succeed = Transition(OPEN, _C.SUCCEEDED)
+    fail = Transition(OPEN, _C.FAILED)
+    reject = Transition(OPEN, _C.REJECTED)
+    expire = Transition(OPEN, _C.EXPIRED)
+    cancel = Transition(OPEN, _C.CANCELLED)
+
+
 # How far a terminal's word has got; what has none of these ranks is not a terminal's word.
 RANK = {
     _C.QUEUED: 0,

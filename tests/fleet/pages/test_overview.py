@@ -18,7 +18,8 @@ from fleet.pages import selectors
 from fleet.pages.models import DAILY, Tally
 from fleet.pages.tasks import fold_tallies
 from terminals.estate.models import Terminal
-from terminals.estate.services import transition
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state
 from terminals.health.models import HealthState
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeviceSession
@@ -58,7 +59,7 @@ def test_the_numbers_follow_every_change(register: Register) -> None:
     assert overview().settlements == {"unbalanced": 1}
     assert overview().unreconciled_today == ["12.34 EUR"]
     assert overview().unsettled == []
-    transition(terminal=terminal, name="retire", actor="ops")
+    change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops")
     assert overview().states == {"registered": 1, "retired": 1}
 
 
@@ -206,7 +207,7 @@ def test_the_overviews_numbers_lead_to_lists_that_count_the_same(
     leave = register("SN-4")
     deliver(enrolled_device(leave).hello())
     leave.refresh_from_db()
-    transition(terminal=leave, name="retire", actor="ops")
+    change_state(terminal=leave, transition=TerminalTransition.retire, actor="ops")
     DeviceSession.objects.filter(terminal__serial="SN-1").update(online=False)
     assert never.memory.enrolled
     page = client.get("/admin/overview/panel/").content.decode()

@@ -5,25 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terminals.common.errors import Refusal
-from terminals.estate.rules import DEVICE_ID, TERMINAL, check_time_zone, device_id_for
+from terminals.common.states import Transition
+from terminals.estate.rules import DEVICE_ID, TerminalState, TerminalTransition, check_time_zone, device_id_for
 
 
 @pytest.mark.parametrize(
     ("transition", "sources"),
     [
-        ("enrol", ["registered", "enrolled", "active"]),
-        ("activate", ["enrolled"]),
-        ("suspend", ["enrolled", "active"]),
-        ("resume", ["suspended"]),
-        ("retire", ["registered", "enrolled", "active", "suspended"]),
+        (TerminalTransition.enrol, ["registered", "enrolled", "active"]),
+        (TerminalTransition.activate, ["enrolled"]),
+        (TerminalTransition.suspend, ["enrolled", "active"]),
+        (TerminalTransition.resume, ["suspended"]),
+        (TerminalTransition.retire, ["registered", "enrolled", "active", "suspended"]),
     ],
 )
-def test_a_transition_leaves_only_its_own_states(transition: str, sources: list[str]) -> None:
-    assert list(TERMINAL.sources(transition)) == sources
+def test_a_transition_leaves_only_its_own_states(transition: Transition[TerminalState], sources: list[str]) -> None:
+    assert list(transition.sources) == sources
 
 
 def test_nothing_leaves_retirement() -> None:
-    assert TERMINAL.leaving("retired") == []
+    assert TerminalTransition.leaving("retired") == []
 
 
 @pytest.mark.parametrize(

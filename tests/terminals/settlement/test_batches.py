@@ -13,7 +13,8 @@ from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
-from terminals.estate.services import transition
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state
 from terminals.link.models import Command
 from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.messages.settlement import Settlement, TransactionRecord
@@ -201,8 +202,10 @@ def test_what_is_written_off_is_what_was_seen_and_no_more(register: Register) ->
     terminal.refresh_from_db()
     for seen in ({"EUR": 100}, {"AUD": 100}, {"EUR": 100, "AUD": 99}, {}, False):
         with pytest.raises(Refusal, match=r"1.00 AUD in 1 transaction, 1.00 EUR in 1 transaction on SN-1"):
-            transition(terminal=terminal, name="retire", actor="ops", write_off=seen)
-    transition(terminal=terminal, name="retire", actor="ops", write_off={"EUR": 100, "AUD": 100})
+            change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops", write_off=seen)
+    change_state(
+        terminal=terminal, transition=TerminalTransition.retire, actor="ops", write_off={"EUR": 100, "AUD": 100}
+    )
     told = Fact.objects.get(kind="settlement.written_off")
     assert text_of(told.kind, told.body) == "1.00 AUD, 1.00 EUR written off by ops, never to be settled"
 
@@ -213,6 +216,6 @@ def test_writing_off_takes_every_open_batch(register: Register) -> None:
     for n in range(1, 13):
         deliver(sold(device, 100, batch_number=n))
     terminal.refresh_from_db()
-    transition(terminal=terminal, name="retire", actor="ops", write_off=True)
+    change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops", write_off=True)
     assert not Batch.objects.filter(closed=False).exists()
     assert len(AuditEntry.objects.get(action="settlement.write_off").detail["batches"]) == 12
