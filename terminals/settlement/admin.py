@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -84,10 +83,15 @@ class SettlementScheduleAdmin(CycleAdmin):
         return ["terminal"] if obj else []  # it is the row's identity: edited, it would copy the schedule
 
     def save_model(self, request: HttpRequest, obj: SettlementSchedule, form: Any, change: bool) -> None:
-        now = timezone.now()
-        if obj.next_due_at is None or obj.next_due_at > now:  # what is due stays due
-            obj.next_due_at = obj.next_due_after(now)
-        super().save_model(request, obj, form, change)
+        services.set_schedule(
+            terminal=obj.terminal,
+            plan=obj.plan,
+            actor=request.user.get_username(),
+            cycle=obj.cycle,
+            time_zone=obj.time_zone,
+            threshold_minor=obj.threshold_minor,
+            threshold_currency=obj.threshold_currency,
+        )
 
 
 def _side(description: Any, side: str, kind: str) -> Any:

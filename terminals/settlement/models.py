@@ -108,6 +108,10 @@ class SettlementSchedule(Cycle):
     def __str__(self) -> str:
         return _("schedule of %(terminal)s") % {"terminal": self.terminal}
 
+    @property
+    def audit_key(self) -> str:
+        return self.terminal.serial
+
     def effective(self) -> rules.Effective:
         """Return the cycle that applies to this terminal, overrides over plan (needs `plan` loaded)."""
         plan = self.plan

@@ -110,24 +110,19 @@ def set_schedule(
     threshold_currency: str = "",
 ) -> SettlementSchedule:
     """Put a terminal under a plan, with what differs for it; raises ValidationError for an unusable schedule."""
-    schedule = SettlementSchedule(
-        terminal=terminal,
-        plan=plan,
-        cycle=cycle,
-        time_zone=time_zone,
-        threshold_minor=threshold_minor,
-        threshold_currency=threshold_currency,
-    )
+    before = SettlementSchedule.objects.filter(terminal=terminal).select_for_update().first()
+    old = audit.values_of(before) if before else {}
+    schedule = before or SettlementSchedule(terminal=terminal)
+    schedule.plan, schedule.cycle, schedule.time_zone = plan, cycle, time_zone
+    schedule.threshold_minor, schedule.threshold_currency = threshold_minor, threshold_currency
     schedule.clean()
-    schedule.next_due_at = schedule.next_due_after(timezone.now())
-    due = SettlementSchedule.objects.filter(terminal=terminal, next_due_at__lte=timezone.now()).first()
-    if due is not None:  # what is due stays due: a change of plan is no reason to miss it
-        schedule.next_due_at, schedule.due_reason = due.next_due_at, due.due_reason
-    SettlementSchedule.objects.filter(terminal=terminal).delete()
-    schedule.save(force_insert=True)
-    detail = {"plan": plan.name, "cycle": cycle, "time_zone": time_zone, "threshold_minor": threshold_minor}
-    detail["threshold_currency"] = threshold_currency
-    audit.record(actor=actor, action="settlement.schedule", subject=subject_of(terminal), detail=detail)
+    now = timezone.now()
+    if schedule.next_due_at is None or schedule.next_due_at > now:  # what is due stays due: no change makes it missed
+        schedule.next_due_at, schedule.due_reason = schedule.next_due_after(now), "cycle"
+    schedule.save(force_insert=before is None)
+    audit.record_change(
+        actor=actor, action="settlement.schedule", instance=schedule, old=old, new=audit.values_of(schedule)
+    )
     return schedule
 
 

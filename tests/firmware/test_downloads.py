@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.files import File
+from django.core.signing import BadSignature
 from django.test import Client
 from django.utils import timezone
 
 from firmware import downloads
 from firmware.downloads import Slots
 from firmware.models import Package, Release
-from firmware.services import VALID_FOR, assign_release, publish_release
+from firmware.services import VALID_FOR, assign_release, download_signer, publish_release
 from terminals.estate.models import Terminal
 from terminals.link.protocol.messages.software import Install
 from tests.conftest import working_device
@@ -142,3 +143,13 @@ def test_before_a_bucket_a_terminal_is_sent_to_its_signed_address(client: Client
     assert answer.status_code == 302
     assert answer["Location"].startswith("https://bucket.example.com/releases/")
     assert client.get(link[:-3] + "xyz").status_code == 403
+
+
+def test_a_link_outlives_a_change_of_the_secret_key_while_the_old_one_is_named(settings: Any) -> None:
+    old = settings.SECRET_KEY
+    link = download_signer().sign("7:SN-1")
+    settings.SECRET_KEY = "the-next-secret-key-of-this-installation"
+    with pytest.raises(BadSignature):
+        download_signer().unsign(link)
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert download_signer().unsign(link) == "7:SN-1"
