@@ -14,7 +14,9 @@ MAY = datetime(2031, 5, 31, 23, tzinfo=UTC)
 
 
 def test_facts_that_are_written_meanwhile_are_kept() -> None:
-    stop, written, failed = threading.Event(), [], []
+    stop = threading.Event()
+    written: list[int] = []
+    failed: list[Exception] = []
 
     def write() -> None:
         try:
