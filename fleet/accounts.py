@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.views import PasswordChangeView
@@ -17,7 +16,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from knox import admin as knox_admin  # noqa: F401 - it registers its pages, which are replaced below
 from knox.models import AuthToken
-from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import (
+    AdminOwnPasswordChangeForm,
+    AdminPasswordChangeForm,
+    AuthenticationForm,
+    UserChangeForm,
+    UserCreationForm,
+)
 
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.audit import services as audit
@@ -150,12 +155,12 @@ def change_own_password(request: HttpRequest) -> HttpResponseBase:
     )(request)
 
 
-class AuditedLogIn(AdminAuthenticationForm):
+class AuditedLogIn(AuthenticationForm):  # type: ignore[misc]
     """Log-ins and refused ones are recorded; what was typed as a password is not."""
 
     def clean(self) -> dict[str, Any]:
         try:
-            cleaned = super().clean()
+            cleaned: dict[str, Any] = super().clean()
         except ValidationError:
             self._record("login.refused", str(self.cleaned_data.get("username", "")))
             raise

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django_celery_beat import admin as beat_admin
 from django_celery_beat import models as beat
 from unfold.admin import TabularInline
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from firmware.models import Baseline, Release
 from firmware.services import set_baselines
@@ -94,9 +95,21 @@ for _model in [m for m in admin.site._registry if m._meta.app_label == "django_c
     admin.site.unregister(_model)
 
 
+class BackgroundTaskForm(beat_admin.PeriodicTaskForm):  # type: ignore[misc]
+    """The library's own fields, in the clothes of the others."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["regtask"].widget = UnfoldAdminSelectWidget(choices=self.fields["regtask"].choices)
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+
+
 @admin.register(beat.PeriodicTask)
 class BackgroundWorkAdmin(beat_admin.PeriodicTaskAdmin, AuditedAdmin):  # type: ignore[misc]
     """Switching off what asks terminals to settle leaves a trace."""
+
+    form = BackgroundTaskForm
+    change_form_template = None  # the library's runs a script in the page, which the content security policy forbids
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """The library's actions change tasks past save_model, and so past the audit."""

@@ -25,6 +25,23 @@ def named_fields(model: type[Model]) -> Iterator["Field[Any, Any]"]:
             yield field
 
 
+# What a library calls otherwise than the menu does: model -> (one, several).
+CALLED = {
+    "auth.user": (gettext_lazy("operator"), gettext_lazy("operators")),
+    "auth.group": (gettext_lazy("role"), gettext_lazy("roles")),
+    "knox.authtoken": (gettext_lazy("API token"), gettext_lazy("API tokens")),
+    "django_celery_beat.periodictask": (gettext_lazy("background task"), gettext_lazy("background work")),
+    "django_celery_beat.intervalschedule": (gettext_lazy("interval"), gettext_lazy("intervals")),
+    "django_celery_beat.crontabschedule": (gettext_lazy("crontab"), gettext_lazy("crontabs")),
+    "django_celery_beat.clockedschedule": (gettext_lazy("clocked time"), gettext_lazy("clocked times")),
+}
+ROOMS_CALLED = {
+    "auth": gettext_lazy("Accounts"),
+    "knox": gettext_lazy("API tokens"),
+    "django_celery_beat": gettext_lazy("Background work"),
+}
+
+
 def translate_models() -> None:
     """Make models', fields' and applications' names and help texts lazy translations of themselves; called once, at start."""
     for config in apps.get_app_configs():
@@ -36,6 +53,12 @@ def translate_models() -> None:
         meta.verbose_name_plural = _lazy(str(meta.verbose_name_plural))  # what Django adds an s to is lazy already
         for field in named_fields(model):
             field.verbose_name, field.help_text = _lazy(field.verbose_name), _lazy(field.help_text)
+
+    for label, (one, several) in CALLED.items():
+        meta = apps.get_model(label)._meta
+        meta.verbose_name, meta.verbose_name_plural = one, several
+    for label, name in ROOMS_CALLED.items():
+        apps.get_app_config(label).verbose_name = name
 
 
 def _lazy(text: Any) -> Any:

@@ -94,6 +94,7 @@ def without_inline_style(request: HttpRequest) -> dict[str, Any]:
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Tillwarden",
     "SITE_HEADER": "Tillwarden",
+    "SITE_URL": None,  # there is no other site to return to
     "SITE_SUBHEADER": _("Terminal management"),
     "SITE_SYMBOL": "point_of_sale",
     "SHOW_HISTORY": False,

@@ -15,6 +15,22 @@ from drf_spectacular.generators import SchemaGenerator
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _SIMPLE: dict[str, Any] = {"integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}
+# Bodies to start from: tried as it is, a line makes something that an operator can read. What is not here is the least
+# that the schema wants.
+BODIES: dict[str, dict[str, Any]] = {
+    "merchants/": {"name": "Corner bakery", "mid": "000000012345678"},
+    "packages/": {"name": "acme-pay", "description": "Payment application"},
+    "parameters/": {"name": "bakery", "parameters": {"currency": "EUR", "receipt_header": "Corner bakery"}},
+    "settlement/plans/": {"name": "Every night", "cycle": "30 22 * * *", "time_zone": "Europe/Lisbon"},
+    "stores/": {"merchant": 1, "name": "Ribeira", "city": "Porto", "time_zone": "Europe/Lisbon"},
+    "terminal-models/": {"vendor": "Acme", "name": "Counter 500", "platform": "linux-arm64"},
+    "terminals/": {"serial": "SN-100200", "model": 1, "store": 1, "tid": "00000001"},
+    "terminals/{id}/commands/": {"type": "ping"},
+    "terminals/{id}/resume/": {"reason": "found again"},
+    "terminals/{id}/retire/": {"reason": "broken"},
+    "terminals/{id}/suspend/": {"reason": "lost"},
+}
+_FORM = {"version": "2.1.0", "platform": "linux-arm64", "artifact": "@file"}
 
 
 class Operation(NamedTuple):
@@ -50,11 +66,13 @@ def _operation(document: dict[str, Any], path: str, method: str, described: dict
     parts = ["curl" if method == "get" else f"curl -X {method.upper()}", '-H "Authorization: Bearer $TOKEN"']
     content = described.get("requestBody", {}).get("content", {})
     if "application/json" in content:
-        body = _example(document, content["application/json"]["schema"])
+        at = path.removeprefix("/api/v1/")
+        body = BODIES.get(at if method == "post" else at.removesuffix("{id}/"))
+        body = body or _example(document, content["application/json"]["schema"])
         parts += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(body)}'"]
     elif "multipart/form-data" in content:
         body = _example(document, content["multipart/form-data"]["schema"])
-        parts += [f"-F {name}={'@file' if name == 'artifact' else value}" for name, value in body.items()]
+        parts += [f"-F {name}={_FORM.get(name, value)}" for name, value in body.items()]
     parts.append(settings.PUBLIC_URL + re.sub(r"\{(\w+)\}", lambda name: f"${name[1].upper()}", path))
     told = described.get("description", "").strip()
     curl = " \\\n  ".join(parts)
@@ -75,7 +93,8 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
     if kind == "object":
         members = schema.get("properties", {})
         wanted = [name for name in schema.get("required", members) if not members.get(name, {}).get("readOnly")]
-        return {name: _example(document, members[name]) for name in wanted if name in members}
+        known = [name for name in wanted if name in members]
+        return {name: _example(document, members[name]) for name in known}
     if kind == "array":
         return [_example(document, schema["items"])]
     return _SIMPLE.get(kind, "...")

@@ -30,10 +30,17 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return len(rows)
 
 
+class Labels(dict[str, str]):
+    """The colours of badges; unfold would show the bare value of a state that has none instead of its word."""
+
+    def __missing__(self, state: str) -> None:
+        return None
+
+
 class StateAdmin(ModelAdmin):  # type: ignore[misc]
     """What every list and form shares: a state is a badge, a refusal is told."""
 
-    @display(description=gettext_lazy("state"), label=TONES, ordering="state")  # type: ignore[untyped-decorator]
+    @display(description=gettext_lazy("state"), label=Labels(TONES), ordering="state")  # type: ignore[untyped-decorator]
     def shown_state(self, obj: Any) -> tuple[str, str]:
         return obj.state, obj.get_state_display()
 

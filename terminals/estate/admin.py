@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy
 from unfold.decorators import display
 
-from terminals.common.admin_base import AuditedAdmin
+from terminals.common.admin_base import AuditedAdmin, Labels
 from terminals.common.errors import Refusal
 from terminals.common.words import TONES, choices, sentence, word
 from terminals.estate import services
@@ -126,7 +126,7 @@ class TerminalAdmin(AuditedAdmin):
     def shown_serial(self, terminal: Terminal) -> str:
         return format_html('<a href="{}">{}</a>', reverse("terminal-page", args=[terminal.pk]), terminal.serial)
 
-    @display(description=gettext_lazy("link"), label=TONES)  # type: ignore[untyped-decorator]
+    @display(description=gettext_lazy("link"), label=Labels(TONES))  # type: ignore[untyped-decorator]
     def shown_link(self, terminal: Terminal) -> tuple[str, str]:
         session = getattr(terminal, "session", None)
         if session is not None and session.locked:

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.common.words import choices
+from terminals.common.words import choices, word
 from terminals.estate.models import Terminal
 from terminals.link.protocol.states import OPEN_STATES, CommandState
 
@@ -71,7 +71,7 @@ class Command(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.id}"
+        return f"{word(self.type)} {self.id}"
 
 
 class SeenMessage(models.Model):

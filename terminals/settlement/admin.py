@@ -1,10 +1,14 @@
 """Plans, schedules and runs in the admin."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -62,6 +66,11 @@ class SettlementPlanAdmin(CycleAdmin):
         super().save_model(request, obj, form, change)
         if change:
             services.reschedule_plan(obj)
+        if not obj.enabled or not (obj.cycle or obj.threshold_minor):
+            told = gettext(
+                "No terminal of %(plan)s settles by itself: it has neither cycle nor threshold, or is not enabled."
+            )
+            messages.warning(request, told % {"plan": obj})
 
 
 @admin.register(SettlementSchedule)
@@ -113,7 +122,7 @@ class RunTotalInline(TabularInline):  # type: ignore[misc]
     can_delete = False
     verbose_name = _("payment method")
     verbose_name_plural = _("totals by payment method: number / amount")
-    fields = ["method", "reported_sales", "recorded_sales", "reported_refunds", "recorded_refunds", "difference"]
+    fields = ["reported_sales", "recorded_sales", "reported_refunds", "recorded_refunds", "difference"]
     readonly_fields = fields
     reported_sales = _side(_("sales reported"), "reported", "sale")
     recorded_sales = _side(_("sales recorded"), "recorded", "sale")
@@ -153,6 +162,7 @@ class SettlementRunAdmin(RecordAdmin):
         "state_in_words",
         "reason",
         "batch_number",
+        "its_transactions",
         "reported",
         "difference",
         "host_response",
@@ -164,6 +174,16 @@ class SettlementRunAdmin(RecordAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """The overview's numbers lead to the runs of their day."""
         return lookup in ("finished_at__gte", "finished_at__lt") or bool(super().lookup_allowed(lookup, value, request))
+
+    @admin.display(description=_("transactions"))
+    def its_transactions(self, run: SettlementRun) -> str:
+        """Where to look when it does not balance: what the terminal uploaded of this batch."""
+        if run.batch_number is None:
+            return ""
+        query = urlencode({"terminal__exact": run.terminal_id, "batch_number__exact": run.batch_number})
+        address = f"{reverse('admin:settlement_transaction_changelist')}?{query}"
+        told = gettext("those recorded for batch %(number)s") % {"number": f"{run.batch_number:06d}"}
+        return format_html('<a href="{}">{}</a>', address, told)
 
     @admin.display(description=_("reason"))
     def reason(self, run: SettlementRun) -> str:
@@ -196,6 +216,11 @@ class TransactionAdmin(RecordAdmin):
     list_filter = ["kind", "method"]
     list_select_related = ["terminal"]
     search_fields = ["terminal__serial"]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """A run leads to the transactions of its batch."""
+        mine = lookup in ("terminal__exact", "batch_number__exact")
+        return mine or bool(super().lookup_allowed(lookup, value, request))
 
     @admin.display(description=_("amount"), ordering="amount_minor")
     def amount(self, transaction: Transaction) -> str:

@@ -58,6 +58,7 @@ DEAD_LETTERS = (
     "bad_signature handler_error database_error malformed not_in_service oversize too_many unknown_command unknown_terminal "
     "unknown_type wrong_channel wrong_serial wrong_topic"
 )
+SAID_BETTER = (" By %(filter_title)s ",)  # texts of Django's whose own translation does not read well
 # Why the server asks something of a terminal by itself.
 ASKERS = ("model baseline", "key requirement", "settlement plan", "trust anchors", "terminal model")
 MACHINES: tuple[type[Machine], ...] = (
@@ -152,7 +153,7 @@ def _from_the_admins_theme() -> Iterator[Message]:
     texts = [text for path in sorted((folder / "templates").rglob("*.html")) for text in _texts_of(path.read_text())]
     texts += [text for path in sorted(folder.glob("*.py")) for text in _texts_in(path.read_text())]
     for context, text in texts:
-        if (text if isinstance(text, str) else text[0]) not in known:
+        if (text if isinstance(text, str) else text[0]) not in known or text in SAID_BETTER:
             yield context, text
 
 

@@ -18,7 +18,7 @@ from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Merchant, Terminal
 from terminals.link.models import Command
 from terminals.settlement.models import SettlementPlan
-from tests.conftest import deliver, enrolled_device
+from tests.conftest import deliver, enrolled_device, working_device
 
 PAGES = [model._meta for model in admin.site._registry]
 
@@ -216,3 +216,14 @@ def contrast(one: str, other: str) -> float:
 
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_what_was_asked_and_not_done_yet_is_on_the_page(staff: Client, register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    working_device(terminal)
+    page = reverse("terminal-page", args=[terminal.pk])
+    assert 'id="under-way"' not in staff.get(page).content.decode()
+    staff.post(reverse("terminal-action", args=[terminal.pk]), {"action": "lock"})
+    told = staff.get(page).content.decode().split('id="under-way"')[1].split("</section>")[0]
+    assert "lock" in told
+    assert "queued" in told

@@ -20,7 +20,7 @@ from terminals.estate.models import Terminal
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
 from terminals.parameters.services import publish_parameters
-from terminals.settlement.models import SettlementPlan
+from terminals.settlement.models import SettlementPlan, SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
@@ -160,7 +160,7 @@ def test_an_operators_own_choice_of_language_and_zone_outlives_the_session(clien
     client.logout()
     client.force_login(operator)
     page = client.get(reverse("preferences"), headers={"Accept-Language": "en"}).content.decode()
-    assert "CST" in page
+    assert "+0800" in page
     assert "语言与时区" in page
     assert re.search(r"\d{4}年\d{1,2}月\d{1,2}日", page)
     refused = client.post(reverse("preferences"), {"language": "xx", "time_zone": "Mars/Base"})
@@ -223,3 +223,10 @@ def test_commands_are_told_by_their_names(lived_in: Terminal) -> None:
     assert Command.objects.exists()
     with translation.override("zh-hans"):
         assert "ops 发起\uff1a结算" in {line["text"] for line in timeline(lived_in)}
+
+
+def test_a_state_without_a_colour_of_its_own_is_a_word_too(reader: Client, lived_in: Terminal) -> None:
+    SettlementRun.objects.update(state="requested", terminal=lived_in)
+    page = reader.get(reverse("admin:settlement_settlementrun_changelist")).content.decode()
+    assert "已请求" in page
+    assert ">requested<" not in " ".join(page.split()).replace("> ", ">").replace(" <", "<")

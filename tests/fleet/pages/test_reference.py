@@ -1,0 +1,33 @@
+"""The API's reference: what stands there can be tried as it is."""
+
+from collections.abc import Callable
+
+from django.test import Client
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from fleet.pages.reference import BODIES
+from terminals.estate.models import Terminal
+
+
+def test_every_body_of_the_reference_is_accepted(api: APIClient, register: Callable[[str], Terminal]) -> None:
+    terminal = register("SN-1")
+    rows = {"merchant": terminal.store.merchant_id, "store": terminal.store_id, "model": terminal.model_id}
+    for path, body in BODIES.items():
+        if "{id}" in path:
+            continue
+        wanted = {name: rows.get(name, value) for name, value in body.items()}
+        answer = api.post(f"/api/v1/{path}", wanted, format="json")
+        assert answer.status_code == 201, (path, answer.json())
+    for verb in ("suspend", "resume", "retire"):
+        answer = api.post(
+            f"/api/v1/terminals/{terminal.pk}/{verb}/", BODIES[f"terminals/{{id}}/{verb}/"], format="json"
+        )
+        assert answer.status_code in (200, 409), answer.json()
+
+
+def test_the_reference_shows_lines_to_try_and_none_that_gives_money_up(staff: Client) -> None:
+    page = staff.get(reverse("api-reference")).content.decode()
+    assert "SN-100200" in page
+    assert "write_off" not in page
+    assert "&quot;...&quot;" not in page
