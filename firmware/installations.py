@@ -20,7 +20,7 @@ from terminals.link.facts import why_not
 from terminals.link.routes import Outcome
 from terminals.link.services import Target
 
-# Raw, all of them: each compares a batch of terminals with what they say or lack in one statement.
+# Raw, all of them: each compares a set of terminals with what they say or lack in one statement.
 FORGET = """
 DELETE FROM firmware_installedsoftware s
  WHERE s.terminal_id = ANY(%(ids)s)

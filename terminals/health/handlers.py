@@ -1,4 +1,4 @@
-"""Telemetry in bulk: one statement puts a batch into the history and merges the latest of each terminal.
+"""Telemetry in bulk: one statement puts the messages into the history and merges the latest of each terminal.
 
 They travel as one JSON array that PostgreSQL expands. A reading replaces the current one only if it is newer: a
 higher `seq` of the same boot, or of the boot that the terminal's last hello named. Its clock is not asked: after a flat

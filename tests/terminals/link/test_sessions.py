@@ -87,8 +87,8 @@ def test_the_same_message_twice_changes_nothing(device: Device) -> None:
 
 
 def test_one_message_that_breaks_a_handler_does_not_take_the_others_with_it(device: Device, monkeypatch: Any) -> None:
-    def fragile(batch: list[Any]) -> None:
-        if any(received.envelope.seq == poison_seq for received in batch):
+    def fragile(messages: list[Any]) -> None:
+        if any(received.envelope.seq == poison_seq for received in messages):
             raise ValueError("boom")
 
     reports = [device.health() for _ in range(9)]
@@ -244,8 +244,8 @@ def test_a_message_that_met_an_operator_doing_the_same_is_taken_at_the_second_tr
 ) -> None:
     calls = []
 
-    def collide(batch: list[Any]) -> None:
-        calls.append(batch)
+    def collide(received: list[Any]) -> None:
+        calls.append(received)
         if len(calls) == 1:
             raise IntegrityError("duplicate key")
 
@@ -308,7 +308,7 @@ def test_a_session_is_remembered_as_written_only_after_its_commit(device: Device
     DeviceSession.objects.update(online=False)
     link, failing = Inbox(routes), [True]
 
-    def away(batch: list[Any]) -> None:
+    def away(received: list[Any]) -> None:
         if failing.pop():
             raise OperationalError("the database is away")
 
@@ -323,19 +323,19 @@ def test_a_session_is_remembered_as_written_only_after_its_commit(device: Device
 
 
 def test_letters_count_only_once_they_are_committed(device: Device, monkeypatch: Any) -> None:
-    """A batch that is taken again after the database was away, or halved, must not use up its sender's letters."""
+    """What is taken again after the database was away, or halved, must not use up its sender's letters."""
     now, link, failing = datetime.now(UTC), Inbox(routes), [True] * 5
 
-    def away(batch: list[Any]) -> None:
+    def away(received: list[Any]) -> None:
         if failing and failing.pop():
             raise OperationalError("the database is away")
 
     monkeypatch.setitem(routes.messages, "health", [away])
     report = device.health()
-    batch = [Incoming(1, 1, report.topic, b"{%d" % n, now) for n in range(10)]
-    batch.append(Incoming(1, 1, report.topic, report.payload, now))
+    received = [Incoming(1, 1, report.topic, b"{%d" % n, now) for n in range(10)]
+    received.append(Incoming(1, 1, report.topic, report.payload, now))
     for _ in range(5):
         with pytest.raises(OperationalError):
-            link.take(batch)
-    assert link.take(batch).dead == 10
+            link.take(received)
+    assert link.take(received).dead == 10
     assert DeadLetter.objects.count() == 10
