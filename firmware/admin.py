@@ -73,6 +73,9 @@ class BaselineForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Baseline)
 class BaselineAdmin(AuditedAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(services.SET_BASELINE))
+
     form = BaselineForm
     list_display = ["model", "package", "release"]
     list_select_related = ["model", "release__package", "package"]

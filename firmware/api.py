@@ -117,7 +117,9 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 
 
 class BaselineViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
-    """POST names the release that every terminal of a model shall run."""
+    """POST names the release that every terminal of a model shall run; it replaces the model's of that package."""
+
+    needs: ClassVar[dict[str, str]] = {"create": services.SET_BASELINE}
 
     queryset = Baseline.objects.all()
     serializer_class = BaselineSerializer

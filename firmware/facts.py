@@ -14,6 +14,9 @@ class InstallationEnded(FactBody, frozen=True):
     state: str
     reasons: list[dict[str, Any]] = []
 
+    def subject(self) -> str:
+        return f"release:{self.release}"
+
     def text(self) -> str:
         said = f"{self.release}: {word(self.state)}"
         return f"{said}; {reasons_text(self.reasons)}" if self.reasons else said

@@ -15,6 +15,8 @@ from firmware.facts import InstallationEnded, NotReported, NotRunning
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import HAD, OPEN, InstallationState, InstallationTransition, outcome_of_command
 from terminals.common.facts.services import record_facts
+from terminals.common.transitions import move
+from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.facts import why_not
 from terminals.link.routes import Outcome
@@ -88,6 +90,13 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         cursor.execute(REPORT, [told])
         cursor.execute(NOT_RUNNING, parameters)
         record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version in cursor.fetchall())
+
+
+def begin_anew(terminal: Terminal, public_key: object) -> dict[str, Any]:
+    """A device that enrols runs nothing that we know, and had nothing: it gets its model's baseline like any other."""
+    forget_software(terminal.pk)
+    move(Installation.objects.filter(terminal=terminal), InstallationTransition.replace)
+    return {}
 
 
 def forget_software(terminal_id: int) -> None:

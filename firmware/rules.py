@@ -13,6 +13,7 @@ class InstallationState(StrEnum):
     FAILED = "failed"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    REPLACED = "replaced"  # another device took the terminal's place
 
 
 _I = InstallationState
@@ -27,6 +28,7 @@ class InstallationTransition(Machine):
     reject = Transition(OPEN, _I.REJECTED)
     expire = Transition(OPEN, _I.EXPIRED)
     not_running = Transition((_I.INSTALLED,), _I.FAILED)
+    replace = Transition((*OPEN, *HAD), _I.REPLACED)
 
 
 BY_OUTCOME = {

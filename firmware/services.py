@@ -17,11 +17,12 @@ from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.software import Install
-from terminals.link.services import CommandRequest, Target, create_commands, target_of
+from terminals.link.services import CommandRequest, Target, create_commands, targets_of
 
 ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs
 VALID_FOR = timedelta(days=3)
-MAX_ARTIFACT_BYTES = 2 * 1024**3
+SET_BASELINE = "firmware.change_baseline"  # what making a release its models' baseline needs
+MAX_ARTIFACT_BYTES = 10**9
 
 
 @transaction.atomic
@@ -86,9 +87,10 @@ def resign_releases(*, actor: str) -> int:
 @transaction.atomic
 def assign_release(*, release: Release, terminals: Iterable[Terminal], actor: str) -> list[Installation]:
     """Send a release to terminals; raise Refusal, and send it to none, where one of them cannot take it."""
-    chosen = list(terminals)
+    chosen = list({terminal.pk: terminal for terminal in terminals}.values())
+    targets = targets_of(chosen)
     _refuse_unfit(release, chosen)
-    installations = install([(target_of(terminal), release) for terminal in chosen], requested_by=actor)
+    installations = install([(target, release) for target in targets], requested_by=actor)
     audit.record_many(
         actor=actor, action="release.assign", subjects=map(subject_of, chosen), detail={"release": str(release)}
     )
@@ -174,12 +176,12 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
 
 
 @transaction.atomic
-def set_baselines(*, model: TerminalModel, releases: Sequence[Release], actor: str) -> None:
-    """Make these, one a package, all the baselines that a model has; those that stand already are left alone."""
-    left = Baseline.objects.filter(model=model).exclude(package__in=[release.package_id for release in releases])
-    audit.record_deletions(actor=actor, instances=left)
+def replace_baselines(*, model: TerminalModel, gone: Sequence[int], releases: Sequence[Release], actor: str) -> None:
+    """End some baselines of a model (by id) and make these releases its baselines; the others stay as they are."""
+    left = Baseline.objects.filter(model=model, pk__in=gone).exclude(release__in=releases)
+    audit.record_deletions(
+        actor=actor, instances=left.exclude(package__in=[release.package_id for release in releases])
+    )
     left.delete()
-    standing = set(Baseline.objects.filter(model=model).values_list("release_id", flat=True))
     for release in releases:
-        if release.pk not in standing:
-            set_baseline(model=model, release=release, actor=actor)
+        set_baseline(model=model, release=release, actor=actor)

@@ -70,6 +70,23 @@ class GrantsAdmin(AuditedAdmin):
                 actor=request.user.get_username(), action=action, instance=form.instance, old=before, new=after
             )
 
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self._record_lost_grants(request, [obj])
+        super().delete_model(request, obj)
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._record_lost_grants(request, list(queryset))
+        super().delete_queryset(request, queryset)
+
+    def _record_lost_grants(self, request: HttpRequest, going: list[Any]) -> None:
+        for one in going:
+            old = self._granted(one)
+            if isinstance(one, Group):
+                old["members"] = sorted(one.user_set.values_list("username", flat=True))
+            action = f"{one._meta.model_name}.grant"
+            audit.record_change(actor=request.user.get_username(), action=action, instance=one, old=old, new={})
+
     def _granted(self, instance: Model) -> dict[str, Any]:
         return {name: sorted(str(one) for one in getattr(instance, name).all()) for name in self.grants}
 
@@ -79,6 +96,7 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    add_fieldsets = UserAdmin.add_fieldsets  # the theme's own base has an empty one
     grants = ("groups", "user_permissions")
 
     @transaction.atomic

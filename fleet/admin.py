@@ -1,9 +1,10 @@
 """A model on one screen, and background work: admin pages that join rooms, or that a library registered, under the audit."""
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -13,7 +14,7 @@ from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from firmware.models import Baseline, Release
-from firmware.services import set_baselines
+from firmware.services import replace_baselines
 from fleet import accounts  # noqa: F401 - it registers its pages
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.audit import services as audit
@@ -31,17 +32,18 @@ class NeededRow(TabularInline):  # type: ignore[misc]
 
 
 class FittingBaselines(forms.BaseInlineFormSet):  # type: ignore[type-arg]
-    @property
-    def releases(self) -> list[Release]:
-        """The releases that the rows name once everything is saved."""
-        typed = [row.cleaned_data for row in self.forms if getattr(row, "cleaned_data", None)]
-        return [values["release"] for values in typed if values.get("release") and not values.get("DELETE")]
+    def _release_of(self, row: Any) -> Release | None:
+        """Return what a row will name: what was typed, or what stands there; who may only look typed nothing."""
+        if row.has_changed():
+            typed = getattr(row, "cleaned_data", {})
+            return None if typed.get("DELETE") else typed.get("release")
+        return row.instance.release if row.instance.pk else None
 
     def clean(self) -> None:
         """Refuse a release of another platform while everything that was typed still stands on the screen."""
         super().clean()
         packages = set()
-        for release in self.releases:
+        for release in filter(None, map(self._release_of, self.forms)):
             said = {"release": release, "model": self.instance, "platform": self.instance.platform}
             if release.platform != self.instance.platform:
                 raise ValidationError(_("%(release)s does not fit %(model)s, whose platform is %(platform)s") % said)
@@ -79,7 +81,11 @@ class TerminalModelScreen(TerminalModelAdmin):
         """Write rows with their audit entries; a baseline by its service, which knows what fits the platform."""
         actor, changed = request.user.get_username(), formset.save(commit=False)
         if isinstance(formset, FittingBaselines):
-            set_baselines(model=form.instance, releases=formset.releases, actor=actor)
+            gone = [row.pk for row in [*changed, *formset.deleted_objects] if row.pk]
+            releases = [row.release for row in changed]
+            replace_baselines(model=form.instance, gone=gone, releases=releases, actor=actor)
+            if changed:
+                messages.info(request, _("Terminals of this model get it when they next connect."))
             return
         for row in changed:
             old = audit.stored_values(row)
@@ -116,6 +122,29 @@ class BackgroundWorkAdmin(beat_admin.PeriodicTaskAdmin, AuditedAdmin):  # type: 
         return {}
 
 
-@admin.register(beat.IntervalSchedule, beat.CrontabSchedule, beat.ClockedSchedule)  # no solar ones: beat dies of them
+class IntervalForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What the scheduler cannot compute would end it, and all background work with it."""
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        try:
+            every = timedelta(**{values["period"]: values["every"]})
+        except KeyError:  # refused already
+            return values
+        except OverflowError:
+            every = timedelta.max
+        if not timedelta(seconds=1) <= every <= timedelta(days=366):
+            raise ValidationError(_("an interval is from one second to a year"))
+        return values
+
+
+@admin.register(beat.IntervalSchedule)
+class IntervalAdmin(AuditedAdmin):
+    """How often background work runs."""
+
+    form = IntervalForm
+
+
+@admin.register(beat.CrontabSchedule, beat.ClockedSchedule)  # no solar ones: beat dies of them
 class ScheduleAdmin(AuditedAdmin):
     """When background work runs."""

@@ -65,6 +65,14 @@ class AuditedAdmin(StateAdmin):
     show_full_result_count = False
     list_per_page = 50
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """What is about to be saved is locked first: a save writes all columns, and must not undo another's change."""
+        obj = super().get_object(request, object_id, from_field)
+        if obj is not None and request.method == "POST":
+            self.model._default_manager.select_for_update(of=("self",)).get(pk=obj.pk)
+            obj = super().get_object(request, object_id, from_field)
+        return obj
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         old = stored_values(obj) if change else {}
         super().save_model(request, obj, form, change)

@@ -1,5 +1,7 @@
 """The one way in which a request is refused: a reason word for programs and a sentence for people."""
 
+from typing import Any
+
 
 class Refusal(Exception):
     """A request that is refused; nothing was changed. `detail` says why and what to do, `reason` is one of a few words.
@@ -15,6 +17,11 @@ class Refusal(Exception):
         self.reason = reason
         self.template = template
         self.values = values
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """What programs are told besides the reason, as further members of the problem."""
+        return {}
 
     @property
     def detail(self) -> str:

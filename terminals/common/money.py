@@ -42,6 +42,13 @@ _EXPONENTS = dict.fromkeys(
 _EXPONENTS |= dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)
 
 
+def check_currency(code: str) -> str:
+    """Return a currency's code as it is; raise Refusal where ISO 4217 knows none."""
+    if code not in CURRENCIES:
+        raise Refusal("bad_amount", "%(currency)s is no currency of ISO 4217; write for example EUR", currency=code)
+    return code
+
+
 def digits_of(amount_minor: int, currency: str, *, signed: bool = False) -> str:
     """Return an amount in major units without its currency: `1,234.50`, for JPY `1,235`, or with `signed` `+0.05`."""
     exponent = _EXPONENTS.get(currency, 2)
@@ -57,9 +64,7 @@ def parse_major(text: str) -> tuple[int, str]:
     found = re.fullmatch(r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,16})(?:\.([0-9]{1,4}))?\s*([A-Za-z]{3})\s*", ordered)
     if found is None:
         raise Refusal("bad_amount", "%(text)s is no amount; write for example 150.00 EUR", text=repr(text))
-    currency = found[3].upper()
-    if currency not in CURRENCIES:
-        raise Refusal("bad_amount", "%(currency)s is no currency of ISO 4217; write for example EUR", currency=currency)
+    currency = check_currency(found[3].upper())
     exponent, cents = _EXPONENTS.get(currency, 2), found[2] or ""
     if len(cents) > exponent:
         raise Refusal(

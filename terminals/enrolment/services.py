@@ -21,7 +21,7 @@ from terminals.enrolment.facts import Enrolled
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
-from terminals.estate.services import move
+from terminals.estate.services import hold, move
 from terminals.link.protocol import signing, topics
 
 ISSUE_CODE = "enrolment.add_activationcode"  # what issuing a code needs
@@ -34,12 +34,13 @@ on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
 @transaction.atomic
 def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     """Return a fresh one-time code for the terminal; unused earlier ones lose their force. It is shown only now."""
-    if terminal.state not in TerminalTransition.enrol.sources:
+    held = hold([terminal.pk])[terminal.pk]
+    if held.state not in TerminalTransition.enrol.sources:
         raise Refusal(
             "cannot_enrol",
             "terminal %(serial)s is %(state)s and cannot enrol",
-            serial=terminal.serial,
-            state=terminal.state,
+            serial=held.serial,
+            state=held.state,
         )
     code = rules.new_code()
     ActivationCode.objects.filter(terminal=terminal, used_at=None).delete()
@@ -93,6 +94,8 @@ def enrol(*, code: str, serial: str, csr_pem: str) -> dict[str, Any]:
 
 def _usable_code(code: str, serial: str, now: datetime) -> ActivationCode:
     """Lock and return the code; raise Refusal unless it is this serial's, unused and in time."""
+    # The terminal first, then what is its: the order of all who change one.
+    Terminal.objects.select_for_update(of=("self",)).filter(activation_codes__digest=rules.code_digest(code)).first()
     activation = (
         ActivationCode.objects.select_for_update(of=("self",))
         .select_related("terminal")

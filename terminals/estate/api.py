@@ -1,9 +1,10 @@
 """The estate in the API: merchants, stores, terminal models, terminals."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import django_filters
 from django.contrib.postgres.fields import ArrayField
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -69,6 +70,13 @@ class MerchantViewSet(EditViewSet):
 class StoreViewSet(EditViewSet):
     queryset = Store.objects.all()
     serializer_class = StoreSerializer
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        before = cast(Store, serializer.instance).time_zone
+        with transaction.atomic():
+            super().perform_update(serializer)
+            services.follow_clock(cast(Store, serializer.instance), before)
+
     filterset_fields = ["merchant", "name", "city"]
 
 
@@ -93,11 +101,18 @@ class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class TransitionSerializer(serializers.Serializer[Any]):
-    """Why an operator suspends, resumes or retires a terminal."""
+    """Why an operator suspends or resumes a terminal."""
 
     reason = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
-    write_off = serializers.BooleanField(
-        required=False, default=False, help_text="Retire though money in the open batch will never be settled"
+
+
+class RetirementSerializer(TransitionSerializer):
+    """Why an operator retires a terminal, and the money that it is agreed to lose."""
+
+    write_off = serializers.DictField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="Minor units by currency, just what is not settled, as the refusal without it says",
     )
 
 
@@ -125,13 +140,18 @@ class TerminalViewSet(
     def resume(self, request: Request, pk: str) -> Response:
         return self._transition(request, TerminalTransition.resume)
 
-    @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
+    @extend_schema(request=RetirementSerializer, responses=TerminalSerializer)
     @action(detail=True, methods=["post"])
     def retire(self, request: Request, pk: str) -> Response:
-        return self._transition(request, TerminalTransition.retire)
+        return self._transition(request, TerminalTransition.retire, RetirementSerializer)
 
-    def _transition(self, request: Request, transition: Transition[TerminalState]) -> Response:
-        wanted = TransitionSerializer(data=request.data)
+    def _transition(
+        self,
+        request: Request,
+        transition: Transition[TerminalState],
+        body: type[TransitionSerializer] = TransitionSerializer,
+    ) -> Response:
+        wanted = body(data=request.data)
         wanted.is_valid(raise_exception=True)
         services.change_state(
             terminal=self.get_object(), transition=transition, actor=actor_of(request), **wanted.validated_data

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 
 from terminals.common import transitions
 from terminals.common.audit import services as audit
@@ -23,8 +25,9 @@ TRANSITION_PERMISSIONS = {
 }
 
 
-# The money that an operator agrees to lose: minor units by currency, as they were shown; True: whatever there is.
-WriteOff = Mapping[str, int] | bool
+# The money that an operator agrees to lose: minor units by currency, as they were shown.
+WriteOff = Mapping[str, int]
+NOTHING: WriteOff = MappingProxyType({})
 
 
 @dataclass
@@ -39,6 +42,10 @@ class TransitionHooks:
         default_factory=dict
     )
     after: dict[Transition[TerminalState], list[Callable[[int], object]]] = field(default_factory=dict)
+
+
+# Who must know when a store's clock is changed (they get its id); filled by the project.
+on_store_clock: list[Callable[[int], object]] = []
 
 
 hooks = TransitionHooks()
@@ -72,6 +79,36 @@ def register_terminal(
     return terminal
 
 
+def follow_clock(store: Store, before: str) -> None:
+    """Tell those who go by a store's time zone, where it was changed."""
+    if store.time_zone != before:
+        for follow in on_store_clock:
+            follow(store.pk)
+
+
+class Held(NamedTuple):
+    """A terminal as it is while it is held."""
+
+    serial: str
+    device_id: str
+    state: str
+
+
+# Raw: the ORM has no FOR KEY SHARE.
+HOLD = "SELECT id, serial, device_id, state FROM terminals_terminal WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE"
+
+
+def hold(terminal_ids: Iterable[int]) -> dict[int, Held]:
+    """Keep terminals in their states until the transaction ends; return them (id -> Held) as they are now.
+
+    Whoever makes something for terminals does this before it locks anything else: the order is terminals, by id, then
+    what is theirs. It waits for nobody but change_state and enrolment.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, [sorted(set(terminal_ids))])
+        return {row[0]: Held(*row[1:]) for row in cursor.fetchall()}
+
+
 @transaction.atomic
 def change_state(
     *,
@@ -79,7 +116,7 @@ def change_state(
     transition: Transition[TerminalState],
     actor: str,
     reason: str = "",
-    write_off: WriteOff = False,
+    write_off: WriteOff = NOTHING,
 ) -> Terminal:
     """Move a terminal by a named transition.
 
@@ -102,7 +139,7 @@ def change_state(
             states=transition.sources,
             verb=transition.name,
         )
-    detail = {"to": transition.target.value, "reason": reason, "write_off": bool(write_off)}
+    detail = {"to": transition.target.value, "reason": reason, "write_off": dict(write_off)}
     audit.record(actor=actor, action=f"terminal.{transition.name}", subject=subject_of(terminal), detail=detail)
     record_facts([(terminal.pk, StateChanged(to=transition.target.value, by=actor, reason=reason))])
     for follow in hooks.after.get(transition, ()):

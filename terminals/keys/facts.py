@@ -13,6 +13,9 @@ class KeyConfirmed(FactBody, frozen=True):
     usage: str
     kcv: str
 
+    def subject(self) -> str:
+        return f"key:{self.usage}"
+
     def text(self) -> str:
         return _("key %(usage)s confirmed, KCV %(kcv)s") % {"usage": self.usage, "kcv": self.kcv}
 
@@ -23,6 +26,9 @@ class KeyMismatched(FactBody, frozen=True):
     kcv: str
     answered_kcv: str
 
+    def subject(self) -> str:
+        return f"key:{self.usage}"
+
     def text(self) -> str:
         said = _("key %(usage)s: the terminal's KCV %(answered)s is not %(kcv)s; NOT confirmed")
         return said % {"usage": self.usage, "answered": self.answered_kcv, "kcv": self.kcv}
@@ -32,6 +38,9 @@ class KeyNotDelivered(FactBody, frozen=True):
     kind: ClassVar[str] = "key.not_delivered"
     usage: str
     outcome: str
+
+    def subject(self) -> str:
+        return f"key:{self.usage}"
 
     def text(self) -> str:
         return _("key %(usage)s not delivered: %(outcome)s") % {"usage": self.usage, "outcome": word(self.outcome)}

@@ -27,11 +27,11 @@ TOUCH_PAUSE = timedelta(seconds=4)
 MOST_REMEMBERED = 100_000
 # Of one sender; what is beyond them is counted once more as `too_many`, and no longer kept.
 LETTERS_A_MINUTE = 30
-# Raw: the ORM has no FOR KEY SHARE. It waits for nobody but an operator who is just retiring one of these terminals, and
-# such an operator waits for what they have sent: no money is recorded between his question for it and the end.
+# Raw: the ORM cannot lock and fetch these columns alone. Two links take turns over a terminal, or one could settle a batch
+# while the other adds to it; who retires a terminal waits for what it has sent, and what comes later is refused.
 LOOK_UP = """
 SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))
- ORDER BY id FOR KEY SHARE
+ ORDER BY id FOR NO KEY UPDATE
 """
 # Raw: the ORM cannot say which rows an insert with conflicts has written.
 REMEMBER = """

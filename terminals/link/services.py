@@ -20,6 +20,7 @@ from terminals.common.states import Transition
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
+from terminals.estate.services import hold
 from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.base import Empty
@@ -51,17 +52,24 @@ class CommandRequest(NamedTuple):
     not_before: datetime | None = None
 
 
+def targets_of(terminals: Iterable[Terminal]) -> list[Target]:
+    """Hold terminals and return them as targets; raise Refusal where the state of one takes no commands by now."""
+    held = hold(terminal.pk for terminal in terminals)
+    for terminal in held.values():
+        if terminal.state not in COMMANDED_STATES:
+            raise Refusal(
+                "not_in_service",
+                "terminal %(serial)s is %(state)s; only %(states)s ones take commands",
+                serial=terminal.serial,
+                state=terminal.state,
+                states=COMMANDED_STATES,
+            )
+    return [Target(pk, terminal.device_id) for pk, terminal in held.items()]
+
+
 def target_of(terminal: Terminal) -> Target:
-    """Return the terminal as a target; raise Refusal where its state takes no commands."""
-    if terminal.state not in COMMANDED_STATES:
-        raise Refusal(
-            "not_in_service",
-            "terminal %(serial)s is %(state)s; only %(states)s ones take commands",
-            serial=terminal.serial,
-            state=terminal.state,
-            states=COMMANDED_STATES,
-        )
-    return Target(terminal.pk, terminal.device_id)
+    """Hold one terminal and return it as a target; raise Refusal where its state takes no commands by now."""
+    return targets_of([terminal])[0]
 
 
 def new_id() -> UUID:
@@ -148,6 +156,11 @@ def rfc3339(instant: datetime) -> str:
 
 
 # --- what becomes of them --------------------------------------------------------------------------------------------
+MOVES = [
+    {"source": source.value, "target": transition.target.value}
+    for transition in CommandTransition.all
+    for source in transition.sources
+]
 # Raw: many different outcomes in one statement, which locks rows in one order and says which it moved.
 ADVANCE = """
 WITH locked AS (  -- in one order, or two links could wait for each other
@@ -162,8 +175,8 @@ UPDATE link_command c
   FROM json_to_recordset(%(rows)s) AS r(command_id uuid, terminal_id bigint, state text, percent smallint, code text,
                                         detail text, final boolean)
   JOIN locked ON locked.id = r.command_id
- WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = ANY(%(open)s)
-   AND (r.final OR c.state <> %(running)s OR r.state = %(running)s)
+  JOIN json_to_recordset(%(moves)s) AS m(source text, target text) ON m.target = r.state
+ WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = m.source
 RETURNING c.id, c.type
 """
 # Raw: the ORM's update cannot lock its rows in an order.
@@ -204,8 +217,7 @@ def advance_commands(results: Sequence[tuple[int, Result]]) -> None:
                 "ids": [row["command_id"] for row in rows],
                 "rows": json.dumps(rows),
                 "now": timezone.now(),
-                "open": list(OPEN_STATES),
-                "running": CommandState.RUNNING,
+                "moves": json.dumps(MOVES),
             },
         )
         types: dict[UUID, str] = dict(cursor.fetchall())

@@ -12,8 +12,13 @@ from terminals.link.protocol.states import CommandState
 class ParametersAnswered(FactBody, frozen=True):
     kind: ClassVar[str] = "parameters.answered"
     outcome: str
+    version: str = ""
+
+    def subject(self) -> str:
+        return f"parameters:{self.version}"
 
     def text(self) -> str:
         if self.outcome == CommandState.SUCCEEDED:
-            return _("parameters applied")
-        return _("parameters not applied: %(outcome)s") % {"outcome": word(self.outcome)}
+            return _("parameters %(version)s applied") % {"version": self.version}
+        said = {"version": self.version, "outcome": word(self.outcome)}
+        return _("parameters %(version)s not applied: %(outcome)s") % said

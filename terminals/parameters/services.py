@@ -1,20 +1,26 @@
 """Writing parameter versions and sending them to terminals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
+from terminals.common.facts.services import record_facts
+from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.protocol.messages.parameters import Configure
-from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands, target_of
+from terminals.link.protocol.states import CommandState
+from terminals.link.routes import Outcome
+from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands, targets_of
 from terminals.parameters import rules
+from terminals.parameters.facts import ParametersAnswered
 from terminals.parameters.models import ParameterVersion, TerminalParameters
 
 SEND_PARAMETERS = "parameters.add_terminalparameters"  # what sending a version to terminals needs
@@ -36,8 +42,8 @@ def publish_parameters(*, name: str, parameters: dict[str, Any], actor: str) -> 
 @transaction.atomic
 def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVersion, actor: str) -> int:
     """Send a version to terminals; return how many. One that is still on its way is replaced."""
-    chosen = list(terminals)
-    _send([(target_of(terminal), version) for terminal in chosen], requested_by=actor)
+    chosen = list({terminal.pk: terminal for terminal in terminals}.values())
+    _send([(target, version) for target in targets_of(chosen)], requested_by=actor)
     audit.record_many(
         actor=actor, action="parameters.send", subjects=map(subject_of, chosen), detail={"name": str(version)}
     )
@@ -48,6 +54,24 @@ def forget_parameters(terminal: Terminal, public_key: object) -> dict[str, Any]:
     """A device that enrols has no parameters, whatever the one before it had."""
     TerminalParameters.objects.filter(terminal=terminal).delete()
     return {}
+
+
+def note_answers(answers: Mapping[UUID, Outcome]) -> None:
+    """Note applied and refused versions, by command id; an answer to an older command than the last one changes nothing.
+
+    A command that a newer one superseded is no news: what happens to the newer one is.
+    """
+    waiting = TerminalParameters.objects.filter(command__in=answers)
+    told = list(waiting.select_related("wanted").select_for_update(of=("self",)).order_by("pk"))
+    applied = [command_id for command_id, outcome in answers.items() if outcome.state == CommandState.SUCCEEDED]
+    move(waiting.filter(command__in=applied), rules.ParameterTransition.apply, applied_id=F("wanted_id"))
+    move(waiting.exclude(command__in=applied), rules.ParameterTransition.fail)
+    outcomes = [(row, answers[cast(UUID, row.command_id)].state) for row in told]
+    record_facts(
+        (row.terminal_id, ParametersAnswered(outcome=outcome, version=str(row.wanted)))
+        for row, outcome in outcomes
+        if outcome != CommandState.CANCELLED
+    )
 
 
 def send_defaults(terminal_ids: Iterable[int]) -> None:

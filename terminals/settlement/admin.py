@@ -63,9 +63,7 @@ class SettlementPlanAdmin(CycleAdmin):
     list_display = ["name", "cycle", "time_zone", "shown_threshold", "jitter_seconds", "is_default", "enabled"]
 
     def save_model(self, request: HttpRequest, obj: SettlementPlan, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if change:
-            services.reschedule_plan(obj)
+        services.change_plan(obj, actor=request.user.get_username())
         if not obj.enabled or not (obj.cycle or obj.threshold_minor):
             told = gettext(
                 "No terminal of %(plan)s settles by itself: it has neither cycle nor threshold, or is not enabled."
@@ -87,6 +85,9 @@ class SettlementScheduleAdmin(CycleAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(services.SET_SCHEDULE))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["terminal"] if obj else []  # it is the row's identity: edited, it would copy the schedule

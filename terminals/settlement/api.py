@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar, cast
 
-from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.request import Request
@@ -100,17 +99,24 @@ class TransactionSerializer(serializers.ModelSerializer[Transaction]):
 
 
 class PlanViewSet(EditViewSet):
+    """Named policies: a cycle, a threshold, or both."""
+
     queryset = SettlementPlan.objects.all()
     serializer_class = PlanSerializer
     filterset_fields = ["name", "is_default", "enabled"]
 
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
-        with transaction.atomic():
-            super().perform_update(serializer)
-            services.reschedule_plan(cast(SettlementPlan, serializer.instance))
+        plan = cast(SettlementPlan, serializer.instance)
+        for name, value in serializer.validated_data.items():
+            setattr(plan, name, value)
+        services.change_plan(plan, actor=actor_of(self.request))
 
 
 class ScheduleViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
+    """When terminals settle by themselves. POST puts a terminal under a plan and replaces what it had, overrides too."""
+
+    needs: ClassVar[dict[str, str]] = {"create": services.SET_SCHEDULE}
+
     queryset = SettlementSchedule.objects.all()
     serializer_class = ScheduleSerializer
     filterset_fields = ["terminal", "plan"]

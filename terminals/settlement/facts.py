@@ -3,9 +3,10 @@
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from terminals.common.facts.kinds import FactBody, Reason, reasons_text
-from terminals.common.words import format_minor
+from terminals.common.words import format_minor, word
 
 
 class BatchSettled(FactBody, frozen=True):
@@ -19,6 +20,9 @@ class BatchSettled(FactBody, frozen=True):
     balanced: bool
     reasons: list[dict[str, Any]] = []
     late: bool = False
+
+    def subject(self) -> str:
+        return f"batch:{self.batch_number}"
 
     def text(self) -> str:
         words = {
@@ -37,6 +41,9 @@ class BatchSettled(FactBody, frozen=True):
 class SettledTwice(FactBody, frozen=True):
     kind: ClassVar[str] = "settlement.reported_again"
     batch_number: int
+
+    def subject(self) -> str:
+        return f"batch:{self.batch_number}"
 
     def text(self) -> str:
         said = _("batch %(number)s was reported settled once more; the first report stands")
@@ -74,11 +81,49 @@ class HostAnswered(Reason, frozen=True):
 
 
 class ForeignCurrency(Reason, frozen=True):
+    """Money of the batch that its settlement, in another currency, did not settle: net minor units, transactions."""
+
     kind: ClassVar[str] = "settlement.foreign_currency"
     currency: str
+    net_minor: int
+    count: int
 
     def text(self) -> str:
-        return _("it has transactions in %(currency)s") % {"currency": self.currency}
+        said = {"amount": format_minor(self.net_minor, self.currency), "count": self.count}
+        return (
+            ngettext(
+                "%(amount)s in %(count)s transaction is not settled: another currency",
+                "%(amount)s in %(count)s transactions is not settled: another currency",
+                self.count,
+            )
+            % said
+        )
+
+
+class TotalsDiffer(Reason, frozen=True):
+    """What the terminal reported of a method's sales or refunds is not what its transactions add up to."""
+
+    kind: ClassVar[str] = "settlement.totals_differ"
+    method: str
+    what: str
+    currency: str
+    reported_count: int
+    reported_minor: int
+    recorded_count: int
+    recorded_minor: int
+
+    def text(self) -> str:
+        said = _(
+            "%(method)s %(what)s: %(reported)s in %(reported_count)s reported, %(recorded)s in %(recorded_count)s recorded"
+        )
+        return said % {
+            "method": word("QR" if self.method == "qr" else self.method),
+            "what": word(self.what),
+            "reported": format_minor(self.reported_minor, self.currency),
+            "reported_count": self.reported_count,
+            "recorded": format_minor(self.recorded_minor, self.currency),
+            "recorded_count": self.recorded_count,
+        }
 
 
 class SettledBefore(Reason, frozen=True):

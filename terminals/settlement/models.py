@@ -1,6 +1,5 @@
 """Plans, each terminal's schedule, transactions, batches and settlement runs. All money is integer minor units."""
 
-import re
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import ValidationError
@@ -11,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import reasons_text
+from terminals.common.money import check_currency
 from terminals.common.words import choices, format_minor, lazy_word, sentence, word
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
@@ -49,8 +49,11 @@ class Cycle(models.Model):
             raise ValidationError({"threshold_minor": _("the threshold must be above zero")})
         if (self.threshold_minor is None) != (not self.threshold_currency):
             raise ValidationError({"threshold_currency": _("a threshold is an amount and its currency, or neither")})
-        if self.threshold_currency and not re.fullmatch("[A-Z]{3}", self.threshold_currency):
-            raise ValidationError({"threshold_currency": _("write an ISO 4217 code, for example EUR")})
+        try:
+            if self.threshold_currency:
+                check_currency(self.threshold_currency)
+        except Refusal as refusal:
+            raise ValidationError({"threshold_currency": sentence(refusal)}) from None
 
     def shown_threshold(self) -> str:
         """Return for example `150.00 EUR`; empty where there is none."""
@@ -61,7 +64,9 @@ class SettlementPlan(Cycle):
     """A named policy. The default one is given to every terminal that becomes active without a plan."""
 
     name = models.CharField(max_length=80, unique=True)
-    time_zone = models.CharField(max_length=64, default="UTC", help_text="IANA name, e.g. Europe/Berlin")
+    time_zone = models.CharField(
+        max_length=64, blank=True, help_text="IANA name, e.g. Europe/Berlin; empty for each store's own"
+    )
     jitter_seconds = models.PositiveIntegerField(
         "jitter (seconds)", default=0, help_text="Spread the terminals of a cycle over this many seconds"
     )
@@ -113,11 +118,12 @@ class SettlementSchedule(Cycle):
         return self.terminal.serial
 
     def effective(self) -> rules.Effective:
-        """Return the cycle that applies to this terminal, overrides over plan (needs `plan` loaded)."""
+        """Return the cycle that applies to this terminal: its own, else the plan's, and the store's clock where neither
+        names one (needs `plan` and the terminal's `store` loaded)."""
         plan = self.plan
         return rules.Effective(
             cycle=(self.cycle or plan.cycle) if plan.enabled else "",
-            time_zone=self.time_zone or plan.time_zone,
+            time_zone=self.time_zone or plan.time_zone or self.terminal.store.time_zone,
             jitter_seconds=plan.jitter_seconds,
         )
 
@@ -183,12 +189,12 @@ class SettlementRun(models.Model):
     trigger = models.CharField(
         max_length=10,
         choices=choices(TRIGGERS),
-        help_text="terminal: it settled without being asked",
     )
     state = models.CharField(max_length=10, choices=choices(RunState), default=RunState.REQUESTED.value)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="settlement_run")
     requested_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True, help_text="When it closed the batch, by the terminal's clock")
     batch_number = models.PositiveIntegerField(null=True)
     currency = models.CharField(max_length=3, blank=True)
     host_response = models.CharField(max_length=2, blank=True, help_text="ISO 8583 DE39 of the host's answer")

@@ -7,7 +7,7 @@ settlement be compared again.
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
@@ -17,8 +17,15 @@ from django.db.models.expressions import RawSQL
 from terminals.common.facts.services import record_facts
 from terminals.link.protocol.messages.settlement import Settlement, Transactions
 from terminals.settlement import rules, services
-from terminals.settlement.facts import BatchSettled, ForeignCurrency, HostAnswered, SettledBefore, SettledTwice
-from terminals.settlement.models import RunTotal, SettlementRun
+from terminals.settlement.facts import (
+    BatchSettled,
+    ForeignCurrency,
+    HostAnswered,
+    SettledBefore,
+    SettledTwice,
+    TotalsDiffer,
+)
+from terminals.settlement.models import Batch, RunTotal, SettlementRun
 
 # Raw: the ORM cannot build on the rows that an insert with conflicts wrote. New transactions only: one that came twice
 # adds nothing to its batch.
@@ -35,26 +42,13 @@ WITH fresh AS (
     RETURNING terminal_id, batch_number, currency, CASE kind WHEN 'sale' THEN amount_minor ELSE -amount_minor END AS net
 )
 INSERT INTO settlement_batch AS b (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
-SELECT terminal_id, batch_number, currency, sum(net), count(*),
-       EXISTS (SELECT 1 FROM settlement_batch c  -- what comes late is in a batch that is closed, whatever its currency
-                WHERE c.terminal_id = f.terminal_id AND c.batch_number = f.batch_number AND c.closed)
-  FROM fresh f GROUP BY terminal_id, batch_number, currency ORDER BY terminal_id, batch_number, currency
+SELECT terminal_id, batch_number, currency, sum(net), count(*), false
+  FROM fresh GROUP BY terminal_id, batch_number, currency ORDER BY terminal_id, batch_number, currency
 ON CONFLICT (terminal_id, batch_number, currency) DO UPDATE
    SET net_minor = b.net_minor + excluded.net_minor, transaction_count = b.transaction_count + excluded.transaction_count
-RETURNING terminal_id, batch_number, closed
-"""
-# Raw: a batch is closed in all its currencies, and one without any transaction gets its row, so that late ones find it
-# closed: one statement for any number of batches.
-CLOSE = """
-WITH reported AS (
-    SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS r(terminal_id, batch_number, currency)
-), others AS (
-    UPDATE settlement_batch b SET closed = true FROM reported r
-     WHERE b.terminal_id = r.terminal_id AND b.batch_number = r.batch_number AND b.currency <> r.currency AND NOT b.closed
-)
-INSERT INTO settlement_batch (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
-SELECT terminal_id, batch_number, currency, 0, 0, true FROM reported ORDER BY terminal_id, batch_number
-ON CONFLICT (terminal_id, batch_number, currency) DO UPDATE SET closed = true
+RETURNING terminal_id, batch_number,
+          EXISTS (SELECT 1 FROM settlement_batch c  -- it came late: its batch is settled, be it in another currency
+                   WHERE c.terminal_id = b.terminal_id AND c.batch_number = b.batch_number AND c.closed)
 """
 # Raw: totals of many batches by method and currency in one pass.
 RECORDED = """
@@ -169,8 +163,9 @@ def _runs_for(reports: dict[BatchKey, Report]) -> dict[BatchKey, SettlementRun]:
             rules.RunTransition.unbalance.after(run.state),
             received_at,
         )  # till the comparison says better
+        run.closed_at = body.closed_at
         runs[key] = run
-    fields = ["batch_number", "currency", "host_response", "state", "finished_at"]
+    fields = ["closed_at", "batch_number", "currency", "host_response", "state", "finished_at"]
     SettlementRun.objects.bulk_update([run for run in runs.values() if run.pk], fields)
     SettlementRun.objects.bulk_create([run for run in runs.values() if not run.pk])
     return runs
@@ -192,11 +187,20 @@ def _store_totals(runs: dict[BatchKey, SettlementRun], reports: dict[BatchKey, R
 
 
 def _close_batches(reports: dict[BatchKey, Report]) -> None:
-    """Mark batches closed, whatever currencies they hold."""
-    rows = [(*key, report.body.currency) for key, report in reports.items()]
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.execute(CLOSE, [list(column) for column in zip(*rows, strict=True)])
+    """Mark batches closed in the currency in which they were settled; money in another one stays unsettled, and shows.
+
+    A batch without any transaction gets its row now, so that late ones find it closed.
+    """
+    rows = sorted((*key, report.body.currency) for key, report in reports.items())
+    Batch.objects.bulk_create(
+        [
+            Batch(terminal_id=pk, batch_number=number, currency=currency, net_minor=0, transaction_count=0, closed=True)
+            for pk, number, currency in rows
+        ],
+        update_conflicts=True,
+        unique_fields=["terminal", "batch_number", "currency"],
+        update_fields=["closed"],
+    )
 
 
 def _settled(keys: list[BatchKey]) -> list[SettlementRun]:
@@ -221,7 +225,8 @@ def _compare(keys: list[BatchKey]) -> None:
         reported = {method: _reported(total) for method, total in rows.items()}
         comparison = rules.compare(reported, mine)
         run.reasons = [] if run.host_response == "00" else [HostAnswered(run.host_response).stored()]
-        run.reasons += [ForeignCurrency(currency).stored() for currency in sorted(by_currency)]
+        run.reasons += [_in_another(currency, by_currency[currency]) for currency in sorted(by_currency)]
+        run.reasons += [_differs(run.currency, *one) for one in rules.differences(reported, mine)]
         balances = comparison.balanced and not run.reasons
         transition = rules.RunTransition.balance if balances else rules.RunTransition.unbalance
         before = run.state, run.difference_minor
@@ -238,6 +243,18 @@ def _compare(keys: list[BatchKey]) -> None:
     record_facts((run.terminal_id, _fact(run, late=True)) for run in changed)
     columns = [f"recorded_{name}" for name in rules.Totals._fields]
     RunTotal.objects.bulk_create(totals, update_conflicts=True, unique_fields=["run", "method"], update_fields=columns)
+
+
+def _in_another(currency: str, totals: dict[str, rules.Totals]) -> dict[str, Any]:
+    net = sum(total.net_minor for total in totals.values())
+    count = sum(total.sale_count + total.refund_count for total in totals.values())
+    return ForeignCurrency(currency, net_minor=net, count=count).stored()
+
+
+def _differs(
+    currency: str, method: str, kind: str, reported: tuple[int, int], recorded: tuple[int, int]
+) -> dict[str, Any]:
+    return TotalsDiffer(method, kind, currency, *reported, *recorded).stored()
 
 
 def _recorded_totals(keys: list[BatchKey]) -> dict[BatchKey, dict[str, dict[str, rules.Totals]]]:

@@ -1,18 +1,20 @@
 """When a terminal settles, and whether a settlement balances. Pure: no clock, no database."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from terminals.common.errors import Refusal
 from terminals.common.states import Machine, Transition
+from terminals.estate.rules import check_time_zone
 
+LAST_BATCH_NUMBER = 999_999  # ISO 8583 DE60 has six digits
 FIELDS = 5  # minute, hour, day of month, month, day of week
 
 
@@ -65,16 +67,22 @@ class Comparison(NamedTuple):
     difference_minor: int
 
 
+def is_newer(batch_number: int, than: int) -> bool:
+    """Whether a batch was opened after another of its terminal: ISO 8583's six digits begin again after 999999."""
+    return 0 < (batch_number - than) % LAST_BATCH_NUMBER <= LAST_BATCH_NUMBER // 2
+
+
+def next_batch_number(numbers: Iterable[int]) -> int:
+    """Return the number that follows a terminal's newest batch; 1 where it had none."""
+    newest = 0
+    for number in numbers:
+        newest = number if not newest or is_newer(number, newest) else newest
+    return newest % LAST_BATCH_NUMBER + 1
+
+
 def check_cycle(cycle: str, time_zone: str) -> None:
     """Raise Refusal unless the zone is known and the crontab (five fields, or empty) ever comes due."""
-    try:
-        zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Refusal(
-            "unknown_time_zone",
-            "%(time_zone)s is no IANA time zone; write for example Europe/Berlin",
-            time_zone=repr(time_zone),
-        ) from None
+    zone = ZoneInfo(check_time_zone(time_zone))
     if cycle:
         try:
             if len(cycle.split()) != FIELDS:
@@ -122,3 +130,17 @@ def compare(reported: Mapping[str, Totals], recorded: Mapping[str, Totals]) -> C
     net_reported = sum(totals.net_minor for totals in reported.values())
     net_recorded = sum(totals.net_minor for totals in recorded.values())
     return Comparison(balanced, net_reported - net_recorded)
+
+
+def differences(
+    reported: Mapping[str, Totals], recorded: Mapping[str, Totals]
+) -> list[tuple[str, str, tuple[int, int], tuple[int, int]]]:
+    """Return where they differ: (method, `sale` or `refund`, (count, minor units) reported, the same recorded)."""
+    none = Totals()
+    found = []
+    for method in sorted(reported.keys() | recorded.keys()):
+        said, held = reported.get(method, none), recorded.get(method, none)
+        for kind, ours, theirs in (("sale", said[:2], held[:2]), ("refund", said[2:], held[2:])):
+            if ours != theirs:
+                found.append((method, kind, ours, theirs))
+    return found

@@ -9,7 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
@@ -20,7 +20,7 @@ from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.estate.services import WriteOff
+from terminals.estate.services import WriteOff, hold
 from terminals.link.facts import why_not
 from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.protocol.states import CommandState
@@ -28,14 +28,16 @@ from terminals.link.routes import Outcome
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
 from terminals.settlement.facts import NotSettled, TerminalRetired, TotalsMissing, WrittenOff
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
-from terminals.settlement.rules import OPEN, RunTransition
-from terminals.settlement.selectors import at_stake, open_batches
+from terminals.settlement.rules import LAST_BATCH_NUMBER, OPEN, RunState, RunTransition, next_batch_number
+from terminals.settlement.selectors import AtStake, at_stake, open_batches
 
+SET_SCHEDULE = "settlement.change_settlementschedule"  # what putting a terminal under a plan needs
 REQUEST_SETTLEMENT = "settlement.add_settlementrun"  # what asking a terminal to settle needs
-LAST_BATCH_NUMBER = 999_999  # ISO 8583 DE60 has six digits
 # An offline terminal settles when it comes back, if that is soon; else the run fails and the next cycle tries again.
 VALID_FOR = timedelta(hours=4)
 REPORT_WITHIN = timedelta(hours=24)
+# A terminal that did not settle although its money has reached the threshold is asked again after a while.
+ASK_AGAIN_AFTER = timedelta(minutes=15)
 CHUNK = 500
 
 
@@ -52,15 +54,26 @@ def run_due_settlements(now: datetime) -> int:
 @transaction.atomic
 def _run_chunk(now: datetime) -> tuple[int, int]:
     """Claim up to CHUNK due schedules, open their runs and move them on, in one transaction."""
-    due = list(
+    chosen = list(
         SettlementSchedule.objects.filter(next_due_at__lte=now)
-        .select_related("plan")
         .order_by("next_due_at")
-        .select_for_update(skip_locked=True, of=("self",))[:CHUNK]
+        .values_list("pk", flat=True)[:CHUNK]
     )
-    reasons = {schedule.terminal_id: schedule.due_reason for schedule in due}
-    terminals = Terminal.objects.filter(pk__in=reasons, state__in=COMMANDED_STATES).only("pk", "device_id")
-    runs = _open_runs([(Target(t.pk, t.device_id), reasons[t.pk]) for t in terminals], now, "settlement plan")
+    if not chosen:
+        return 0, 0
+    held = hold(chosen)
+    due = list(
+        SettlementSchedule.objects.filter(pk__in=chosen, next_due_at__lte=now)
+        .select_related("plan", "terminal__store")
+        .order_by("next_due_at")
+        .select_for_update(skip_locked=True, of=("self",))
+    )
+    wanted = [
+        (Target(schedule.pk, held[schedule.pk].device_id), schedule.due_reason)
+        for schedule in due
+        if schedule.plan.enabled and held[schedule.pk].state in COMMANDED_STATES
+    ]
+    runs = _open_runs(wanted, now, "settlement plan")
     for schedule in due:
         schedule.next_due_at = schedule.next_due_after(now)
         schedule.due_reason = "cycle"
@@ -110,6 +123,7 @@ def set_schedule(
     threshold_currency: str = "",
 ) -> SettlementSchedule:
     """Put a terminal under a plan, with what differs for it; raises ValidationError for an unusable schedule."""
+    hold([terminal.pk])
     before = SettlementSchedule.objects.filter(terminal=terminal).select_for_update().first()
     old = audit.values_of(before) if before else {}
     schedule = before or SettlementSchedule(terminal=terminal)
@@ -120,6 +134,8 @@ def set_schedule(
     if schedule.next_due_at is None or schedule.next_due_at > now:  # what is due stays due: no change makes it missed
         schedule.next_due_at, schedule.due_reason = schedule.next_due_after(now), "cycle"
     schedule.save(force_insert=before is None)
+    mark_over_threshold([terminal.pk], now)
+    schedule.refresh_from_db(fields=["next_due_at", "due_reason"])
     audit.record_change(
         actor=actor, action="settlement.schedule", instance=schedule, old=old, new=audit.values_of(schedule)
     )
@@ -128,8 +144,16 @@ def set_schedule(
 
 def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any]:
     """Tell a terminal that enrols which batch it opens: a new device must not count from 1 again into settled batches."""
-    latest = Batch.objects.filter(terminal=terminal).order_by("-opened_at", "-batch_number").first()
-    return {"batch_number": latest.batch_number % LAST_BATCH_NUMBER + 1 if latest else 1}
+    numbers = Batch.objects.filter(terminal=terminal).values_list("batch_number", flat=True).distinct()
+    return {"batch_number": next_batch_number(numbers)}
+
+
+class UnsettledMoney(Refusal):
+    """Money would be stranded; programs are told how much, in minor units, to say so when they write it off."""
+
+    @property
+    def members(self) -> dict[str, Any]:
+        return {"write_off": cast(AtStake, self.values["amounts"]).by_currency}
 
 
 def refuse_stranded_money(terminal: Terminal, write_off: WriteOff, actor: str) -> None:
@@ -137,8 +161,8 @@ def refuse_stranded_money(terminal: Terminal, write_off: WriteOff, actor: str) -
     stake = at_stake(terminal.pk)
     if not stake:
         return
-    if not write_off or (write_off is not True and write_off != stake.by_currency):
-        raise Refusal(
+    if write_off != stake.by_currency:
+        raise UnsettledMoney(
             "unsettled_money",
             "%(amounts)s on %(serial)s are not settled; settle first, or write them off",
             amounts=stake,
@@ -158,6 +182,11 @@ def end_schedule(terminal_id: int) -> None:
     fail_runs(SettlementRun.objects.filter(terminal=terminal_id), TerminalRetired())
 
 
+def go_on(terminal_id: int) -> None:
+    """A terminal that is back in service settles what reached its threshold while nobody could ask it."""
+    mark_over_threshold([terminal_id], timezone.now())
+
+
 def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
     """Put terminals without a schedule under the default plan, where there is one."""
     scheduled = SettlementSchedule.objects.filter(terminal__in=terminal_ids).values_list("terminal_id", flat=True)
@@ -165,21 +194,37 @@ def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
     plan = SettlementPlan.objects.filter(is_default=True).first() if missing else None
     if plan is None:
         return
-    schedules = [SettlementSchedule(terminal_id=terminal_id, plan=plan) for terminal_id in sorted(missing)]
+    terminals = Terminal.objects.filter(pk__in=missing).select_related("store").order_by("pk")
+    schedules = [SettlementSchedule(terminal=terminal, plan=plan) for terminal in terminals]
     for schedule in schedules:
         schedule.next_due_at = schedule.next_due_after(now)
     SettlementSchedule.objects.bulk_create(schedules, ignore_conflicts=True)
 
 
 @transaction.atomic
-def reschedule_plan(plan: SettlementPlan) -> None:
-    """Recompute when the terminals of an edited plan are due; set-based, a chunk at a time. Who is due now stays due."""
+def change_plan(plan: SettlementPlan, *, actor: str) -> None:
+    """Save an edited or a new plan; its terminals are due by it at once. Who is due now stays due."""
+    old = audit.stored_values(plan)
+    plan.save()
+    action = f"settlementplan.{'update' if old else 'create'}"
+    audit.record_change(actor=actor, action=action, instance=plan, old=old, new=audit.stored_values(plan))
+    _reschedule(plan.schedules.all())
+
+
+def follow_store(store_id: int) -> None:
+    """The store's clock was changed: its terminals whose plan goes by it are due by the new one."""
+    _reschedule(SettlementSchedule.objects.filter(terminal__store=store_id))
+
+
+@transaction.atomic
+def _reschedule(schedules: QuerySet[SettlementSchedule]) -> None:
+    """Compute anew when terminals are due; set-based, a chunk at a time."""
     now = timezone.now()
     last = 0
     while True:
         chunk = list(
-            plan.schedules.exclude(next_due_at__lte=now)
-            .select_related("plan")
+            schedules.exclude(next_due_at__lte=now)
+            .select_related("plan", "terminal__store")
             .filter(terminal_id__gt=last)
             .order_by("terminal_id")
             .select_for_update(of=("self",))[: CHUNK * 4]
@@ -190,6 +235,7 @@ def reschedule_plan(plan: SettlementPlan) -> None:
             schedule.next_due_at = schedule.next_due_after(now)
         SettlementSchedule.objects.bulk_update(chunk, ["next_due_at"])
         last = chunk[-1].terminal_id
+        mark_over_threshold([schedule.terminal_id for schedule in chunk], now)
 
 
 def fail_runs(runs: QuerySet[SettlementRun], reason: Reason) -> int:
@@ -236,10 +282,11 @@ MARK_THRESHOLD = """
 UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = 'threshold'
   FROM settlement_settlementplan p, settlement_batch b
  WHERE s.plan_id = p.id AND p.enabled AND b.terminal_id = s.terminal_id AND NOT b.closed
-   AND s.terminal_id = ANY(%(ids)s)
-   -- the newest batch only: one that a broken terminal left open can never be settled, and must not ask for it for ever
-   AND NOT EXISTS (SELECT 1 FROM settlement_batch n WHERE n.terminal_id = b.terminal_id AND n.currency = b.currency
-                      AND (n.opened_at, n.batch_number) > (b.opened_at, b.batch_number))
+   AND s.terminal_id = ANY(%(ids)s) AND (s.next_due_at IS NULL OR s.next_due_at > %(now)s)
+   -- the newest batch only (rules.is_newer): one that a broken terminal left open can never be settled, and must not ask
+   -- for it for ever
+   AND NOT EXISTS (SELECT 1 FROM settlement_batch n WHERE n.terminal_id = b.terminal_id
+                      AND (n.batch_number - b.batch_number + %(last)s) %% %(last)s BETWEEN 1 AND %(last)s / 2)
    AND b.net_minor >= coalesce(s.threshold_minor, p.threshold_minor)
    AND b.currency = CASE WHEN s.threshold_minor IS NULL THEN p.threshold_currency ELSE s.threshold_currency END
    AND NOT EXISTS (SELECT 1 FROM settlement_settlementrun r
@@ -249,5 +296,26 @@ UPDATE settlement_settlementschedule s SET next_due_at = %(now)s, due_reason = '
 
 def mark_over_threshold(terminal_ids: Iterable[int], now: datetime) -> None:
     """Make those of the given terminals due whose open batch has reached its threshold and that are not settling."""
+    said: dict[str, Any] = {
+        "ids": list(terminal_ids),
+        "now": now,
+        "open": [state.value for state in OPEN],
+        "last": LAST_BATCH_NUMBER,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(MARK_THRESHOLD, {"ids": list(terminal_ids), "now": now, "open": [state.value for state in OPEN]})
+        cursor.execute(MARK_THRESHOLD, said)
+
+
+@transaction.atomic
+def ask_again(now: datetime) -> None:
+    """Make terminals due whose last run failed a while ago and whose money still reaches the threshold.
+
+    Looks at a day's failed runs, not at the fleet; a terminal that is away longer is asked when it sells again.
+    """
+    failed = SettlementRun.objects.filter(
+        state=RunState.FAILED, finished_at__range=(now - REPORT_WITHIN, now - ASK_AGAIN_AFTER)
+    )
+    later = SettlementRun.objects.filter(terminal=OuterRef("terminal"), pk__gt=OuterRef("pk"))
+    waiting = list(failed.filter(~Exists(later)).values_list("terminal_id", flat=True))
+    if waiting:
+        mark_over_threshold(waiting, now)

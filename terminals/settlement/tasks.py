@@ -11,4 +11,5 @@ def settle_due() -> int:
     """Ask every terminal that is due to settle; return how many were asked."""
     now = timezone.now()
     services.fail_silent_runs(now)
+    services.ask_again(now)
     return services.run_due_settlements(now)

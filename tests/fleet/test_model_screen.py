@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from firmware.models import Baseline, Package, Release
-from firmware.services import publish_release, set_baselines
+from firmware.services import publish_release, replace_baselines
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Store, TerminalModel
 from terminals.estate.services import register_terminal
@@ -92,7 +92,7 @@ def test_baselines_that_change_places_on_the_screen_are_all_kept(staff: Client, 
         for name in ("app", "kernel", "fonts")
     ]
     app, kernel, fonts = releases
-    set_baselines(model=model, releases=[app, kernel], actor="ops")
+    replace_baselines(model=model, gone=[], releases=[app, kernel], actor="ops")
     one, two = Baseline.objects.order_by("pk").values_list("pk", flat=True)
 
     def save(*wanted: Release, gone: str = "") -> str:

@@ -18,6 +18,7 @@ from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
 from terminals.link.services import send_plain_command
 from terminals.settlement.models import Batch, SettlementPlan, SettlementSchedule
+from terminals.settlement.selectors import at_stake
 from terminals.settlement.services import request_settlement
 from tests.conftest import deliver, enrolled_device, obey, working_device
 
@@ -63,7 +64,14 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     other.sell()
     deliver(*other.upload_transactions())
     lost.refresh_from_db()
-    change_state(terminal=lost, transition=TerminalTransition.retire, actor="ops", reason="burnt", write_off=True)
+    seen = at_stake(lost.pk).by_currency
+    change_state(
+        terminal=lost,
+        transition=TerminalTransition.retire,
+        actor="ops",
+        reason="burnt",
+        write_off=seen,
+    )
     assert lost.state == "retired"
     batch = Batch.objects.get(terminal=lost)
     written_off = AuditEntry.objects.get(action="settlement.write_off")

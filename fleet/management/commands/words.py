@@ -129,8 +129,8 @@ def _from_code() -> Iterator[Message]:
     for path in _files("*.py"):
         if "migrations" in path.parts:
             continue
-        keywords = KEYWORDS | ({} if str(path).startswith(FOR_TERMINALS) else {Refusal.__name__: (2,)})
-        keywords |= {} if str(path).startswith(FOR_TERMINALS) else {"ImpossibleTransition": (2,)}
+        refusals = {kind.__name__: (2,) for kind in (Refusal, *Refusal.__subclasses__())}
+        keywords = KEYWORDS | ({} if str(path).startswith(FOR_TERMINALS) else refusals)
         with path.open("rb") as file:
             for _, text, _, context in extract("python", file, keywords=keywords):
                 yield context, text

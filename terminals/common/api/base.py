@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.db import IntegrityError, models, transaction
+from django.db import DataError, IntegrityError, models, transaction
 from django.db.models import ProtectedError, QuerySet
 from django.http import Http404, QueryDict
 from rest_framework import exceptions, mixins, serializers, status
@@ -40,7 +40,7 @@ class PreconditionFailed(exceptions.APIException):
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Turn every refusal into an RFC 9457 problem; what is nobody's refusal stays a 500."""
-    reason = error.reason if isinstance(error, Refusal) else ""
+    told = {"reason": error.reason, **error.members} if isinstance(error, Refusal) else {}
     if isinstance(error, Refusal):
         error = Conflict(sentence(error))
     elif isinstance(error, DjangoValidationError):
@@ -60,9 +60,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         problem |= {"title": "The request does not fit", "errors": response.data}
     elif isinstance(response.data, dict) and "detail" in response.data:
         problem["detail"] = str(response.data["detail"])
-    if reason:
-        problem["reason"] = reason
-    response.data = problem
+    response.data = problem | told
     response.content_type = "application/problem+json"
     return response
 
@@ -78,8 +76,9 @@ class CappedCountCursorPagination(CursorPagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         self.count = queryset.order_by().values("pk")[: COUNT_LIMIT + 1].count()
         try:
-            return super().paginate_queryset(queryset, request, view)
-        except (ValueError, DjangoValidationError):  # a position that is no value of the column
+            with transaction.atomic():
+                return super().paginate_queryset(queryset, request, view)
+        except (ValueError, DjangoValidationError, DataError):  # a position that is no value of the column
             raise exceptions.NotFound(self.invalid_cursor_message) from None
 
     def decode_cursor(self, request: Request) -> Any:
@@ -216,18 +215,22 @@ class EditGuard:
         return Response(serializer.data, headers={"ETag": etag_of(serializer)})
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What is changed is locked first: a save writes all columns, and must not undo another's change."""
         with transaction.atomic():
+            self._lock()
             self._refuse_stale(request)
             response: Response = super().update(request, *args, **kwargs)  # type: ignore[misc]
             response["ETag"] = etag_of(self.get_serializer(self.get_object()))  # type: ignore[attr-defined]
         return response
 
+    def _lock(self) -> None:
+        instance = self.get_object()  # type: ignore[attr-defined]
+        type(instance).objects.select_for_update().get(pk=instance.pk)
+
     def _refuse_stale(self, request: Request) -> None:
         wanted = request.headers.get("If-Match")
         if not wanted or wanted == "*":
             return
-        instance = self.get_object()  # type: ignore[attr-defined]
-        type(instance).objects.select_for_update().get(pk=instance.pk)
         if etag_of(self.get_serializer(self.get_object())) != wanted:  # type: ignore[attr-defined]
             raise PreconditionFailed
 
@@ -292,5 +295,6 @@ class EditViewSet(
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         with transaction.atomic():
+            self._lock()
             self._refuse_stale(request)
             return super().destroy(request, *args, **kwargs)

@@ -19,6 +19,10 @@ class Told(Struct, frozen=True):
 class FactBody(Told, frozen=True):
     """What happened, of one kind."""
 
+    def subject(self) -> str:
+        """Return what it happened to, as `kind:id`, where that is not the terminal itself."""
+        return ""
+
 
 class Reason(Told, frozen=True):
     """Why something ended as it did, of one kind; stored with what it is the reason of, as `{"kind": ..., **data}`."""

@@ -16,7 +16,8 @@ AHEAD_MONTHS = 2
 def record_facts(facts: Iterable[tuple[int, FactBody]]) -> None:
     """Store (terminal id, what happened) pairs, in one statement."""
     Fact.objects.bulk_create(
-        Fact(kind=body.kind, terminal_id=terminal_id, body=msgspec.to_builtins(body)) for terminal_id, body in facts
+        Fact(kind=body.kind, subject=body.subject(), terminal_id=terminal_id, body=msgspec.to_builtins(body))
+        for terminal_id, body in facts
     )
 
 

@@ -14,7 +14,7 @@ MACHINES = {
     "terminal": (TerminalTransition, {"retired"}),
     "command": (CommandTransition, {"succeeded", "failed", "rejected", "expired", "cancelled"}),
     "key": (KeyTransition, {"destroyed"}),
-    "installation": (InstallationTransition, {"failed", "rejected", "expired"}),
+    "installation": (InstallationTransition, {"expired", "replaced"}),
     "run": (RunTransition, set()),
     "parameters": (ParameterTransition, {"applied", "failed"}),
 }

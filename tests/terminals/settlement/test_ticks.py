@@ -17,7 +17,7 @@ from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
-from terminals.settlement.services import request_settlement, reschedule_plan, run_due_settlements, set_schedule
+from terminals.settlement.services import change_plan, request_settlement, run_due_settlements, set_schedule
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device, obey
 
@@ -148,7 +148,7 @@ def test_an_unusable_schedule_is_refused_and_the_old_one_stays(
 def test_an_edit_of_the_plan_does_not_move_who_is_due_already(register: Register, plan: SettlementPlan) -> None:
     at_work(register, 2)
     make_due(1)
-    reschedule_plan(plan)
+    change_plan(plan, actor="ops")
     assert run_due_settlements(timezone.now()) == 1
     make_due(2)
     set_schedule(terminal=Terminal.objects.get(serial="SN-001"), plan=plan, actor="ops", cycle="0 4 * * *")
