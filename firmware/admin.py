@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
+from terminals.common.words import asker
 
 
 @admin.register(Package)
@@ -92,7 +93,7 @@ class BaselineAdmin(AuditedAdmin):
 
 @admin.register(Installation)
 class InstallationAdmin(RecordAdmin):
-    list_display = ["assigned_at", "terminal", "release", "shown_state", "percent", "reason", "assigned_by"]
+    list_display = ["assigned_at", "terminal", "release", "shown_state", "percent", "reason", "asked_by"]
     fields = [
         "terminal",
         "release",
@@ -101,12 +102,16 @@ class InstallationAdmin(RecordAdmin):
         "reason",
         "command",
         "assigned_at",
-        "assigned_by",
+        "asked_by",
         "finished_at",
     ]
     list_filter = ["state"]
     list_select_related = ["terminal", "release__package"]
     search_fields = ["terminal__serial"]
+
+    @admin.display(description=_("assigned by"), ordering="assigned_by")
+    def asked_by(self, installation: Installation) -> str:
+        return asker(installation.assigned_by)
 
     @admin.display(description=_("reason"))
     def reason(self, installation: Installation) -> str:

@@ -85,6 +85,8 @@ class BaselineSerializer(serializers.ModelSerializer[Baseline]):
 
 
 class PackageViewSet(EditViewSet):
+    """Payment applications and other software, release by release."""
+
     queryset = Package.objects.all()
     serializer_class = PackageSerializer
     filterset_fields = ["name", "component"]
@@ -132,6 +134,8 @@ class BaselineViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 
 
 class InstallationViewSet(ReadViewSet):
+    """Releases on their way to terminals, and what came of them."""
+
     queryset = Installation.objects.all()
     serializer_class = InstallationSerializer
     filterset_fields = ["terminal", "release", "state"]

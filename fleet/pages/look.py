@@ -43,6 +43,7 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Settlement runs"), "payments", "settlement_settlementrun"),
             _list_of(_("Settlement plans"), "event_repeat", "settlement_settlementplan"),
             _list_of(_("Settlement schedules"), "calendar_month", "settlement_settlementschedule"),
+            _list_of(_("Batches"), "stacks", "settlement_batch"),
             _list_of(_("Transactions"), "receipt_long", "settlement_transaction"),
         ],
     },

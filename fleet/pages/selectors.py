@@ -26,14 +26,16 @@ from firmware.models import Installation, InstalledSoftware
 from fleet.pages.models import DAILY, Tally
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
-from terminals.common.words import format_minor, word
+from terminals.common.words import asker, format_minor, word
 from terminals.estate.models import Terminal
-from terminals.estate.rules import LINKED_STATES
+from terminals.estate.rules import LINKED_STATES, TerminalState
 from terminals.health.models import HealthState, TamperAlarm
 from terminals.keys.models import TerminalKey
 from terminals.keys.rules import KeyState
-from terminals.link.models import Command, DeviceSession
+from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.protocol.states import OPEN_STATES
+from terminals.link.protocol.topics import PREFIX
+from terminals.settlement.facts import WrittenOff
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import TROUBLE
 from terminals.settlement.selectors import open_batches
@@ -51,6 +53,8 @@ class Overview(NamedTuple):
     keypads: dict[str, int]
     card_readers: dict[str, int]
     tampered: int
+    keys: dict[str, int]
+    dead_letters: int
     versions: dict[str, int]
     unsettled: list[str]
     settlements: dict[str, int]
@@ -83,6 +87,8 @@ def overview(now: datetime) -> Overview:
         keypads=tallies["keypad"],
         card_readers=tallies["card_reader"],
         tampered=tallies["tamper"].get("true", 0),
+        keys=tallies["key"],
+        dead_letters=tallies["dead_letter"].get("kept", 0),
         versions=tallies["software"],
         unsettled=[format_minor(amount, currency) for currency, amount in tallies["unsettled"].items()],
         settlements=tallies["settled"],
@@ -143,6 +149,8 @@ class TerminalPage(NamedTuple):
     keys: list[TerminalKey]
     tamper: TamperAlarm | None
     unsettled: list[Batch]
+    written_off: str
+    refused: int
     schedule: SettlementSchedule | None
     runs: list[SettlementRun]
     installation: Installation | None
@@ -159,7 +167,9 @@ def terminal_page(terminal: Terminal) -> TerminalPage:
         keys=list(TerminalKey.objects.filter(terminal=terminal)[:5]),
         tamper=TamperAlarm.objects.filter(pk=terminal.pk).first(),
         unsettled=list(open_batches(terminal.pk)[:10]),
-        schedule=SettlementSchedule.objects.filter(pk=terminal.pk).select_related("plan").first(),
+        written_off=_written_off(terminal),
+        refused=_refused_since_it_left(terminal),
+        schedule=SettlementSchedule.objects.filter(pk=terminal.pk).select_related("plan", "terminal__store").first(),
         runs=list(SettlementRun.objects.filter(terminal=terminal)[:5]),
         installation=Installation.objects.filter(terminal=terminal).select_related("release__package").first(),
         open_commands=list(Command.objects.filter(terminal=terminal, state__in=OPEN_STATES)[:10]),
@@ -167,12 +177,24 @@ def terminal_page(terminal: Terminal) -> TerminalPage:
     )
 
 
+def _written_off(terminal: Terminal) -> str:
+    """Return what was given up when the terminal retired, in words; empty for one in service."""
+    if terminal.state != TerminalState.RETIRED:
+        return ""
+    fact = Fact.objects.filter(terminal_id=terminal.pk, kind=WrittenOff.kind).order_by("-at").first()
+    return text_of(fact.kind, fact.body) if fact else ""
+
+
+def _refused_since_it_left(terminal: Terminal) -> int:
+    """Return how many messages a terminal that is out of service went on sending; they are dead letters."""
+    if terminal.state != TerminalState.RETIRED:
+        return 0
+    letters = DeadLetter.objects.filter(topic__startswith=f"{PREFIX}/{terminal.device_id}/", reason="not_in_service")
+    return letters.aggregate(n=Sum("count"))["n"] or 0
+
+
 def _asked(command: Command) -> str:
-    asker = command.requested_by
-    who = (
-        word(asker) if " " in asker else asker
-    )  # an operator's name has no space; what the server asks by itself has one
-    return _("%(what)s by %(who)s") % {"what": word(command.type), "who": who}
+    return _("%(what)s by %(who)s") % {"what": word(command.type), "who": asker(command.requested_by)}
 
 
 def timeline(terminal: Terminal, limit: int = 40) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from firmware.models import Release
 from fleet.pages import selectors
@@ -126,9 +126,10 @@ def _releases_for(terminal: Terminal) -> QuerySet[Release]:
 
 
 @staff_with(VIEW)
-@require_POST
 def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
     """Do what an operator pressed, and say in a sentence what came of it."""
+    if request.method != "POST":  # the address bar shows this address after a button with a secret
+        return redirect("terminal-page", pk=pk)
     terminal, verb = _terminal(pk), VERBS.get(request.POST.get("action", ""))
     if verb is None or not request.user.has_perm(verb.permission):
         raise PermissionDenied

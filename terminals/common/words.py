@@ -17,6 +17,11 @@ def word(value: str) -> str:
     return pgettext(CONTEXT, plain) if plain else ""
 
 
+def asker(name: str) -> str:
+    """Return who asked for something: an operator's name has no space; what the server asks by itself has one."""
+    return word(name) if " " in name else name
+
+
 # For labels that are made once, at start: translated when they are shown.
 lazy_word = lazy(word, str)
 

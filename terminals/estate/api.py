@@ -62,12 +62,16 @@ class TerminalSerializer(serializers.ModelSerializer[Terminal]):
 
 
 class MerchantViewSet(EditViewSet):
+    """Who sells."""
+
     queryset = Merchant.objects.all()
     serializer_class = MerchantSerializer
     filterset_fields = ["name", "mid"]
 
 
 class StoreViewSet(EditViewSet):
+    """Where a merchant sells, and its clock."""
+
     queryset = Store.objects.all()
     serializer_class = StoreSerializer
 
@@ -81,6 +85,8 @@ class StoreViewSet(EditViewSet):
 
 
 class TerminalModelViewSet(EditViewSet):
+    """Makes of terminal, and the platform that a release is built for."""
+
     queryset = TerminalModel.objects.all()
     serializer_class = TerminalModelSerializer
     filterset_fields = ["vendor", "name", "platform"]

@@ -52,6 +52,8 @@ class KeyViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 
 
 class KeyRequirementViewSet(EditViewSet):
+    """Keys that each terminal of a model gets when it connects."""
+
     queryset = KeyRequirement.objects.all()
     serializer_class = KeyRequirementSerializer
     filterset_fields = ["model", "usage"]

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from terminals.common.admin_base import RecordAdmin
-from terminals.common.words import word
+from terminals.common.words import asker, word
 from terminals.link.models import Command, DeadLetter
 from terminals.link.services import READ_MESSAGE
 
@@ -21,7 +21,7 @@ class CommandAdmin(RecordAdmin):
         "shown_state",
         "percent",
         "code",
-        "requested_by",
+        "asked_by",
         "attempts",
     ]
     list_filter = ["state"]
@@ -34,8 +34,12 @@ class CommandAdmin(RecordAdmin):
     def shown_type(self, command: Command) -> str:
         return word(command.type)
 
+    @admin.display(description=_("requested by"), ordering="requested_by")
+    def asked_by(self, command: Command) -> str:
+        return asker(command.requested_by)
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        shown = ["terminal", "shown_type", "state_in_words", "percent", "code", "detail", "requested_by", "attempts"]
+        shown = ["terminal", "shown_type", "state_in_words", "percent", "code", "detail", "asked_by", "attempts"]
         shown += ["created_at", "sent_at", "answered_at", "finished_at", "expires_at", "next_attempt_at"]
         return [*shown, "message"] if request.user.has_perm(READ_MESSAGE) else shown
 

@@ -57,12 +57,16 @@ class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
 
 
 class CommandViewSet(ReadViewSet):
+    """What was asked of terminals, and what came of it."""
+
     queryset = Command.objects.all()
     serializer_class = CommandSerializer
     filterset_fields = ["terminal", "type", "state"]
 
 
 class DeadLetterViewSet(ReadViewSet):
+    """Messages that could not be taken, with the reason."""
+
     queryset = DeadLetter.objects.all()
     serializer_class = DeadLetterSerializer
     filterset_fields = ["reason", "topic"]

@@ -109,7 +109,10 @@ class DeadLetter(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["last_at"])]
+        indexes = [
+            models.Index(fields=["last_at"]),
+            models.Index(fields=["topic"], opclasses=["varchar_pattern_ops"], name="dead_letter_by_sender"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.topic}"

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from terminals.common.errors import Refusal
+from terminals.common.money import check_currency
 from terminals.common.states import Machine, Transition
 
 
@@ -47,5 +48,9 @@ def checked(document: Any) -> dict[str, Any]:
             error=error,
             known=", ".join(Parameters.__struct_fields__),
         ) from None
+    if parameters.currency is not None:
+        check_currency(parameters.currency)
+    if parameters.contactless_limit_minor is not None and parameters.currency is None:
+        raise Refusal("bad_parameters", "contactless_limit_minor is money: say its currency, too")
     result: dict[str, Any] = msgspec.to_builtins(parameters)
     return result

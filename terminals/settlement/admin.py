@@ -18,7 +18,7 @@ from terminals.common.errors import Refusal
 from terminals.common.money import parse_major
 from terminals.common.words import format_minor, sentence
 from terminals.settlement import services
-from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
+from terminals.settlement.models import Batch, RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 
 
 class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -66,7 +66,8 @@ class SettlementPlanAdmin(CycleAdmin):
         services.change_plan(obj, actor=request.user.get_username())
         if not obj.enabled or not (obj.cycle or obj.threshold_minor):
             told = gettext(
-                "No terminal of %(plan)s settles by itself: it has neither cycle nor threshold, or is not enabled."
+                "%(plan)s has neither cycle nor threshold, or is not enabled: its terminals do not settle by themselves, "
+                "but for those with a cycle or threshold of their own."
             )
             messages.warning(request, told % {"plan": obj})
 
@@ -77,9 +78,9 @@ class SettlementScheduleAdmin(CycleAdmin):
 
     form = ThresholdForm
     fields = ["terminal", "plan", "cycle", "time_zone", "threshold"]
-    list_display = ["terminal", "plan", "cycle", "time_zone", "shown_threshold", "next_due_at"]
+    list_display = ["terminal", "plan", "effective", "is_own", "next_due_at"]
     list_filter = ["plan"]
-    list_select_related = ["terminal", "plan"]
+    list_select_related = ["terminal__store", "plan"]
     search_fields = ["terminal__serial"]
     autocomplete_fields = ["terminal"]
 
@@ -88,6 +89,14 @@ class SettlementScheduleAdmin(CycleAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(services.SET_SCHEDULE))
+
+    @admin.display(description=_("settles"))
+    def effective(self, schedule: SettlementSchedule) -> str:
+        return schedule.shown_effective()
+
+    @admin.display(description=_("its own"), boolean=True)
+    def is_own(self, schedule: SettlementSchedule) -> bool:
+        return schedule.is_own
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["terminal"] if obj else []  # it is the row's identity: edited, it would copy the schedule
@@ -168,6 +177,7 @@ class SettlementRunAdmin(RecordAdmin):
         "difference",
         "host_response",
         "requested_at",
+        "closed_at",
         "finished_at",
         "command",
     ]
@@ -197,6 +207,23 @@ class SettlementRunAdmin(RecordAdmin):
     @admin.display(description=_("difference"), ordering="difference_minor")
     def difference(self, run: SettlementRun) -> str:
         return format_minor(run.difference_minor, run.currency, signed=True) if run.difference_minor else ""
+
+
+@admin.register(Batch)
+class BatchAdmin(RecordAdmin):
+    """What terminals have uploaded, batch by batch: the open ones are the money that is not yet settled."""
+
+    list_display = ["opened_at", "terminal", "batch_number", "amount", "transaction_count", "closed"]
+    fields = ["terminal", "batch_number", "amount", "transaction_count", "closed", "opened_at"]
+    readonly_fields = fields
+    list_filter = ["closed"]
+    list_select_related = ["terminal"]
+    search_fields = ["terminal__serial"]
+    ordering = ["-id"]
+
+    @admin.display(description=_("amount"), ordering="net_minor")
+    def amount(self, batch: Batch) -> str:
+        return format_minor(batch.net_minor, batch.currency)
 
 
 @admin.register(Transaction)

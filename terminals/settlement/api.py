@@ -127,7 +127,7 @@ class ScheduleViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 
 
 class RunViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
-    """POST asks a terminal to settle now."""
+    """Settlements, from their trigger to the comparison; POST asks a terminal to settle now."""
 
     needs: ClassVar[dict[str, str]] = {"create": services.REQUEST_SETTLEMENT}
 
@@ -145,6 +145,8 @@ class RunViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 
 
 class TransactionViewSet(ReadViewSet):
+    """Approved transactions as terminals uploaded them."""
+
     queryset = Transaction.objects.all()
     serializer_class = TransactionSerializer
     filterset_fields = ["terminal", "batch_number", "kind", "method"]

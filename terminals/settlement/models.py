@@ -127,6 +127,18 @@ class SettlementSchedule(Cycle):
             jitter_seconds=plan.jitter_seconds,
         )
 
+    @property
+    def is_own(self) -> bool:
+        """Whether anything differs from the plan."""
+        return bool(self.cycle or self.time_zone or self.threshold_minor is not None)
+
+    def shown_effective(self) -> str:
+        """Return what applies to this terminal, for example `30 22 * * * Europe/Berlin, 150.00 EUR`."""
+        cycle, limit = self.effective(), self if self.threshold_minor is not None else self.plan
+        by_clock = f"{cycle.cycle} {cycle.time_zone}" if cycle.cycle else ""
+        by_amount = limit.shown_threshold() if self.plan.enabled else ""
+        return ", ".join(filter(None, (by_clock, by_amount))) or _("never by itself")
+
     def next_due_after(self, instant: "datetime") -> "datetime | None":
         return rules.next_due(self.effective(), after=instant, terminal_id=self.terminal_id)
 

@@ -104,7 +104,7 @@ def request_settlement(*, terminal: Terminal, actor: str) -> SettlementRun:
     if not runs:
         raise Refusal(
             "already_settling",
-            "terminal %(serial)s is being settled already; wait for its run to end",
+            "terminal %(serial)s was asked to settle before and has not answered; if it is offline, it does so when it is back",
             serial=terminal.serial,
         )
     audit.record(actor=actor, action="settlement.request", subject=subject_of(terminal), detail={"run": runs[0].pk})

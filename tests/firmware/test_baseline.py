@@ -102,3 +102,12 @@ def test_a_hello_replaces_what_a_terminal_runs(register: Callable[[str], Termina
     assert set(InstalledSoftware.objects.values_list("component", flat=True)) == set(device.memory.software)
     device.memory.software = {f"component-{i}": "1" for i in range(33)}
     assert deliver(device.hello()).dead == 1
+
+
+def test_a_device_that_takes_anothers_place_gets_the_baseline_like_any_other(terminal: Terminal) -> None:
+    hello_and_install(enrolled_device(terminal))
+    assert Installation.objects.get().state == "installed"
+    successor = enrolled_device(terminal)
+    assert not InstalledSoftware.objects.exists(), "what the other one ran says nothing of this one"
+    hello_and_install(successor)
+    assert list(Installation.objects.order_by("pk").values_list("state", flat=True)) == ["replaced", "installed"]

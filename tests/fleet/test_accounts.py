@@ -157,3 +157,25 @@ def test_a_new_token_is_shown_on_its_answer_and_kept_nowhere(staff: Client) -> N
     assert shown is not None
     assert AuthToken.objects.get().token_key == shown[1][:15]
     assert shown[1] not in str(dict(staff.session))
+
+
+def test_an_operator_is_made_in_the_browser(staff: Client) -> None:
+    page = staff.get(reverse("admin:auth_user_add")).content.decode()
+    assert 'name="username"' in page
+    new = {"username": "ann", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    assert staff.post(reverse("admin:auth_user_add"), new).status_code == 302
+    assert User.objects.get(username="ann").check_password(PASSWORD)
+
+
+def test_what_went_with_a_role_or_an_account_is_in_the_audit(staff: Client) -> None:
+    role, allowed = Group.objects.create(name="retirers"), Permission.objects.get(codename="retire_terminal")
+    role.permissions.add(allowed)
+    helper = User.objects.create_user("helper", password=PASSWORD)
+    helper.groups.add(role)
+    helper.user_permissions.add(allowed)
+    staff.post(reverse("admin:auth_group_delete", args=[role.pk]), {"post": "yes"})
+    lost = AuditEntry.objects.get(action="group.grant").detail["old"]
+    assert lost["members"] == ["helper"]
+    assert "retire" in str(lost["permissions"])
+    staff.post(reverse("admin:auth_user_delete", args=[helper.pk]), {"post": "yes"})
+    assert "retire" in str(AuditEntry.objects.get(action="user.grant").detail["old"]["user_permissions"])

@@ -1,6 +1,7 @@
 """What an attack found: each way in is refused cheaply, and none harms a neighbour or ends in a failure of ours."""
 
 import base64
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,22 +10,26 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.core.files import File
 from django.test import Client
 from django.urls import reverse
-from django_celery_beat.models import CrontabSchedule, SolarSchedule
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, SolarSchedule
 from rest_framework.test import APIClient
 
+from firmware.models import Baseline, Package
+from firmware.services import publish_release, set_baseline
 from fleet.pages.models import Tally
 from fleet.pages.tasks import fold_tallies
 from terminals.estate.models import Terminal
 from terminals.link.inbox import LETTERS_A_MINUTE, Inbox
-from terminals.link.models import DeadLetter, DeviceSession
+from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol import messages, signing, topics
 from terminals.link.routes import routes
 from terminals.settlement.models import SettlementPlan, SettlementSchedule
 from terminals.simulator.device import Device, Outgoing
-from tests.conftest import deliver, enrolled_device, working_device
+from tests.conftest import deliver, enrolled_device, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -145,3 +150,74 @@ def test_a_schedule_belongs_to_its_terminal_for_good(client: Client, operator: A
     url = reverse("admin:settlement_settlementschedule_change", args=[one.pk])
     client.post(url, {"terminal": other.pk, "plan": plan.pk, "cycle": "", "time_zone": "", "threshold": ""})
     assert list(SettlementSchedule.objects.values_list("terminal", flat=True)) == [one.pk]
+
+
+@pytest.mark.parametrize("code", ["ZZZ", "XXX", "ABC", "eur"])
+def test_money_that_nobody_knows_is_refused_at_every_door(device: Device, api: APIClient, code: str) -> None:
+    assert deliver(sold(device, 100, code)).dead == 1
+    assert DeadLetter.objects.get().reason == "malformed"
+    plan = {"name": "p", "time_zone": "UTC", "threshold_minor": 100, "threshold_currency": code}
+    assert api.post("/api/v1/settlement/plans/", plan, format="json").status_code == 400
+    document = {"name": "shop", "parameters": {"currency": code}}
+    assert api.post("/api/v1/parameters/", document, format="json").status_code in (400, 409)
+
+
+def test_a_limit_without_its_currency_is_refused(api: APIClient) -> None:
+    answer = api.post("/api/v1/parameters/", {"name": "p", "parameters": {"contactless_limit_minor": 1}}, format="json")
+    assert "say its currency" in answer.json()["detail"]
+
+
+def test_the_same_terminal_named_twice_is_sent_to_once(api: APIClient, device: Device) -> None:
+    pk = Terminal.objects.get().pk
+    version = api.post("/api/v1/parameters/", {"name": "p", "parameters": {"tip_enabled": True}}, format="json").json()
+    answer = api.post(f"/api/v1/parameters/{version['id']}/send/", {"terminals": [pk, pk]}, format="json")
+    assert answer.status_code < 300
+    assert Command.objects.filter(type="configure").count() == 1
+
+
+def test_a_position_that_no_database_takes_is_a_404(api: APIClient) -> None:
+    cursor = base64.b64encode(b"p=9999-12-31T23:59:59-23:59").decode()
+    assert api.get("/api/v1/terminals/", {"ordering": "registered_at", "cursor": cursor}).status_code == 404
+
+
+@pytest.mark.parametrize(("every", "period"), [(2147483647, "days"), (400, "days"), (1, "microseconds"), (0, "days")])
+def test_an_interval_that_the_scheduler_cannot_compute_is_refused(staff: Client, every: int, period: str) -> None:
+    page = staff.post(reverse("admin:django_celery_beat_intervalschedule_add"), {"every": every, "period": period})
+    assert page.status_code == 200
+    assert not IntervalSchedule.objects.filter(every=every, period=period).exists()
+    made = staff.post(reverse("admin:django_celery_beat_intervalschedule_add"), {"every": 7, "period": "hours"})
+    assert made.status_code == 302
+
+
+def test_a_programs_write_off_names_the_amounts(api: APIClient, device: Device) -> None:
+    url = f"/api/v1/terminals/{Terminal.objects.get().pk}/retire/"
+    deliver(sold(device, 4757, "EUR"), sold(device, 10, "AUD"))
+    for body in ({}, {"write_off": {"EUR": 4757}}, {"write_off": {"EUR": 4757, "AUD": 11}}):
+        answer = api.post(url, body, format="json")
+        assert (answer.status_code, answer.json()["reason"]) == (409, "unsettled_money")
+        assert answer.json()["write_off"] == {"EUR": 4757, "AUD": 10}
+    assert api.post(url, {"write_off": True}, format="json").status_code == 400
+    assert api.post(url, {"write_off": answer.json()["write_off"]}, format="json").status_code == 200
+    assert Terminal.objects.get().state == "retired"
+
+
+def test_who_may_only_look_at_baselines_ends_none(client: Client, device: Device) -> None:
+    model = Terminal.objects.get().model
+    file: Any = File(io.BytesIO(b"software"))
+    package = Package.objects.create(name="pay")
+    release = publish_release(package=package, version="1", platform=model.platform, artifact=file, actor="ops")
+    set_baseline(model=model, release=release, actor="ops")
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    names = ("view_terminalmodel", "change_terminalmodel", "view_baseline")
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(clerk)
+    url = reverse("admin:terminals_terminalmodel_change", args=[model.pk])
+    form = {"vendor": model.vendor, "name": model.name, "platform": model.platform, "capabilities": ""}
+    row = {"baselines-0-id": Baseline.objects.get().pk, "baselines-0-release": release.pk}
+    for extra in (
+        {"baselines-TOTAL_FORMS": 0, "baselines-INITIAL_FORMS": 0},
+        {"baselines-TOTAL_FORMS": 1, "baselines-INITIAL_FORMS": 1, **row},
+        {"baselines-TOTAL_FORMS": 1, "baselines-INITIAL_FORMS": 1, **row, "baselines-0-DELETE": "on"},
+    ):
+        assert client.post(url, form | extra).status_code in (200, 302)
+        assert Baseline.objects.count() == 1

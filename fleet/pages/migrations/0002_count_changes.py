@@ -15,6 +15,8 @@ CONTRIBUTIONS = {
             ('printer', r.printer::text, 1::bigint), ('screen', r.screen, 1), ('keypad', r.keypad, 1),
             ('card_reader', r.card_reader, 1)) AS v""",
     "health_tamperalarm": "SELECT 'tamper', active::text, 1::bigint FROM {rows}",
+    "keys_terminalkey": "SELECT 'key', state::text, 1::bigint FROM {rows} WHERE state IN ('mismatch', 'failed')",
+    "link_deadletter": "SELECT 'dead_letter', 'kept', 1::bigint FROM {rows}",
     "settlement_batch": "SELECT 'unsettled', currency, net_minor FROM {rows} WHERE NOT closed",
     "firmware_installedsoftware": "SELECT 'software', component || ' ' || version, 1::bigint FROM {rows}",
     "settlement_settlementrun": f"""
@@ -62,6 +64,7 @@ class Migration(migrations.Migration):
         ("pages", "0001_initial"),
         ("terminals", "0001_initial"),
         ("link", "0001_initial"),
+        ("keys", "0001_initial"),
         ("health", "0001_initial"),
         ("settlement", "0001_initial"),
         ("firmware", "0001_initial"),

@@ -29,7 +29,7 @@ def test_a_plan_that_settles_nobody_says_so(staff: Client, typed: dict[str, str]
     form = {name: value for name, value in (PLAN | typed).items() if value}
     page = staff.post(reverse("admin:settlement_settlementplan_add"), form, follow=True).content.decode()
     assert SettlementPlan.objects.exists()
-    assert ("settles by itself" in page) is warned
+    assert ("do not settle by themselves" in page) is warned
 
 
 def test_a_run_leads_to_the_transactions_of_its_batch(staff: Client, register: Callable[[str], Terminal]) -> None:

@@ -107,7 +107,7 @@ def test_nobody_is_asked_twice_at_once(register: Register, plan: SettlementPlan)
     at_work(register, 1)
     terminal = Terminal.objects.get()
     request_settlement(terminal=terminal, actor="ops")
-    with pytest.raises(Refusal, match="being settled already"):
+    with pytest.raises(Refusal, match="was asked to settle before"):
         request_settlement(terminal=terminal, actor="ops")
     make_due(1)
     assert run_due_settlements(timezone.now()) == 0

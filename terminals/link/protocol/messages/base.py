@@ -10,11 +10,14 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from terminals.common.money import CURRENCIES
+
 MAX_BYTES = 64 * 1024
 WIDEST_OFFSET = timedelta(hours=15)  # PostgreSQL refuses 16 and more; the widest zone has 14
 
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code")]
+# No other codes: each would be a sum of its own on the pages.
+Currency = Annotated[str, Meta(pattern=f"^({'|'.join(sorted(CURRENCIES))})$", description="ISO 4217 code")]
 Minor = Annotated[int, Meta(ge=0, le=10**15, description="amount in the currency's minor unit")]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
 BatchNumber = Annotated[int, Meta(ge=1, le=999_999, description="six digits, ISO 8583 DE60")]

@@ -19,6 +19,9 @@ from terminals.simulator.faults import DEFAULT_SHARES, faults_of, parse_shares
 logger = logging.getLogger(__name__)
 
 
+FLEETS_FAULTS = ",".join(f"{kind}={share}" for kind, share in DEFAULT_SHARES.items())
+
+
 class Command(BaseCommand):
     help = (
         "Simulate terminals against the running server. `--terminals N` makes a fleet that registers and enrols itself; "
@@ -34,15 +37,16 @@ class Command(BaseCommand):
         parser.add_argument("--url", help="the server; STATE_DIR/operator.json knows it")
         parser.add_argument(
             "--faults",
-            default=",".join(f"{kind}={share}" for kind, share in DEFAULT_SHARES.items()),
-            help="shares of misbehaving terminals, for example wrong_totals=0.1,wrong_kcv=0.05; default %(default)s",
+            help="shares of misbehaving terminals, for example wrong_totals=0.1,wrong_kcv=0.05; default for a fleet "
+            + f"{FLEETS_FAULTS}, for one terminal none",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if bool(options["terminals"]) == bool(options["serial"]) or (options["terminals"] or 1) < 1:
             raise CommandError("say either --terminals N (1 or more) or --serial S --code C")
         try:
-            shares = parse_shares(options["faults"])
+            said = options["faults"] or ("" if options["serial"] else FLEETS_FAULTS)
+            shares = parse_shares(said)
         except ValueError as error:
             raise CommandError(f"--faults: {error}") from None
         operator = _read_operator()
@@ -81,9 +85,7 @@ async def _run(options: dict[str, Any], url: str, folder: Path, token: str, shar
     async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=16)) as http:
         await _wait_for_server(http)
         terminals = [
-            fleet.VirtualTerminal(
-                serial, folder, http, faults_of(serial, seed, {} if one else shares), seed, len(serials)
-            )
+            fleet.VirtualTerminal(serial, folder, http, faults_of(serial, seed, shares), seed, len(serials))
             for serial in serials
         ]
         if one and not terminals[0].enrolled:

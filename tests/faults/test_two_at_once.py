@@ -1,0 +1,146 @@
+"""Two who change the same terminal at once: neither undoes what the other did, and neither fails."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.models.signals import pre_save
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from knox.models import AuthToken
+from rest_framework.test import APIClient
+
+from terminals.common.errors import Refusal
+from terminals.enrolment import services as enrolment
+from terminals.estate.models import Terminal
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state
+from terminals.keys.models import TerminalKey
+from terminals.keys.services import request_key_delivery
+from terminals.link.models import Command
+from terminals.settlement import services
+from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.services import request_settlement, run_due_settlements
+from tests.conftest import enrolled_device, working_device
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Register = Callable[[str], Terminal]
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
+def retire(terminal: Terminal) -> str:
+    return change_state(terminal=terminal, transition=TerminalTransition.retire, actor="other").state
+
+
+@pytest.mark.parametrize("door", ["admin", "api"])
+def test_an_edit_does_not_undo_a_retirement_that_comes_between(register: Register, door: str) -> None:
+    terminal, user = register("SN-1"), get_user_model().objects.create_superuser("ops")
+    working_device(terminal)
+    editing = threading.Event()
+
+    def pause(sender: Any, instance: Any, **_: Any) -> None:
+        if sender is Terminal and instance.tid == "7":
+            editing.set()
+
+    def edit() -> int:
+        if door == "api":
+            client = APIClient()
+            client.credentials(HTTP_AUTHORIZATION=f"Bearer {AuthToken.objects.create(user=user)[1]}")
+            return client.patch(f"/api/v1/terminals/{terminal.pk}/", {"tid": "7"}, format="json").status_code
+        browser = Client()
+        browser.force_login(user)
+        form = {"model": terminal.model_id, "store": terminal.store_id, "tid": "7", "mid": "", "tags": ""}
+        return browser.post(reverse("admin:terminals_terminal_change", args=[terminal.pk]), form).status_code
+
+    pre_save.connect(pause)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            with transaction.atomic():
+                retire(terminal)
+                edited = pool.submit(in_thread, edit)
+                assert not editing.wait(1), "the edit waits for the retirement before it reads what it will save"
+            assert edited.result(20) in (200, 302)
+    finally:
+        pre_save.disconnect(pause)
+    terminal.refresh_from_db()
+    assert (terminal.state, terminal.tid) == ("retired", "7")
+
+
+def test_nothing_is_made_for_a_terminal_that_was_just_retired(register: Register) -> None:
+    seen = register("SN-1")
+    working_device(seen)
+    retire(Terminal.objects.get(pk=seen.pk))
+    assert seen.state == "active", "the operator's page is older than the retirement"
+    for ask in (
+        lambda: request_settlement(terminal=seen, actor="ops"),
+        lambda: request_key_delivery(terminal=seen, usage="P0", actor="ops"),
+    ):
+        with pytest.raises(Refusal, match="SN-1 is retired"):
+            ask()
+    assert not Command.objects.filter(state="queued").exists()
+    assert not SettlementRun.objects.exists()
+    assert not TerminalKey.objects.exists()
+
+
+def test_a_tick_and_a_retirement_do_not_wait_for_each_other_for_ever(register: Register, monkeypatch: Any) -> None:
+    plan = SettlementPlan.objects.create(name="p", cycle="0 1 * * *", time_zone="UTC", is_default=True)
+    terminal = register("SN-1")
+    working_device(terminal)
+    SettlementSchedule.objects.update(next_due_at=timezone.now())
+    ticking, go_on = threading.Event(), threading.Event()
+    opened = services._open_runs
+
+    def slow(*args: Any) -> Any:
+        ticking.set()
+        assert go_on.wait(20)
+        return opened(*args)
+
+    monkeypatch.setattr(services, "_open_runs", slow)
+    with ThreadPoolExecutor(2) as pool:
+        tick = pool.submit(in_thread, lambda: run_due_settlements(timezone.now()))
+        assert ticking.wait(20)
+        retiring = pool.submit(in_thread, lambda: retire(terminal))
+        with pytest.raises(TimeoutError):
+            retiring.result(timeout=0.5)
+        go_on.set()
+        assert (tick.result(20), retiring.result(20)) == (1, "retired")
+    assert plan.schedules.count() == 0
+
+
+def test_an_enrolment_and_a_suspension_do_not_wait_for_each_other_for_ever(
+    register: Register, monkeypatch: Any
+) -> None:
+
+    terminal = register("SN-1")
+    working_device(terminal)
+    enrolling, go_on = threading.Event(), threading.Event()
+    issue = enrolment._issue_certificate
+
+    def slow(*args: Any) -> Any:
+        enrolling.set()
+        assert go_on.wait(20)
+        return issue(*args)
+
+    monkeypatch.setattr(enrolment, "_issue_certificate", slow)
+    with ThreadPoolExecutor(2) as pool:
+        again = pool.submit(in_thread, lambda: enrolled_device(Terminal.objects.get()))
+        assert enrolling.wait(20)
+        suspending = pool.submit(
+            in_thread, lambda: change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops").state
+        )
+        with pytest.raises(TimeoutError):
+            suspending.result(timeout=0.5)
+        go_on.set()
+        again.result(20)
+        assert suspending.result(20) == "suspended"

@@ -1,0 +1,193 @@
+"""Who is due, and when: what a plan, an override, a store's clock and a crossed threshold come to."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from terminals.estate.models import Store, Terminal
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state
+from terminals.link.models import Command
+from terminals.link.protocol.messages.settlement import Settlement
+from terminals.link.services import expire_commands
+from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.rules import is_newer, next_batch_number
+from terminals.settlement.services import (
+    ask_again,
+    assign_batch_number,
+    change_plan,
+    fail_silent_runs,
+    run_due_settlements,
+    set_schedule,
+)
+from terminals.simulator.device import Device
+from tests.conftest import deliver, obey, sold, working_device
+
+Register = Callable[[str], Terminal]
+
+
+@pytest.fixture
+def plan(db: None) -> SettlementPlan:
+    """A threshold of 1.00 EUR and no cycle."""
+    return SettlementPlan.objects.create(
+        name="p", time_zone="UTC", is_default=True, threshold_minor=100, threshold_currency="EUR"
+    )
+
+
+@pytest.fixture
+def device(plan: SettlementPlan, register: Register) -> Device:
+    return working_device(register("SN-1"))
+
+
+def hour_of(schedule: SettlementSchedule, zone: str) -> int:
+    assert schedule.next_due_at is not None
+    return schedule.next_due_at.astimezone(ZoneInfo(zone)).hour
+
+
+def test_a_terminal_that_was_away_is_asked_again_while_its_money_reaches_the_threshold(device: Device) -> None:
+    deliver(sold(device, 100))
+    assert run_due_settlements(timezone.now()) == 1
+    Command.objects.filter(type="settle").update(expires_at=timezone.now() - timedelta(seconds=1))
+    expire_commands()
+    now = timezone.now()
+    assert SettlementRun.objects.get().state == "failed"
+    ask_again(now)
+    assert run_due_settlements(now) == 0, "not at once"
+    later = now + timedelta(minutes=16)
+    ask_again(later)
+    assert run_due_settlements(later) == 1
+    ask_again(later + timedelta(minutes=16))
+    assert run_due_settlements(later + timedelta(minutes=16)) == 0, "it is settling"
+
+
+def test_money_that_reached_the_threshold_during_a_suspension_is_asked_for_after_it(device: Device) -> None:
+    terminal = Terminal.objects.get()
+    change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops")
+    deliver(sold(device, 100))
+    assert run_due_settlements(timezone.now()) == 0
+    change_state(terminal=terminal, transition=TerminalTransition.resume, actor="ops")
+    assert run_due_settlements(timezone.now()) == 1
+
+
+@pytest.mark.parametrize("how", ["plan", "schedule"])
+def test_a_threshold_that_is_lowered_below_what_is_open_counts_at_once(
+    device: Device, plan: SettlementPlan, how: str
+) -> None:
+    deliver(sold(device, 99))
+    assert run_due_settlements(timezone.now()) == 0
+    if how == "plan":
+        plan.threshold_minor = 50
+        change_plan(plan, actor="ops")
+    else:
+        limit = {"threshold_minor": 50, "threshold_currency": "EUR"}
+        set_schedule(terminal=Terminal.objects.get(), plan=plan, actor="ops", **limit)  # type: ignore[arg-type]
+    assert run_due_settlements(timezone.now()) == 1
+
+
+def test_a_plan_that_is_not_enabled_settles_nobody_not_even_who_is_due(device: Device, plan: SettlementPlan) -> None:
+    deliver(sold(device, 100))
+    plan.enabled = False
+    change_plan(plan, actor="ops")
+    assert run_due_settlements(timezone.now()) == 0
+    deliver(sold(device, 100))
+    assert run_due_settlements(timezone.now()) == 0
+    plan.enabled, plan.cycle = False, "0 1 * * *"
+    change_plan(plan, actor="ops")
+    assert SettlementSchedule.objects.get().next_due_at is None
+
+
+def test_a_plan_without_a_zone_goes_by_each_stores_clock(
+    device: Device, plan: SettlementPlan, api: APIClient, staff: Client
+) -> None:
+    store = Store.objects.get()
+    plan.time_zone, plan.cycle = "", "30 22 * * *"
+    change_plan(plan, actor="ops")
+    assert hour_of(SettlementSchedule.objects.get(), "UTC") == 22
+    assert api.patch(f"/api/v1/stores/{store.pk}/", {"time_zone": "Asia/Shanghai"}).status_code == 200
+    assert hour_of(SettlementSchedule.objects.get(), "Asia/Shanghai") == 22
+    form = {"merchant": store.merchant_id, "name": store.name, "city": "", "time_zone": "America/Lima"}
+    assert staff.post(reverse("admin:terminals_store_change", args=[store.pk]), form).status_code == 302
+    assert hour_of(SettlementSchedule.objects.get(), "America/Lima") == 22
+    set_schedule(terminal=Terminal.objects.get(), plan=plan, actor="ops", time_zone="Asia/Tokyo")
+    assert hour_of(SettlementSchedule.objects.get(), "Asia/Tokyo") == 22
+
+
+def test_after_a_threshold_the_cycle_counts_again(device: Device, plan: SettlementPlan) -> None:
+    plan.cycle = "0 1 * * *"
+    change_plan(plan, actor="ops")
+    deliver(sold(device, 100))
+    assert SettlementSchedule.objects.get().due_reason == "threshold"
+    assert run_due_settlements(timezone.now()) == 1
+    schedule = SettlementSchedule.objects.get()
+    assert (schedule.due_reason, hour_of(schedule, "UTC")) == ("cycle", 1)
+
+
+def test_an_edited_cycle_and_jitter_move_those_who_are_not_due(device: Device, plan: SettlementPlan) -> None:
+    plan.cycle = "0 1 * * *"
+    change_plan(plan, actor="ops")
+    before = SettlementSchedule.objects.get()
+    plan.cycle, plan.jitter_seconds = "0 5 * * *", 3600
+    change_plan(plan, actor="ops")
+    after = SettlementSchedule.objects.get()
+    assert (hour_of(before, "UTC"), hour_of(after, "UTC")) == (1, 5)
+    assert after.next_due_at is not None
+    assert after.next_due_at.minute or after.next_due_at.second, "it has its own part of the hour"
+
+
+def test_totals_that_never_come_end_a_run_after_a_day(device: Device) -> None:
+    deliver(sold(device, 100))
+    run_due_settlements(timezone.now())
+    answers = obey(device, "settle")
+    SettlementRun.objects.update(state="settling", finished_at=None, batch_number=None)
+    with time_machine.travel(timezone.now() + timedelta(hours=23)):
+        assert fail_silent_runs(timezone.now()) == 0
+    with time_machine.travel(timezone.now() + timedelta(hours=25)):
+        assert fail_silent_runs(timezone.now()) == 1
+    assert answers.finished_at is not None
+    assert SettlementRun.objects.get().reason == "the terminal's totals did not arrive"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "newer"),
+    [(2, 1, True), (1, 2, False), (1, 1, False), (1, 999_999, True), (999_999, 1, False), (999_999, 999_998, True)],
+)
+def test_which_batch_is_newer_follows_the_numbers_and_their_wrap(one: int, other: int, newer: bool) -> None:
+    assert is_newer(one, other) is newer
+
+
+@pytest.mark.parametrize(
+    ("numbers", "following"), [([], 1), ([3, 1, 2], 4), ([999_998, 999_999, 1], 2), ([999_999], 1), ([7, 7], 8)]
+)
+def test_a_new_device_opens_the_batch_after_the_newest(numbers: list[int], following: int) -> None:
+    assert next_batch_number(numbers) == following
+
+
+def test_a_late_sale_of_an_old_batch_does_not_make_it_the_newest(device: Device) -> None:
+    terminal = Terminal.objects.get()
+    for number in (1, 2):
+        deliver(device.report("settlement", Settlement(number, device.now(), "EUR", [])))
+    deliver(sold(device, 5, "CHF", batch_number=1))
+    assert assign_batch_number(terminal, None) == {"batch_number": 3}
+    deliver(sold(device, 100, batch_number=3), sold(device, 5, "CHF", batch_number=2))
+    assert run_due_settlements(timezone.now()) == 1, "batch 3 is the newest and has reached its threshold"
+
+
+def test_an_empty_settled_batch_that_arrives_with_the_next_ones_sales_does_not_hide_them(device: Device) -> None:
+    deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [])), sold(device, 150, batch_number=2))
+    assert run_due_settlements(timezone.now()) == 1
+
+
+def test_when_a_batch_was_closed_is_kept_besides_when_we_heard_of_it(device: Device) -> None:
+    closed_at = datetime(2026, 11, 1, 22, 30, tzinfo=UTC)
+    deliver(device.report("settlement", Settlement(1, closed_at, "EUR", [])))
+    run = SettlementRun.objects.get()
+    assert run.closed_at == closed_at
+    assert run.finished_at is not None
+    assert run.finished_at > closed_at
