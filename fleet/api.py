@@ -66,6 +66,8 @@ class FleetTerminalSerializer(estate.TerminalSerializer):
     @extend_schema_field(LastSettlementSerializer(allow_null=True))
     def get_last_settlement(self, terminal: Terminal) -> Any:
         run = getattr(terminal, "last_settlement", None)
+        if not self.context["request"].user.has_perm(selectors.PARTS["money"]):
+            return None
         return run and run | {"reason": reasons_text(run["reasons"])}
 
 
@@ -164,8 +166,8 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
     @extend_schema(responses={200: TimelineSerializer(many=True)})
     @action(detail=True, pagination_class=None, filterset_class=None)
     def timeline(self, request: Request, pk: str) -> Response:
-        """Commands and events, the latest first."""
-        return Response(selectors.timeline(self.get_object(), limit=100))
+        """Commands and events, the latest first, as far as the caller may see them."""
+        return Response(selectors.timeline(self.get_object(), selectors.parts_for(request.user.has_perm), limit=100))
 
 
 class Directory(APIRootView):

@@ -1,6 +1,7 @@
 """What the overview, a terminal's page and the API's terminals list show, across all features. Reads only."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -39,6 +40,29 @@ from terminals.settlement.facts import WrittenOff
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import TROUBLE
 from terminals.settlement.selectors import open_batches
+
+# What a page shows of each part, and what seeing it needs: the same as in the API.
+PARTS = {
+    "commands": "link.view_command",
+    "health": "health.view_healthstate",
+    "keys": "keys.view_terminalkey",
+    "money": "settlement.view_settlementrun",
+    "parameters": "parameters.view_terminalparameters",
+    "software": "firmware.view_installation",
+}
+# What happened belongs to a part, too; the rest is the terminal's own (state, link, enrolment).
+PART_OF_FACTS = {
+    "key.": "keys",
+    "parameters.": "parameters",
+    "settlement.": "money",
+    "software.": "software",
+    "tamper.": "health",
+}
+
+
+def parts_for(has_perm: Callable[[str], bool]) -> frozenset[str]:
+    """Return the parts that somebody may see."""
+    return frozenset(part for part, permission in PARTS.items() if has_perm(permission))
 
 
 class Overview(NamedTuple):
@@ -158,22 +182,26 @@ class TerminalPage(NamedTuple):
     timeline: list[dict[str, Any]]
 
 
-def terminal_page(terminal: Terminal) -> TerminalPage:
-    """Return a terminal's present and past: a fixed number of queries."""
+def terminal_page(terminal: Terminal, parts: frozenset[str]) -> TerminalPage:
+    """Return a terminal's present and past, as far as the reader may see it: at most a fixed number of queries."""
+    mine = {"terminal": terminal.pk}
+    schedules = SettlementSchedule.objects.select_related("plan", "terminal__store")
+    installations = Installation.objects.select_related("release__package")
+    health, money, software = ("health" in parts, "money" in parts, "software" in parts)
     return TerminalPage(
         session=DeviceSession.objects.filter(pk=terminal.pk).first(),
-        health=HealthState.objects.filter(pk=terminal.pk).first(),
-        software=list(InstalledSoftware.objects.filter(terminal=terminal).order_by("component")),
-        keys=list(TerminalKey.objects.filter(terminal=terminal)[:5]),
-        tamper=TamperAlarm.objects.filter(pk=terminal.pk).first(),
-        unsettled=list(open_batches(terminal.pk)[:10]),
-        written_off=_written_off(terminal),
+        health=HealthState.objects.filter(**mine).first() if health else None,
+        tamper=TamperAlarm.objects.filter(**mine).first() if health else None,
+        software=list(InstalledSoftware.objects.filter(**mine).order_by("component")) if software else [],
+        installation=installations.filter(**mine).first() if software else None,
+        keys=list(TerminalKey.objects.filter(**mine)[:5]) if "keys" in parts else [],
+        unsettled=list(open_batches(terminal.pk)[:10]) if money else [],
+        written_off=_written_off(terminal) if money else "",
+        schedule=schedules.filter(**mine).first() if money else None,
+        runs=list(SettlementRun.objects.filter(**mine)[:5]) if money else [],
         refused=_refused_since_it_left(terminal),
-        schedule=SettlementSchedule.objects.filter(pk=terminal.pk).select_related("plan", "terminal__store").first(),
-        runs=list(SettlementRun.objects.filter(terminal=terminal)[:5]),
-        installation=Installation.objects.filter(terminal=terminal).select_related("release__package").first(),
-        open_commands=list(Command.objects.filter(terminal=terminal, state__in=OPEN_STATES)[:10]),
-        timeline=timeline(terminal),
+        open_commands=list(Command.objects.filter(**mine, state__in=OPEN_STATES)[:10]) if "commands" in parts else [],
+        timeline=timeline(terminal, parts),
     )
 
 
@@ -197,11 +225,16 @@ def _asked(command: Command) -> str:
     return _("%(what)s by %(who)s") % {"what": word(command.type), "who": asker(command.requested_by)}
 
 
-def timeline(terminal: Terminal, limit: int = 40) -> list[dict[str, Any]]:
-    """Return commands and events of a terminal, the latest first: `at`, `kind`, `text`, `state`, `body`."""
+def timeline(terminal: Terminal, parts: frozenset[str], limit: int = 40) -> list[dict[str, Any]]:
+    """Return commands and events of a terminal, of the parts that the reader may see, the latest first: `at`, `kind`,
+    `text`, `state`, `body`."""
+    facts = Fact.objects.filter(terminal_id=terminal.pk)
+    for kinds, part in PART_OF_FACTS.items():
+        facts = facts if part in parts else facts.exclude(kind__startswith=kinds)
+    sent = Command.objects.filter(terminal=terminal) if "commands" in parts else Command.objects.none()
     events: list[dict[str, Any]] = [
         {"at": fact.at, "kind": fact.kind, "text": text_of(fact.kind, fact.body), "state": "", "body": fact.body}
-        for fact in Fact.objects.filter(terminal_id=terminal.pk).order_by("-at")[:limit]
+        for fact in facts.order_by("-at")[:limit]
     ]
     commands: list[dict[str, Any]] = [
         {
@@ -211,6 +244,6 @@ def timeline(terminal: Terminal, limit: int = 40) -> list[dict[str, Any]]:
             "state": command.state,
             "body": {"command": str(command.pk), "type": command.type, "by": command.requested_by},
         }
-        for command in Command.objects.filter(terminal=terminal).order_by("-id")[:limit]
+        for command in sent.order_by("-id")[:limit]
     ]
     return sorted(events + commands, key=lambda line: line["at"], reverse=True)[:limit]

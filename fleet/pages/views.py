@@ -51,14 +51,15 @@ def staff_with(permission: str) -> Callable[[View], View]:
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Give the admin's first page the overview (unfold's DASHBOARD_CALLBACK), to who may see terminals."""
     may = request.user.has_perm(VIEW)
-    return context | {"title": _("Overview"), "may_see_fleet": may} | (_overview_context() if may else {})
+    return context | {"title": _("Overview"), "may_see_fleet": may} | (_overview_context(request) if may else {})
 
 
-def _overview_context() -> dict[str, Any]:
-    now = timezone.now()
+def _overview_context(request: HttpRequest) -> dict[str, Any]:
+    now, parts = timezone.now(), selectors.parts_for(request.user.has_perm)
     return {
+        "parts": parts,
         "overview": selectors.overview(now),
-        "unresolved_runs": selectors.unresolved_runs(),
+        "unresolved_runs": selectors.unresolved_runs() if "money" in parts else [],
         "silent": silent_parts(now),
         "refreshed_at": now,
         "today": "&".join(
@@ -72,7 +73,7 @@ def _overview_context() -> dict[str, Any]:
 @require_GET
 def overview_panel(request: HttpRequest) -> HttpResponse:
     """The overview's changing part, fetched again and again by the page."""
-    return render(request, "pages/overview_panel.html", _overview_context())
+    return render(request, "pages/overview_panel.html", _overview_context(request))
 
 
 @staff_with(VIEW)
@@ -102,17 +103,19 @@ def _terminal(pk: int) -> Terminal:
 
 def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any]:
     """Return what a terminal's page shows and offers; all of it is fetched again and again."""
-    now, page = timezone.now(), selectors.terminal_page(terminal)
+    now, parts = timezone.now(), selectors.parts_for(request.user.has_perm)
+    page = selectors.terminal_page(terminal, parts)
     verbs = offered(terminal, request.user.has_perm)
     return {
         "terminal": terminal,
         "page": page,
+        "parts": parts,
         "silent": [part for part in silent_parts(now) if part != "worker"],
         "refreshed_at": now,
         "verbs": verbs,
         "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
         "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
-        "at_stake": at_stake(terminal.pk),
+        "at_stake": at_stake(terminal.pk) if "money" in parts or "retire" in verbs or "suspend" in verbs else None,
         "releases": _releases_for(terminal) if "install" in verbs else [],
         "parameter_versions": ParameterVersion.objects.order_by("-id").defer("parameters")[:20]
         if "configure" in verbs

@@ -94,9 +94,9 @@ class SettlementScheduleAdmin(CycleAdmin):
     def effective(self, schedule: SettlementSchedule) -> str:
         return schedule.shown_effective()
 
-    @admin.display(description=_("its own"), boolean=True)
-    def is_own(self, schedule: SettlementSchedule) -> bool:
-        return schedule.is_own
+    @admin.display(description=_("differs from the plan"))
+    def is_own(self, schedule: SettlementSchedule) -> str:
+        return gettext("its own") if schedule.is_own else ""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["terminal"] if obj else []  # it is the row's identity: edited, it would copy the schedule

@@ -15,7 +15,12 @@ from fleet.api import router
 from fleet.pages.verbs import VERBS
 from terminals.common.api.permissions import needed
 from terminals.estate.models import Terminal
+from terminals.keys.services import request_key_delivery
+from terminals.link.protocol.messages.health import Tamper
+from terminals.link.protocol.messages.settlement import Settlement
 from terminals.link.services import new_id
+from terminals.settlement.services import request_settlement
+from tests.conftest import deliver, obey, sold, working_device
 
 OPERATIONS = [
     (url, view, method, action)
@@ -163,3 +168,41 @@ def request_of(user: Any) -> Any:
     request = RequestFactory().get("/")
     request.user = user
     return request
+
+
+# What a reader without the permission must not find, on a page or in the API's timeline.
+SHOWN = {
+    "link.view_command": ["settle by ops"],
+    "keys.view_terminalkey": ["KCV"],
+    "settlement.view_settlementrun": ["Not yet settled</h2>", "batch 000001"],
+    "firmware.view_installation": ["<dt>payment</dt>"],
+    "health.view_healthstate": ["Battery", "TAMPER"],
+}
+
+
+@pytest.fixture
+def lived_in(register: Callable[[str], Terminal]) -> Terminal:
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    deliver(sold(device, 4757), device.health(), device.report("tamper", Tamper(True, device.now(), "case open")))
+    request_key_delivery(terminal=terminal, usage="P0", actor="ops")
+    obey(device, "deliver_key")
+    request_settlement(terminal=terminal, actor="ops")
+    deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [])))
+    deliver(sold(device, 4757, batch_number=2))
+    return terminal
+
+
+@pytest.mark.parametrize("permission", SHOWN)
+def test_pages_and_timeline_show_what_one_may_see(client: Client, lived_in: Terminal, permission: str) -> None:
+    for may in (True, False):
+        user = staff_with(*everything_but(permission), *([permission] if may else []))
+        client.force_login(user)
+        page = client.get(reverse("terminal-page", args=[lived_in.pk])).content.decode()
+        panel = client.get(reverse("overview-panel")).content.decode()
+        api = APIClient()
+        api.force_authenticate(user)
+        told = api.get(f"/api/v1/terminals/{lived_in.pk}/timeline/").content.decode()
+        for text in SHOWN[permission]:
+            assert (text in page) is may, (permission, text)
+            assert may or text not in panel + told

@@ -218,11 +218,11 @@ def test_words_that_nobody_translated_stay_as_they_are() -> None:
 
 
 def test_commands_are_told_by_their_names(lived_in: Terminal) -> None:
-    from fleet.pages.selectors import timeline
+    from fleet.pages.selectors import PARTS, timeline
 
     assert Command.objects.exists()
     with translation.override("zh-hans"):
-        assert "ops 发起\uff1a结算" in {line["text"] for line in timeline(lived_in)}
+        assert "ops 发起\uff1a结算" in {line["text"] for line in timeline(lived_in, frozenset(PARTS))}
 
 
 def test_a_state_without_a_colour_of_its_own_is_a_word_too(reader: Client, lived_in: Terminal) -> None:
