@@ -1,0 +1,124 @@
+"""Whatever is done leaves its audit entry and its fact: one table of both."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.files import File
+
+from firmware.models import Package
+from firmware.services import assign_release, publish_release, set_baseline
+from terminals.common.audit.models import AuditEntry
+from terminals.common.facts.kinds import text_of
+from terminals.common.facts.models import Fact
+from terminals.enrolment.services import issue_activation_code
+from terminals.estate.models import Terminal
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state
+from terminals.keys.services import request_key_delivery
+from terminals.link.protocol.messages.link import Result
+from terminals.link.services import send_plain_command
+from terminals.parameters.services import configure_terminals, publish_parameters
+from terminals.settlement.models import SettlementPlan
+from terminals.settlement.services import change_plan, request_settlement, set_schedule
+from terminals.simulator.device import Device
+from terminals.simulator.faults import Faults
+from tests.conftest import deliver, enrolled_device, obey, working_device
+
+Register = Callable[[str], Terminal]
+ACTOR = {"actor": "ops"}
+
+
+def release_of(terminal: Terminal, version: str = "1") -> Any:
+    package, _ = Package.objects.get_or_create(name="pay")
+    file: Any = File(io.BytesIO(version.encode()))
+    platform = terminal.model.platform
+    return publish_release(package=package, version=version, platform=platform, artifact=file, **ACTOR)
+
+
+def install(terminal: Terminal, device: Device) -> None:
+    assign_release(release=release_of(terminal), terminals=[terminal], **ACTOR)
+    obey(device, "install")
+    deliver(device.finish_install())
+
+
+def deliver_key(terminal: Terminal, device: Device) -> None:
+    request_key_delivery(terminal=terminal, usage="P0", **ACTOR)
+    obey(device, "deliver_key")
+
+
+def refuse_key(terminal: Terminal, device: Device) -> None:
+    key = request_key_delivery(terminal=terminal, usage="P0", **ACTOR)
+    assert key.command_id is not None
+    deliver(device.answer(Result(key.command_id, "rejected", code="busy")))
+
+
+def configure(terminal: Terminal, device: Device) -> None:
+    version = publish_parameters(name="shop", parameters={"tip_enabled": True}, **ACTOR)
+    configure_terminals(terminals=[terminal], version=version, **ACTOR)
+    obey(device, "configure")
+
+
+def schedule(terminal: Terminal, device: Device) -> None:
+    plan = SettlementPlan(name="p", time_zone="UTC", cycle="0 1 * * *")
+    change_plan(plan, **ACTOR)
+    set_schedule(terminal=terminal, plan=plan, **ACTOR)
+
+
+def leave(terminal: Terminal, device: Device) -> None:
+    for transition in (TerminalTransition.suspend, TerminalTransition.resume, TerminalTransition.retire):
+        change_state(terminal=terminal, transition=transition, **ACTOR)
+
+
+def settle(terminal: Terminal, device: Device) -> None:
+    request_settlement(terminal=terminal, **ACTOR)
+    obey(device, "settle")
+
+
+# what is done -> (audit actions by ops, kinds of facts)
+DONE: dict[str, tuple[Callable[[Terminal, Device], object], set[str], set[str]]] = {
+    "install": (install, {"release.publish", "release.assign"}, {"software.installation_ended"}),
+    "key": (deliver_key, {"key.deliver"}, {"key.confirmed"}),
+    "refused key": (refuse_key, {"key.deliver"}, {"key.not_delivered"}),
+    "parameters": (configure, {"parameters.publish", "parameters.send"}, {"parameters.answered"}),
+    "schedule": (schedule, {"settlementplan.create", "settlement.schedule"}, set()),
+    "states": (leave, {"terminal.suspend", "terminal.resume", "terminal.retire"}, {"state.changed"}),
+    "settlement": (settle, {"settlement.request"}, {"settlement.settled"}),
+    "baseline": (lambda t, d: set_baseline(model=t.model, release=release_of(t), **ACTOR), {"release.baseline"}, set()),
+    "command": (lambda t, d: send_plain_command(terminal=t, command_type="ping", **ACTOR), {"command.ping"}, set()),
+    "code": (lambda t, d: issue_activation_code(terminal=t, **ACTOR), {"terminal.activation_code"}, set()),
+    "enrolment": (lambda t, d: enrolled_device(t), {"terminal.activation_code"}, {"enrolment.enrolled"}),
+}
+
+
+@pytest.mark.parametrize("what", DONE)
+def test_what_is_done_leaves_its_entry_and_its_fact(register: Register, what: str) -> None:
+    do, actions, kinds = DONE[what]
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    entries, facts = (
+        set(AuditEntry.objects.values_list("pk", flat=True)),
+        set(Fact.objects.values_list("pk", flat=True)),
+    )
+    do(terminal, device)
+    left = AuditEntry.objects.exclude(pk__in=entries).filter(actor="ops")
+    assert set(left.values_list("action", flat=True)) >= actions
+    told = Fact.objects.exclude(pk__in=facts)
+    assert set(told.values_list("kind", flat=True)) >= kinds
+    for fact in told:
+        assert fact.terminal_id == terminal.pk
+        assert text_of(fact.kind, fact.body) not in ("", fact.kind), "it can be said in words"
+
+
+def test_a_terminal_that_computes_another_check_value_is_told(register: Register) -> None:
+    terminal = register("SN-1")
+    deliver_key(terminal, working_device(terminal, Faults(wrong_kcv=True)))
+    fact = Fact.objects.get(kind="key.mismatch")
+    assert (fact.subject, "NOT confirmed" in text_of(fact.kind, fact.body)) == ("key:P0", True)
+
+
+def test_registering_is_told(register: Register) -> None:
+    terminal = register("SN-1")
+    assert Fact.objects.get(terminal_id=terminal.pk).kind == "state.registered"
+    assert AuditEntry.objects.filter(action="terminal.register", subject="terminal:SN-1").count() == 1
