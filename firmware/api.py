@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
 from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
-from terminals.estate.models import Terminal, TerminalModel
+from terminals.estate.api import TerminalsSerializer
+from terminals.estate.models import TerminalModel
 
 
 class PackageSerializer(serializers.ModelSerializer[Package]):
@@ -71,12 +72,6 @@ class InstallationSerializer(serializers.ModelSerializer[Installation]):
         ]
 
 
-class AssignSerializer(serializers.Serializer[Any]):
-    """Which terminals, by id."""
-
-    terminals = serializers.PrimaryKeyRelatedField(queryset=Terminal.objects.all(), many=True, allow_empty=False)
-
-
 class BaselineSerializer(serializers.ModelSerializer[Baseline]):
     class Meta:
         model = Baseline
@@ -106,11 +101,11 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         serializer.instance = services.publish_release(actor=actor_of(self.request), **serializer.validated_data)
 
-    @extend_schema(request=AssignSerializer, responses={202: InstallationSerializer(many=True)})
+    @extend_schema(request=TerminalsSerializer, responses={202: InstallationSerializer(many=True)})
     @action(detail=True, methods=["post"])
     def assign(self, request: Request, pk: str) -> Response:
         """Send this release to terminals: to all of them, or to none where one cannot take it."""
-        wanted = AssignSerializer(data=request.data)
+        wanted = TerminalsSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         installations = services.assign_release(
             release=self.get_object(), terminals=wanted.validated_data["terminals"], actor=actor_of(request)

@@ -1,7 +1,7 @@
 """Whom terminals trust: the device CA and the keys that sign commands and releases, while one replaces another.
 
 A terminal gets the anchors at enrolment and says in each hello which it holds. Where they are not the present ones it is sent
-`update_trust`, signed by a key that it still trusts. `manage.py trust` tells how far that is.
+`update_trust`, signed by a key that it still trusts. `manage.py rotation status` tells how far that is.
 """
 
 import hashlib

@@ -1,1 +1,1 @@
-"""The estate: organisations, merchants, stores, terminal models and terminals; the ground every feature stands on."""
+"""The estate: merchants, stores, terminal models and terminals; the ground every feature stands on."""

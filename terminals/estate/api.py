@@ -61,6 +61,20 @@ class TerminalSerializer(serializers.ModelSerializer[Terminal]):
         return value
 
 
+class TerminalsSerializer(serializers.Serializer[Any]):
+    """Which terminals, by id; looked up in one query."""
+
+    terminals = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=2**63 - 1), allow_empty=False, max_length=1000
+    )
+
+    def validate_terminals(self, ids: list[int]) -> list[Terminal]:
+        found = Terminal.objects.in_bulk(ids)
+        if missing := [str(pk) for pk in ids if pk not in found]:
+            raise serializers.ValidationError(f"there is no terminal {', '.join(missing[:5])}")
+        return list(found.values())
+
+
 class MerchantViewSet(EditViewSet):
     """Who sells."""
 

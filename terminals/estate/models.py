@@ -68,7 +68,7 @@ class TerminalModel(models.Model):
 
 
 class Terminal(models.Model):
-    """One card terminal. `state` moves only by estate.services.transition."""
+    """One card terminal. `state` moves only by estate.services.change_state and by enrolment."""
 
     serial = models.CharField(max_length=32, unique=True)
     device_id = models.CharField(

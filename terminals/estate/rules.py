@@ -8,7 +8,7 @@ from terminals.common.errors import Refusal
 from terminals.common.states import Machine, Transition
 
 DEVICE_ID = re.compile(r"[A-Z0-9-]{4,32}")
-SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,31}")
+SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,31}")
 
 
 class TerminalState(StrEnum):
@@ -45,7 +45,7 @@ def device_id_for(serial: str) -> str:
     if not SERIAL.fullmatch(serial) or not DEVICE_ID.fullmatch(device_id):
         raise Refusal(
             "bad_serial",
-            "serial %(serial)s cannot be a device id: use 4 to 32 letters, digits, '-', '.' or '_', letters first",
+            "serial %(serial)s cannot be a device id: use 4 to 32 letters, digits, '-', '.' or '_', a letter or digit first",
             serial=repr(serial),
         )
     return device_id

@@ -8,6 +8,7 @@ from django.utils import timezone
 from terminals.common.sql import delete_in_chunks
 
 HISTORY_DAYS = 14
+# Raw: the ORM cannot delete so many of the oldest.
 PRUNE = """
 DELETE FROM health_healthsample
  WHERE ctid = ANY(ARRAY(SELECT ctid FROM health_healthsample WHERE received_at < %s LIMIT 50000))

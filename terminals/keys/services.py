@@ -115,16 +115,16 @@ def destroy_keys(terminal_id: int) -> None:
     move(TerminalKey.objects.filter(terminal=terminal_id), rules.KeyTransition.destroy, sealed_key=b"")
 
 
-def reseal_keys() -> tuple[int, list[str]]:
+def reseal_keys(*, actor: str) -> tuple[int, list[str]]:
     """Seal what lies under an older master key under the current one; return how many, and the names of those not opened.
 
-    A thousand a transaction. Nothing but the seal changes: terminals and their keys notice nothing.
+    A thousand a transaction, each with its audit entry. Nothing but the seal changes: terminals and their keys notice nothing.
     """
     resealed, unopened = 0, list[str]()
     for model, name in ((ProtectionKey, _kbpk_name), (TerminalKey, _key_name)):
         last: Any = None
         while True:
-            last, done = _reseal_some(model, name, last, unopened)
+            last, done = _reseal_some(model, name, last, unopened, actor)
             resealed += done
             if last is None:
                 break
@@ -145,7 +145,11 @@ def _under_earlier_masters(model: type[ProtectionKey] | type[TerminalKey]) -> "Q
 
 @transaction.atomic
 def _reseal_some(
-    model: type[ProtectionKey] | type[TerminalKey], name: Callable[[Any], str], last: Any, unopened: list[str]
+    model: type[ProtectionKey] | type[TerminalKey],
+    name: Callable[[Any], str],
+    last: Any,
+    unopened: list[str],
+    actor: str,
 ) -> tuple[Any, int]:
     """Seal up to a thousand rows after `last` anew; return the last of them (None after the end) and how many."""
     old = _under_earlier_masters(model).order_by("pk").select_for_update(of=("self",))
@@ -160,6 +164,9 @@ def _reseal_some(
         else:
             done.append(row)
     model._default_manager.bulk_update(done, ["sealed_key"])
+    if rows:
+        detail = {"of": model._meta.model_name, "keys": len(done), "not_opened": len(rows) - len(done)}
+        audit.record(actor=actor, action="vault.reseal", subject=f"vault:{vault.current_head().hex()}", detail=detail)
     return (rows[-1].pk if rows else None), len(done)
 
 

@@ -49,8 +49,8 @@ def on_result(messages: list[Received]) -> list[RefusedMessage]:
         if (message.terminal_id, result.command_id) in known:
             by_command[message.terminal_id, result.command_id].append(result)
         else:
-            detail = f"no command {result.command_id} was made for this terminal"
-            refused.append(RefusedMessage(message, Refusal("unknown_command", detail)))
+            template = "no command %(command)s was made for this terminal"
+            refused.append(RefusedMessage(message, Refusal("unknown_command", template, command=result.command_id)))
     chosen = [
         (terminal_id, last_word((result, result.state) for result in results))
         for (terminal_id, _), results in by_command.items()

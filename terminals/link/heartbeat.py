@@ -8,13 +8,13 @@ FRESH_FOR = timedelta(seconds=15)
 PARTS = ("broker", "link", "worker")
 
 
-def beat(*, name: str, part: str, healthy: bool, at: datetime, detail: str = "") -> None:
+def beat(*, name: str, part: str, healthy: bool, at: datetime) -> None:
     """Note that a part lives and whether it can do its work."""
     Heartbeat.objects.bulk_create(
-        [Heartbeat(name=name, part=part, healthy=healthy, at=at, detail=detail)],
+        [Heartbeat(name=name, part=part, healthy=healthy, at=at)],
         update_conflicts=True,
         unique_fields=["name"],
-        update_fields=["part", "healthy", "at", "detail"],
+        update_fields=["part", "healthy", "at"],
     )
 
 

@@ -125,7 +125,6 @@ class Heartbeat(models.Model):
     part = models.CharField(max_length=20)
     at = models.DateTimeField()
     healthy = models.BooleanField()
-    detail = models.CharField(max_length=200, blank=True)
 
     def __str__(self) -> str:
         return self.name

@@ -12,6 +12,7 @@ from terminals.link.models import DeadLetter
 
 SEEN_DAYS = 7
 DEAD_LETTER_DAYS = 30
+# Raw: the ORM cannot delete so many of the oldest.
 FORGET = """
 DELETE FROM link_seenmessage
  WHERE ctid = ANY(ARRAY(SELECT ctid FROM link_seenmessage WHERE seen_at < %s LIMIT 50000))

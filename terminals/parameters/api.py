@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from terminals.common.api.base import IdempotentPosts, ReadViewSet, actor_of
-from terminals.estate.models import Terminal
+from terminals.estate.api import TerminalsSerializer
 from terminals.parameters import services
 from terminals.parameters.models import ParameterVersion
 
@@ -21,12 +21,6 @@ class ParameterVersionSerializer(serializers.ModelSerializer[ParameterVersion]):
         read_only_fields = ["version", "created_at", "created_by"]
         extra_kwargs = {"parameters": {"required": True}}  # the model has a default, an operator's wish has none
         validators: list[Any] = []
-
-
-class TerminalsSerializer(serializers.Serializer[Any]):
-    """Which terminals, by id."""
-
-    terminals = serializers.PrimaryKeyRelatedField(queryset=Terminal.objects.all(), many=True, allow_empty=False)
 
 
 class SentSerializer(serializers.Serializer[Any]):

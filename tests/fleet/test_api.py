@@ -295,3 +295,22 @@ def test_the_apis_own_address_says_where_everything_is(api: APIClient) -> None:
 def test_an_address_that_the_api_has_not_is_a_problem_not_a_page(client: Any) -> None:
     answer = client.get("/api/v1/nothing/", headers={"Accept": "text/html"})
     assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+
+
+def test_sending_to_many_costs_the_statements_of_sending_to_one(
+    api: APIClient, register: Callable[[str], Terminal]
+) -> None:
+    terminals = [register(f"SN-{n}") for n in range(12)]
+    Terminal.objects.update(state="active")
+    document = {"name": "p", "parameters": {"tip_enabled": True}}
+    version = api.post("/api/v1/parameters/", document, format="json").json()["id"]
+    costs = []
+    for chosen in (terminals[:1], terminals[1:]):
+        with CaptureQueriesContext(connection) as captured:
+            body = {"terminals": [terminal.pk for terminal in chosen]}
+            assert api.post(f"/api/v1/parameters/{version}/send/", body, format="json").json() == {"sent": len(chosen)}
+        costs.append(len(captured))
+    assert costs[0] == costs[1]
+    for ids in ([0], [10**30], ["x"], [terminals[0].pk, 999_999], [], [1] * 1001):
+        answer = api.post(f"/api/v1/parameters/{version}/send/", {"terminals": ids}, format="json")
+        assert answer.status_code == 400, ids

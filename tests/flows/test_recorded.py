@@ -27,52 +27,51 @@ from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey, working_device
 
 Register = Callable[[str], Terminal]
-ACTOR = {"actor": "ops"}
 
 
 def release_of(terminal: Terminal, version: str = "1") -> Any:
     package, _ = Package.objects.get_or_create(name="pay")
     file: Any = File(io.BytesIO(version.encode()))
     platform = terminal.model.platform
-    return publish_release(package=package, version=version, platform=platform, artifact=file, **ACTOR)
+    return publish_release(package=package, version=version, platform=platform, artifact=file, actor="ops")
 
 
 def install(terminal: Terminal, device: Device) -> None:
-    assign_release(release=release_of(terminal), terminals=[terminal], **ACTOR)
+    assign_release(release=release_of(terminal), terminals=[terminal], actor="ops")
     obey(device, "install")
     deliver(device.finish_install())
 
 
 def deliver_key(terminal: Terminal, device: Device) -> None:
-    request_key_delivery(terminal=terminal, usage="P0", **ACTOR)
+    request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     obey(device, "deliver_key")
 
 
 def refuse_key(terminal: Terminal, device: Device) -> None:
-    key = request_key_delivery(terminal=terminal, usage="P0", **ACTOR)
+    key = request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     assert key.command_id is not None
     deliver(device.answer(Result(key.command_id, "rejected", code="busy")))
 
 
 def configure(terminal: Terminal, device: Device) -> None:
-    version = publish_parameters(name="shop", parameters={"tip_enabled": True}, **ACTOR)
-    configure_terminals(terminals=[terminal], version=version, **ACTOR)
+    version = publish_parameters(name="shop", parameters={"tip_enabled": True}, actor="ops")
+    configure_terminals(terminals=[terminal], version=version, actor="ops")
     obey(device, "configure")
 
 
 def schedule(terminal: Terminal, device: Device) -> None:
     plan = SettlementPlan(name="p", time_zone="UTC", cycle="0 1 * * *")
-    change_plan(plan, **ACTOR)
-    set_schedule(terminal=terminal, plan=plan, **ACTOR)
+    change_plan(plan, actor="ops")
+    set_schedule(terminal=terminal, plan=plan, actor="ops")
 
 
 def leave(terminal: Terminal, device: Device) -> None:
     for transition in (TerminalTransition.suspend, TerminalTransition.resume, TerminalTransition.retire):
-        change_state(terminal=terminal, transition=transition, **ACTOR)
+        change_state(terminal=terminal, transition=transition, actor="ops")
 
 
 def settle(terminal: Terminal, device: Device) -> None:
-    request_settlement(terminal=terminal, **ACTOR)
+    request_settlement(terminal=terminal, actor="ops")
     obey(device, "settle")
 
 
@@ -85,9 +84,13 @@ DONE: dict[str, tuple[Callable[[Terminal, Device], object], set[str], set[str]]]
     "schedule": (schedule, {"settlementplan.create", "settlement.schedule"}, set()),
     "states": (leave, {"terminal.suspend", "terminal.resume", "terminal.retire"}, {"state.changed"}),
     "settlement": (settle, {"settlement.request"}, {"settlement.settled"}),
-    "baseline": (lambda t, d: set_baseline(model=t.model, release=release_of(t), **ACTOR), {"release.baseline"}, set()),
-    "command": (lambda t, d: send_plain_command(terminal=t, command_type="ping", **ACTOR), {"command.ping"}, set()),
-    "code": (lambda t, d: issue_activation_code(terminal=t, **ACTOR), {"terminal.activation_code"}, set()),
+    "baseline": (
+        lambda t, d: set_baseline(model=t.model, release=release_of(t), actor="ops"),
+        {"release.baseline"},
+        set(),
+    ),
+    "command": (lambda t, d: send_plain_command(terminal=t, command_type="ping", actor="ops"), {"command.ping"}, set()),
+    "code": (lambda t, d: issue_activation_code(terminal=t, actor="ops"), {"terminal.activation_code"}, set()),
     "enrolment": (lambda t, d: enrolled_device(t), {"terminal.activation_code"}, {"enrolment.enrolled"}),
 }
 

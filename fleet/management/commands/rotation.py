@@ -4,12 +4,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import transaction
 
 from firmware.services import resign_releases
-from terminals.common.audit import services as audit
 from terminals.enrolment import trust
-from terminals.keys import vault
 from terminals.keys.services import keys_under_earlier_masters, reseal_keys
 
 ACTOR = "manage.py rotation"
@@ -30,15 +27,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{stale} open commands are signed by another key than the present one.")
 
     def _reseal(self) -> None:
-        resealed, unopened = reseal_keys()
-        with transaction.atomic():
-            subject = f"vault:{vault.current_head().hex()}"
-            audit.record(
-                actor=ACTOR,
-                action="vault.reseal",
-                subject=subject,
-                detail={"keys": resealed, "unopened": len(unopened)},
-            )
+        resealed, unopened = reseal_keys(actor=ACTOR)
         self.stdout.write(f"{resealed} keys sealed anew.")
         for name in unopened:
             self.stdout.write(f"{name} does not open: its master key is missing, or it is damaged; it stays as it is.")
@@ -49,4 +38,5 @@ class Command(BaseCommand):
 
     def _resign(self) -> None:
         signed = resign_releases(actor=ACTOR)
-        self.stdout.write(f"{signed} releases signed anew. The earlier release key may leave the trusted ones.")
+        self.stdout.write(f"{signed} releases signed anew. Installs that are under way bear the earlier signature:")
+        self.stdout.write("leave the earlier release key among the trusted ones for three days.")

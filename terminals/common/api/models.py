@@ -9,7 +9,7 @@ class IdempotentResponse(models.Model):
 
     actor_id = models.BigIntegerField(help_text="The user's id: a name may pass to another person")
     idempotency_key = models.CharField(max_length=100)
-    request_digest = models.CharField(max_length=64, help_text="SHA-256 of method, path and body")
+    request_digest = models.CharField(max_length=64, help_text="SHA-256 of path and content")
     status = models.PositiveSmallIntegerField()
     body = models.JSONField(null=True)
     created_at = models.DateTimeField(db_default=Now())

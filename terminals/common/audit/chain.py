@@ -1,4 +1,5 @@
-"""The hash chain over the audit: entries are sealed in the order of their commits by one sealer at a time.
+"""The hash chain over the audit: entries are sealed as they are committed, within a second, by one sealer at a time; by id
+within each pass.
 
 A seal's hash is SHA-256 over the hash before it and the entry as the **database** returns it (its detail as the text of
 the jsonb), so that whatever could be stored can be hashed. Anchors, signed and kept outside the database, show that a
