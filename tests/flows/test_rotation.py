@@ -164,7 +164,7 @@ def test_the_vaults_master_key_is_replaced_without_a_restart(device: Device, set
     call_command("rotation", "reseal-keys", stdout=told)
     assert told.getvalue().startswith("2 keys sealed anew")  # the protection key and P0; D0 lay under the new one
     assert "its line may go" in told.getvalue()
-    sealed = AuditEntry.objects.filter(action="vault.reseal").values_list("detail", flat=True)
+    sealed = AuditEntry.objects.filter(action="vault.reseal").order_by("id").values_list("detail", flat=True)
     assert [(one["of"], one["keys"], one["not_opened"]) for one in sealed] == [
         ("protectionkey", 1, 0),
         ("terminalkey", 1, 0),
