@@ -21,6 +21,7 @@ from terminals.common.facts.kinds import reasons_text
 from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
 from terminals.estate import api as estate
 from terminals.estate.models import Terminal
+from terminals.estate.rules import LINKED_STATES
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
 from terminals.keys import api as keys
@@ -95,8 +96,9 @@ class FleetTerminalFilter(estate.TerminalFilter):
     online = django_filters.BooleanFilter(method="by_online", label="heard within ONLINE_WITHIN")
 
     def by_online(self, queryset: QuerySet[Terminal], name: str, value: bool) -> QuerySet[Terminal]:
+        """Offline means in service and not heard, as on the overview: a retired terminal is not missed."""
         online = queryset.filter(session__online=True)
-        return online if value else queryset.exclude(session__online=True)
+        return online if value else queryset.filter(state__in=LINKED_STATES).exclude(session__online=True)
 
 
 class FleetTerminalViewSet(estate.TerminalViewSet):

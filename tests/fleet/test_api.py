@@ -188,6 +188,9 @@ def test_the_list_is_filtered_paged_and_costs_the_same_for_any_fleet(
     rest = api.get(page["next"]).json()["results"]
     assert not {row["serial"] for row in rest} & {row["serial"] for row in page["results"]}
     assert [row["serial"] for row in api.get(TERMINALS, {"online": "true"}).json()["results"]] == ["SN-7"]
+    Terminal.objects.filter(serial="SN-6").update(state="active")
+    offline = api.get(TERMINALS, {"online": "false"}).json()["results"]
+    assert [row["serial"] for row in offline] == ["SN-6"], "who was never in service is not missed"
     assert api.get(TERMINALS, {"serial_contains": "sn-1"}).json()["count"] == 11
     assert api.get(TERMINALS, {"ordering": "secret"}).status_code == 400
 
