@@ -13,6 +13,7 @@ from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
 from terminals.common.words import asker
+from terminals.estate.admin import OfTerminals
 
 
 @admin.register(Package)
@@ -92,7 +93,7 @@ class BaselineAdmin(AuditedAdmin):
 
 
 @admin.register(Installation)
-class InstallationAdmin(RecordAdmin):
+class InstallationAdmin(OfTerminals, RecordAdmin):
     list_display = ["assigned_at", "terminal", "release", "shown_state", "percent", "reason", "asked_by"]
     fields = [
         "terminal",

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -16,7 +16,7 @@ from unfold.decorators import display
 from terminals.common.admin_base import AuditedAdmin, Labels
 from terminals.common.errors import Refusal
 from terminals.common.words import TONES, choices, sentence, word
-from terminals.estate import services
+from terminals.estate import selectors, services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.rules import LINKED_STATES, check_time_zone, device_id_for
 
@@ -84,6 +84,22 @@ class LockedFilter(admin.SimpleListFilter):
         return queryset.filter(session__locked=True) if self.value() else queryset
 
 
+class OfTerminals:
+    """A list of things that belong to terminals: searched by a part of the serial, or by the whole of `search_whole`."""
+
+    search_whole: tuple[str, ...] = ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not (text := search_term.strip()):
+            return queryset, False
+        found = selectors.of_terminals_named(text)
+        for column in self.search_whole:
+            found |= Q(**{column: text})
+        return queryset.filter(found), False
+
+
 class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_serial(self) -> str:
         try:
@@ -121,6 +137,12 @@ class TerminalAdmin(AuditedAdmin):
         return lookup.removesuffix("__exact") in self.overview_lookups or bool(
             super().lookup_allowed(lookup, value, request)
         )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text = search_term.strip()
+        return (selectors.find_terminals(queryset, text) if text else queryset), False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -19,6 +19,7 @@ from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.rules import TerminalState, TerminalTransition, check_time_zone
+from terminals.estate.selectors import having_part
 
 
 class MerchantSerializer(serializers.ModelSerializer[Merchant]):
@@ -107,7 +108,7 @@ class TerminalModelViewSet(EditViewSet):
 
 
 class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
-    serial_contains = django_filters.CharFilter(field_name="serial", lookup_expr="icontains")
+    serial_contains = django_filters.CharFilter(method="with_part_of_serial", label="part of a serial")
     tag = django_filters.CharFilter(field_name="tags", lookup_expr="contains", method="with_tag")
     merchant = django_filters.NumberFilter(field_name="store__merchant")
 
@@ -115,6 +116,9 @@ class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
         model = Terminal
         fields = ["serial", "state", "store", "model", "tid"]
         filter_overrides = {ArrayField: {"filter_class": django_filters.CharFilter}}
+
+    def with_part_of_serial(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
+        return having_part(queryset, "serial", value)
 
     def with_tag(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
         return queryset.filter(tags__contains=[value])

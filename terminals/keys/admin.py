@@ -3,15 +3,17 @@
 from django.contrib import admin
 
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
+from terminals.estate.admin import OfTerminals
 from terminals.keys.models import KeyRequirement, TerminalKey
 
 
 @admin.register(TerminalKey)
-class TerminalKeyAdmin(RecordAdmin):
+class TerminalKeyAdmin(OfTerminals, RecordAdmin):
     list_display = ["created_at", "terminal", "usage", "algorithm", "kcv", "shown_state", "answered_kcv"]
     list_filter = ["state", "usage"]
     list_select_related = ["terminal"]
-    search_fields = ["terminal__serial", "kcv"]
+    search_fields = ["terminal__serial"]
+    search_whole = ("kcv",)
     exclude = ["sealed_key"]
 
 

@@ -8,12 +8,13 @@ from django.utils.translation import gettext_lazy as _
 
 from terminals.common.admin_base import RecordAdmin
 from terminals.common.words import asker, word
+from terminals.estate.admin import OfTerminals
 from terminals.link.models import Command, DeadLetter
 from terminals.link.services import READ_MESSAGE
 
 
 @admin.register(Command)
-class CommandAdmin(RecordAdmin):
+class CommandAdmin(OfTerminals, RecordAdmin):
     list_display = [
         "created_at",
         "terminal",
@@ -26,7 +27,8 @@ class CommandAdmin(RecordAdmin):
     ]
     list_filter = ["state"]
     list_select_related = ["terminal"]
-    search_fields = ["=type", "terminal__serial"]
+    search_fields = ["terminal__serial"]
+    search_whole = ("type",)
     exclude = ["payload"]
     readonly_fields = ["message"]
 

@@ -17,6 +17,7 @@ from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.errors import Refusal
 from terminals.common.money import parse_major
 from terminals.common.words import format_minor, sentence
+from terminals.estate.admin import OfTerminals
 from terminals.settlement import services
 from terminals.settlement.models import Batch, RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 
@@ -73,7 +74,7 @@ class SettlementPlanAdmin(CycleAdmin):
 
 
 @admin.register(SettlementSchedule)
-class SettlementScheduleAdmin(CycleAdmin):
+class SettlementScheduleAdmin(OfTerminals, CycleAdmin):
     """A terminal's schedule goes only with the terminal: deleting it would end its settlements unnoticed."""
 
     form = ThresholdForm
@@ -150,7 +151,7 @@ class RunTotalInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(SettlementRun)
-class SettlementRunAdmin(RecordAdmin):
+class SettlementRunAdmin(OfTerminals, RecordAdmin):
     list_display = [
         "requested_at",
         "finished_at",
@@ -210,7 +211,7 @@ class SettlementRunAdmin(RecordAdmin):
 
 
 @admin.register(Batch)
-class BatchAdmin(RecordAdmin):
+class BatchAdmin(OfTerminals, RecordAdmin):
     """What terminals have uploaded, batch by batch: the open ones are the money that is not yet settled."""
 
     list_display = ["opened_at", "terminal", "batch_number", "amount", "transaction_count", "closed"]
@@ -227,7 +228,7 @@ class BatchAdmin(RecordAdmin):
 
 
 @admin.register(Transaction)
-class TransactionAdmin(RecordAdmin):
+class TransactionAdmin(OfTerminals, RecordAdmin):
     list_display = ["occurred_at", "terminal", "kind", "method", "amount", "batch_number"]
     fields = [
         "terminal",

@@ -1,0 +1,47 @@
+"""Finding terminals by what people know of them. Reads only."""
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import F, Func, Q, QuerySet, TextField, Value
+
+from terminals.estate.models import Store, Terminal
+
+SHORTEST = 3  # letters of a part that the indexes know (migration 0002); less is looked for at the beginning
+LONGEST_LIST = 1000
+_PARTS: Any = ArrayField(TextField())
+
+
+def having_part(rows: QuerySet[Any], column: str, text: str) -> QuerySet[Any]:
+    """Return the rows whose column has the text in it, or, where that is shorter than SHORTEST, at its beginning."""
+    if len(text) < SHORTEST:
+        return rows.filter(**{f"{column}__istartswith": text})
+    parts = Func(F(column), function="terminals_trigrams", output_field=_PARTS)
+    wanted = Func(Value(text), function="terminals_trigrams", output_field=_PARTS)
+    matching: QuerySet[Any] = rows.alias(**{f"{column}_parts": parts}).filter(
+        **{f"{column}_parts__contains": wanted, f"{column}__icontains": text}
+    )
+    return matching
+
+
+def find_terminals(terminals: QuerySet[Terminal], text: str) -> QuerySet[Terminal]:
+    """Return the terminals that a person may mean: by a part of the serial or of the store's name, or the TID's beginning.
+
+    Each way is looked up by its own index first, so that the cost grows with what is found and not with the fleet.
+    """
+    by_serial = having_part(Terminal.objects.order_by(), "serial", text)
+    by_tid = Terminal.objects.order_by().exclude(tid="").filter(tid__istartswith=text)
+    stores = having_part(Store.objects.order_by(), "name", text)
+    return terminals.filter(Q(pk__in=_few(by_serial)) | Q(pk__in=_few(by_tid)) | Q(store__in=_few(stores)))
+
+
+def _few(rows: QuerySet[Any]) -> Any:
+    """Return the keys of a few rows as a list, which every plan is good for, and of many as a query."""
+    keys = rows.values_list("pk", flat=True)
+    found = list(keys[: LONGEST_LIST + 1])
+    return found if len(found) <= LONGEST_LIST else keys
+
+
+def of_terminals_named(text: str) -> Q:
+    """Return what holds for rows of terminals (`terminal`) whose serial has the text in it; terminals are looked up first."""
+    return Q(terminal__in=_few(having_part(Terminal.objects.order_by(), "serial", text)))
