@@ -12,6 +12,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.views import ChangeList
 
 from terminals.common.api.base import COUNT_LIMIT
 from terminals.common.audit.services import record_change, record_deletions, stored_values
@@ -30,6 +31,14 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return len(rows)
 
 
+class SortableAsSaid(ChangeList):  # type: ignore[misc]
+    """Sorts by nothing but `sortable_by`, whatever the address asks for: Django only hides the arrows."""
+
+    def get_ordering_field(self, field_name: str) -> Any:
+        allowed = self.model_admin.sortable_by
+        return super().get_ordering_field(field_name) if allowed is None or field_name in allowed else None
+
+
 class Labels(dict[str, str]):
     """The colours of badges; unfold would show the bare value of a state that has none instead of its word."""
 
@@ -39,6 +48,9 @@ class Labels(dict[str, str]):
 
 class StateAdmin(ModelAdmin):  # type: ignore[misc]
     """What every list and form shares: a state is a badge, a refusal is told."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return SortableAsSaid
 
     @display(description=gettext_lazy("state"), label=Labels(TONES), ordering="state")  # type: ignore[untyped-decorator]
     def shown_state(self, obj: Any) -> tuple[str, str]:
@@ -95,7 +107,10 @@ class AuditedAdmin(StateAdmin):
 
 
 class RecordAdmin(StateAdmin):
-    """A record of what happened: nobody adds, changes or deletes it here."""
+    """A record of what happened: nobody adds, changes or deletes it here. The latest first, and in no other order: there
+    are too many to sort."""
+
+    sortable_by = ()
 
     paginator = CappedPaginator
     show_full_result_count = False

@@ -130,6 +130,7 @@ class TerminalAdmin(AuditedAdmin):
         "tamper_alarm__active",
     )
     list_select_related = ["store__merchant", "model", "session"]
+    sortable_by = ("shown_serial",)  # what has an index
     search_fields = ["serial", "tid", "store__name"]
     autocomplete_fields = ["store", "model"]
 

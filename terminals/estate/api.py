@@ -19,7 +19,7 @@ from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.rules import TerminalState, TerminalTransition, check_time_zone
-from terminals.estate.selectors import having_part
+from terminals.estate.selectors import few, having_part
 
 
 class MerchantSerializer(serializers.ModelSerializer[Merchant]):
@@ -121,7 +121,7 @@ class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
         return having_part(queryset, "serial", value)
 
     def with_tag(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
-        return queryset.filter(tags__contains=[value])
+        return queryset.filter(pk__in=few(Terminal.objects.order_by().filter(tags__contains=[value])))
 
 
 class TransitionSerializer(serializers.Serializer[Any]):

@@ -32,10 +32,10 @@ def find_terminals(terminals: QuerySet[Terminal], text: str) -> QuerySet[Termina
     by_serial = having_part(Terminal.objects.order_by(), "serial", text)
     by_tid = Terminal.objects.order_by().exclude(tid="").filter(tid__istartswith=text)
     stores = having_part(Store.objects.order_by(), "name", text)
-    return terminals.filter(Q(pk__in=_few(by_serial)) | Q(pk__in=_few(by_tid)) | Q(store__in=_few(stores)))
+    return terminals.filter(Q(pk__in=few(by_serial)) | Q(pk__in=few(by_tid)) | Q(store__in=few(stores)))
 
 
-def _few(rows: QuerySet[Any]) -> Any:
+def few(rows: QuerySet[Any]) -> Any:
     """Return the keys of a few rows as a list, which every plan is good for, and of many as a query."""
     keys = rows.values_list("pk", flat=True)
     found = list(keys[: LONGEST_LIST + 1])
@@ -44,4 +44,4 @@ def _few(rows: QuerySet[Any]) -> Any:
 
 def of_terminals_named(text: str) -> Q:
     """Return what holds for rows of terminals (`terminal`) whose serial has the text in it; terminals are looked up first."""
-    return Q(terminal__in=_few(having_part(Terminal.objects.order_by(), "serial", text)))
+    return Q(terminal__in=few(having_part(Terminal.objects.order_by(), "serial", text)))

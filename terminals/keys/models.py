@@ -42,7 +42,14 @@ class TerminalKey(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["terminal", "usage"])]
+        indexes = [
+            models.Index(fields=["terminal", "usage"]),
+            models.Index(
+                fields=["-id"],
+                condition=Q(state__in=[KeyState.MISMATCH.value, KeyState.FAILED.value]),
+                name="key_in_trouble",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["terminal", "usage"],

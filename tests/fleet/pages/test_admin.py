@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib import admin
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
 
@@ -227,3 +229,20 @@ def test_what_was_asked_and_not_done_yet_is_on_the_page(staff: Client, register:
     told = staff.get(page).content.decode().split('id="under-way"')[1].split("</section>")[0]
     assert "lock" in told
     assert "queued" in told
+
+
+def test_a_list_too_large_to_sort_is_not_sorted_by_its_address(
+    staff: Client, register: Callable[[str], Terminal]
+) -> None:
+    for serial in ("SN-2", "SN-1", "SN-3"):
+        register(serial)
+
+    def asked(url: str, order: str) -> str:
+        with CaptureQueriesContext(connection) as captured:
+            assert staff.get(reverse(url), {"o": order}).status_code == 200
+        return " ".join(query["sql"] for query in captured)
+
+    assert "ORDER BY" in asked("admin:terminals_terminal_changelist", "-0")
+    assert '"serial" DESC' in asked("admin:terminals_terminal_changelist", "-0")
+    assert 'ORDER BY "terminals_store"' not in asked("admin:terminals_terminal_changelist", "1")
+    assert '"reported_minor" ASC' not in asked("admin:settlement_settlementrun_changelist", "7")
