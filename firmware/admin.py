@@ -75,12 +75,12 @@ class BaselineForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Baseline)
 class BaselineAdmin(AuditedAdmin):
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm(services.SET_BASELINE))
-
     form = BaselineForm
     list_display = ["model", "package", "release"]
     list_select_related = ["model", "release__package", "package"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(services.SET_BASELINE))
 
     def save_model(self, request: HttpRequest, obj: Baseline, form: Any, change: bool) -> None:
         actor, before = request.user.get_username(), obj.pk if change else None
@@ -110,7 +110,7 @@ class InstallationAdmin(OfTerminals, RecordAdmin):
     list_select_related = ["terminal", "release__package"]
     search_fields = ["terminal__serial"]
 
-    @admin.display(description=_("assigned by"), ordering="assigned_by")
+    @admin.display(description=_("assigned by"))
     def asked_by(self, installation: Installation) -> str:
         return asker(installation.assigned_by)
 

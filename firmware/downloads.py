@@ -57,9 +57,7 @@ def download_artifact(request: HttpRequest, token: str) -> HttpResponseBase:
     first, last, partial = span
     if settings.ARTIFACT_ACCEL_PREFIX:
         return _accelerated(release, etag)
-    if (
-        settings.ARTIFACT_REDIRECT
-    ):  # to a bucket or CDN whose addresses are signed and short-lived; it knows ranges, too
+    if settings.ARTIFACT_REDIRECT:  # to a bucket or CDN, whose addresses are signed and short-lived; it knows ranges
         return HttpResponseRedirect(release.artifact.url)
     if request.method == "GET" and not slots.enter(device_id):
         busy = _refuse("too many downloads at once; come back", status=503, title="Busy")

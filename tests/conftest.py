@@ -122,6 +122,14 @@ def obey(device: Device, kind: str) -> Command:
     return command
 
 
+def in_thread(work: Callable[[], Any]) -> Any:
+    """Do something in another thread of a pool, on a connection of its own that ends with it."""
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
 def wait_until(done: Callable[[], bool], what: str, timeout_seconds: float = 30) -> None:
     """Poll until something is true, and fail saying what did not come."""
     deadline = time.monotonic() + timeout_seconds

@@ -10,9 +10,11 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
 
+ACTOR = "manage.py seed_estate"
 PREFIX = "SEED-"
 LARGEST = 9_999_999
 CHUNK = 50_000
@@ -147,6 +149,7 @@ def _plant(first: int, last: int) -> None:
     with connection.cursor() as cursor:
         for statement in STATEMENTS:
             cursor.execute(statement, numbers)
+    audit.record(actor=ACTOR, action="estate.seed", subject="estate:seed", detail={"first": first, "last": last})
 
 
 def _serial(number: int) -> str:

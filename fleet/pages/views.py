@@ -8,7 +8,7 @@ from urllib.parse import quote
 from django.contrib import admin, messages
 from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -142,7 +142,7 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
         if done.secret:  # on this answer alone: a message would lie in a cookie or a session
             return _show_terminal(request, _terminal(pk), done)
         messages.success(request, done.told)
-    except (IntegrityError, OperationalError):  # the database chose between two who waited for each other
+    except IntegrityError:
         messages.error(request, _("Somebody else, or the terminal itself, did the same at this moment. Look again."))
     except Refusal as refusal:
         messages.error(request, sentence(refusal))

@@ -81,9 +81,13 @@ class AuditedAdmin(StateAdmin):
         """What is about to be saved is locked first: a save writes all columns, and must not undo another's change."""
         obj = super().get_object(request, object_id, from_field)
         if obj is not None and request.method == "POST":
-            self.model._default_manager.select_for_update(of=("self",)).get(pk=obj.pk)
+            self.lock(obj.pk)
             obj = super().get_object(request, object_id, from_field)
         return obj
+
+    def lock(self, pk: Any) -> None:
+        """Keep a row as it is until the transaction ends."""
+        self.model._default_manager.select_for_update(of=("self",), no_key=True).filter(pk=pk).first()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         old = stored_values(obj) if change else {}

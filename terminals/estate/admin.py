@@ -38,16 +38,15 @@ class StoreForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Store)
 class StoreAdmin(AuditedAdmin):
     form = StoreForm
-
-    def save_model(self, request: HttpRequest, obj: Store, form: Any, change: bool) -> None:
-        before = Store.objects.get(pk=obj.pk).time_zone if change else obj.time_zone
-        super().save_model(request, obj, form, change)
-        services.follow_clock(obj, before)
-
     list_display = ["name", "merchant", "city", "time_zone"]
     list_select_related = ["merchant"]
     search_fields = ["name", "city", "merchant__name"]
     autocomplete_fields = ["merchant"]
+
+    def save_model(self, request: HttpRequest, obj: Store, form: Any, change: bool) -> None:
+        before = form.initial["time_zone"] if change else obj.time_zone
+        super().save_model(request, obj, form, change)
+        services.follow_clock(obj, before)
 
 
 @admin.register(TerminalModel)

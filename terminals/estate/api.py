@@ -90,13 +90,13 @@ class StoreViewSet(EditViewSet):
     queryset = Store.objects.all()
     serializer_class = StoreSerializer
 
+    filterset_fields = ["merchant", "name", "city"]
+
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         before = cast(Store, serializer.instance).time_zone
         with transaction.atomic():
             super().perform_update(serializer)
             services.follow_clock(cast(Store, serializer.instance), before)
-
-    filterset_fields = ["merchant", "name", "city"]
 
 
 class TerminalModelViewSet(EditViewSet):

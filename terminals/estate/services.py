@@ -44,11 +44,9 @@ class TransitionHooks:
     after: dict[Transition[TerminalState], list[Callable[[int], object]]] = field(default_factory=dict)
 
 
+hooks = TransitionHooks()
 # Who must know when a store's clock is changed (they get its id); filled by the project.
 on_store_clock: list[Callable[[int], object]] = []
-
-
-hooks = TransitionHooks()
 
 
 @transaction.atomic
@@ -120,8 +118,8 @@ def change_state(
 ) -> Terminal:
     """Move a terminal by a named transition.
 
-    `write_off` lets a terminal retire though money in its open batches will never be settled; it stands in the audit.
-    The row is locked first: the inbox, which holds it shared, records no money between the question and the move.
+    `write_off` lets a terminal retire though money in its open batches will never be settled; who asked (`hooks.before`)
+    audits it. The row is locked first, as the inbox does: no money is recorded between the question and the move.
 
     Raises ImpossibleTransition, and changes nothing, where the terminal is in no state that the transition leaves.
     """
@@ -139,7 +137,7 @@ def change_state(
             states=transition.sources,
             verb=transition.name,
         )
-    detail = {"to": transition.target.value, "reason": reason, "write_off": dict(write_off)}
+    detail = {"to": transition.target.value, "reason": reason}
     audit.record(actor=actor, action=f"terminal.{transition.name}", subject=subject_of(terminal), detail=detail)
     record_facts([(terminal.pk, StateChanged(to=transition.target.value, by=actor, reason=reason))])
     for follow in hooks.after.get(transition, ()):

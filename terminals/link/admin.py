@@ -32,11 +32,11 @@ class CommandAdmin(OfTerminals, RecordAdmin):
     exclude = ["payload"]
     readonly_fields = ["message"]
 
-    @admin.display(description=_("type"), ordering="type")
+    @admin.display(description=_("type"))
     def shown_type(self, command: Command) -> str:
         return word(command.type)
 
-    @admin.display(description=_("requested by"), ordering="requested_by")
+    @admin.display(description=_("requested by"))
     def asked_by(self, command: Command) -> str:
         return asker(command.requested_by)
 
@@ -58,7 +58,7 @@ class DeadLetterAdmin(RecordAdmin):
     exclude = ["payload"]
     readonly_fields = ["message"]
 
-    @admin.display(description=_("reason"), ordering="reason")
+    @admin.display(description=_("reason"))
     def shown_reason(self, letter: DeadLetter) -> str:
         return word(letter.reason)
 

@@ -17,9 +17,8 @@ ON CONFLICT (digest) DO UPDATE
 """
 
 
-KEPT_BYTES = (
-    4096  # of a payload: enough to see what it is; hostile ones are large, and keeping them is most of their cost
-)
+# Of a payload: enough to see what it is; hostile ones are large, and keeping them is most of their cost.
+KEPT_BYTES = 4096
 
 
 class Letter(NamedTuple):

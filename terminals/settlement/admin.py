@@ -18,6 +18,7 @@ from terminals.common.errors import Refusal
 from terminals.common.money import parse_major
 from terminals.common.words import format_minor, sentence
 from terminals.estate.admin import OfTerminals
+from terminals.estate.services import hold
 from terminals.settlement import services
 from terminals.settlement.models import Batch, RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 
@@ -84,6 +85,11 @@ class SettlementScheduleAdmin(OfTerminals, CycleAdmin):
     list_select_related = ["terminal__store", "plan"]
     search_fields = ["terminal__serial"]
     autocomplete_fields = ["terminal"]
+
+    def lock(self, pk: Any) -> None:
+        """The terminal first, then what is its: the order of all who change one."""
+        hold([pk])
+        super().lock(pk)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -201,11 +207,11 @@ class SettlementRunAdmin(OfTerminals, RecordAdmin):
     def reason(self, run: SettlementRun) -> str:
         return run.reason
 
-    @admin.display(description=_("settled"), ordering="reported_minor")
+    @admin.display(description=_("settled"))
     def reported(self, run: SettlementRun) -> str:
         return "" if run.reported_minor is None else format_minor(run.reported_minor, run.currency)
 
-    @admin.display(description=_("difference"), ordering="difference_minor")
+    @admin.display(description=_("difference"))
     def difference(self, run: SettlementRun) -> str:
         return format_minor(run.difference_minor, run.currency, signed=True) if run.difference_minor else ""
 
@@ -222,7 +228,7 @@ class BatchAdmin(OfTerminals, RecordAdmin):
     search_fields = ["terminal__serial"]
     ordering = ["-id"]
 
-    @admin.display(description=_("amount"), ordering="net_minor")
+    @admin.display(description=_("amount"))
     def amount(self, batch: Batch) -> str:
         return format_minor(batch.net_minor, batch.currency)
 
@@ -251,6 +257,6 @@ class TransactionAdmin(OfTerminals, RecordAdmin):
         mine = lookup in ("terminal__exact", "batch_number__exact")
         return mine or bool(super().lookup_allowed(lookup, value, request))
 
-    @admin.display(description=_("amount"), ordering="amount_minor")
+    @admin.display(description=_("amount"))
     def amount(self, transaction: Transaction) -> str:
         return format_minor(transaction.amount_minor, transaction.currency)

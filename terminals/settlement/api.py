@@ -105,6 +105,10 @@ class PlanViewSet(EditViewSet):
     serializer_class = PlanSerializer
     filterset_fields = ["name", "is_default", "enabled"]
 
+    def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        serializer.instance = SettlementPlan(**serializer.validated_data)
+        services.change_plan(serializer.instance, actor=actor_of(self.request))
+
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         plan = cast(SettlementPlan, serializer.instance)
         for name, value in serializer.validated_data.items():

@@ -219,6 +219,7 @@ class SettlementRun(models.Model):
         indexes = [
             models.Index(fields=["terminal", "-id"], name="run_of_terminal"),
             models.Index(fields=["-finished_at"], name="run_by_finish"),
+            models.Index(fields=["finished_at"], condition=Q(state=RunState.FAILED.value), name="run_failed"),
             models.Index(
                 fields=["-id"], condition=Q(state__in=[state.value for state in rules.TROUBLE]), name="run_in_trouble"
             ),

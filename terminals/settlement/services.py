@@ -38,6 +38,7 @@ VALID_FOR = timedelta(hours=4)
 REPORT_WITHIN = timedelta(hours=24)
 # A terminal that did not settle although its money has reached the threshold is asked again after a while.
 ASK_AGAIN_AFTER = timedelta(minutes=15)
+ASK_AGAIN_FOR = timedelta(hours=1)
 CHUNK = 500
 
 
@@ -310,11 +311,11 @@ def mark_over_threshold(terminal_ids: Iterable[int], now: datetime) -> None:
 def ask_again(now: datetime) -> None:
     """Make terminals due whose last run failed a while ago and whose money still reaches the threshold.
 
-    Looks at a day's failed runs, not at the fleet; a terminal that is away longer is asked when it sells again.
+    Looks at the runs that failed within an hour before that, so that a worker that was away misses none; one that is
+    asked and fails again has a new run.
     """
-    failed = SettlementRun.objects.filter(
-        state=RunState.FAILED, finished_at__range=(now - REPORT_WITHIN, now - ASK_AGAIN_AFTER)
-    )
+    since, until = now - ASK_AGAIN_AFTER - ASK_AGAIN_FOR, now - ASK_AGAIN_AFTER
+    failed = SettlementRun.objects.filter(state=RunState.FAILED, finished_at__range=(since, until))
     later = SettlementRun.objects.filter(terminal=OuterRef("terminal"), pk__gt=OuterRef("pk"))
     waiting = list(failed.filter(~Exists(later)).values_list("terminal_id", flat=True))
     if waiting:

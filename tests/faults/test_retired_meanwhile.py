@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
@@ -15,17 +15,10 @@ from terminals.estate.services import change_state
 from terminals.link.models import DeadLetter
 from terminals.link.routes import routes
 from terminals.settlement.models import Batch
-from tests.conftest import deliver, sold, working_device
+from tests.conftest import deliver, in_thread, sold, working_device
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Register = Callable[[str], Terminal]
-
-
-def in_thread(work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    finally:
-        connection.close()
 
 
 def retire(terminal: Terminal) -> str:

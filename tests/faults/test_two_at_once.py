@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.signals import pre_save
 from django.test import Client
 from django.urls import reverse
@@ -26,17 +26,10 @@ from terminals.link.models import Command
 from terminals.settlement import services
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.services import request_settlement, run_due_settlements
-from tests.conftest import enrolled_device, working_device
+from tests.conftest import enrolled_device, in_thread, working_device
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Register = Callable[[str], Terminal]
-
-
-def in_thread(work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    finally:
-        connection.close()
 
 
 def retire(terminal: Terminal) -> str:
@@ -93,54 +86,73 @@ def test_nothing_is_made_for_a_terminal_that_was_just_retired(register: Register
     assert not TerminalKey.objects.exists()
 
 
+def paused(monkeypatch: Any, module: Any, name: str) -> tuple[threading.Event, threading.Event]:
+    """Let a function of a module wait in its midst: return the events that say that it began and let it go on."""
+    began, go_on = threading.Event(), threading.Event()
+    real = getattr(module, name)
+
+    def slow(*args: Any) -> Any:
+        began.set()
+        assert go_on.wait(20)
+        return real(*args)
+
+    monkeypatch.setattr(module, name, slow)
+    return began, go_on
+
+
+def meanwhile(
+    events: tuple[threading.Event, threading.Event], first: Callable[[], Any], other: Callable[[], Any]
+) -> Any:
+    """Begin `other` in the midst of `first`: it has to wait. Return what became of both."""
+    began, go_on = events
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(in_thread, first)
+        assert began.wait(20)
+        two = pool.submit(in_thread, other)
+        with pytest.raises(TimeoutError):
+            two.result(timeout=0.5)
+        go_on.set()
+        return one.result(20), two.result(20)
+
+
 def test_a_tick_and_a_retirement_do_not_wait_for_each_other_for_ever(register: Register, monkeypatch: Any) -> None:
     plan = SettlementPlan.objects.create(name="p", cycle="0 1 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
     working_device(terminal)
     SettlementSchedule.objects.update(next_due_at=timezone.now())
-    ticking, go_on = threading.Event(), threading.Event()
-    opened = services._open_runs
-
-    def slow(*args: Any) -> Any:
-        ticking.set()
-        assert go_on.wait(20)
-        return opened(*args)
-
-    monkeypatch.setattr(services, "_open_runs", slow)
-    with ThreadPoolExecutor(2) as pool:
-        tick = pool.submit(in_thread, lambda: run_due_settlements(timezone.now()))
-        assert ticking.wait(20)
-        retiring = pool.submit(in_thread, lambda: retire(terminal))
-        with pytest.raises(TimeoutError):
-            retiring.result(timeout=0.5)
-        go_on.set()
-        assert (tick.result(20), retiring.result(20)) == (1, "retired")
+    events = paused(monkeypatch, services, "_open_runs")
+    done = meanwhile(events, lambda: run_due_settlements(timezone.now()), lambda: retire(terminal))
+    assert done == (1, "retired")
     assert plan.schedules.count() == 0
 
 
 def test_an_enrolment_and_a_suspension_do_not_wait_for_each_other_for_ever(
     register: Register, monkeypatch: Any
 ) -> None:
-
     terminal = register("SN-1")
     working_device(terminal)
-    enrolling, go_on = threading.Event(), threading.Event()
-    issue = enrolment._issue_certificate
+    suspend = TerminalTransition.suspend
+    _, state = meanwhile(
+        paused(monkeypatch, enrolment, "_issue_certificate"),
+        lambda: enrolled_device(Terminal.objects.get()),
+        lambda: change_state(terminal=terminal, transition=suspend, actor="ops").state,
+    )
+    assert state == "suspended"
 
-    def slow(*args: Any) -> Any:
-        enrolling.set()
-        assert go_on.wait(20)
-        return issue(*args)
 
-    monkeypatch.setattr(enrolment, "_issue_certificate", slow)
-    with ThreadPoolExecutor(2) as pool:
-        again = pool.submit(in_thread, lambda: enrolled_device(Terminal.objects.get()))
-        assert enrolling.wait(20)
-        suspending = pool.submit(
-            in_thread, lambda: change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops").state
-        )
-        with pytest.raises(TimeoutError):
-            suspending.result(timeout=0.5)
-        go_on.set()
-        again.result(20)
-        assert suspending.result(20) == "suspended"
+def test_an_edit_of_a_schedule_waits_for_its_terminals_retirement_and_finds_it_gone(register: Register) -> None:
+    plan = SettlementPlan.objects.create(name="p", cycle="0 1 * * *", time_zone="UTC", is_default=True)
+    terminal, browser = register("SN-1"), Client()
+    working_device(terminal)
+    browser.force_login(get_user_model().objects.create_superuser("ops"))
+    url = reverse("admin:settlement_settlementschedule_change", args=[terminal.pk])
+    form = {"plan": plan.pk, "cycle": "0 4 * * *", "time_zone": "UTC", "threshold": ""}
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Terminal.objects.select_for_update().get()
+            editing = pool.submit(in_thread, lambda: browser.post(url, form).status_code)
+            with pytest.raises(TimeoutError):
+                editing.result(timeout=0.5)
+            retire(terminal)
+        assert editing.result(20) == 302
+    assert not SettlementSchedule.objects.exists()

@@ -73,6 +73,10 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
         write_off=seen,
     )
     assert lost.state == "retired"
+    assert AuditEntry.objects.get(action="terminal.retire", subject="terminal:SN-2").detail == {
+        "to": "retired",
+        "reason": "burnt",
+    }
     batch = Batch.objects.get(terminal=lost)
     written_off = AuditEntry.objects.get(action="settlement.write_off")
     assert (written_off.actor, written_off.subject) == ("ops", "terminal:SN-2")

@@ -225,7 +225,7 @@ class EditGuard:
 
     def _lock(self) -> None:
         instance = self.get_object()  # type: ignore[attr-defined]
-        type(instance).objects.select_for_update().get(pk=instance.pk)
+        type(instance).objects.select_for_update(no_key=True).filter(pk=instance.pk).first()
 
     def _refuse_stale(self, request: Request) -> None:
         wanted = request.headers.get("If-Match")

@@ -40,9 +40,8 @@ def record_deletions(*, actor: str, instances: Iterable[models.Model]) -> None:
 def _shown(instance: models.Model) -> str:
     """Return an object's name in English: what stands in the audit does not depend on the operator's language."""
     with translation.override("en"):
-        return str(
-            getattr(instance, "token_key", instance)
-        )  # a token's own name is its digest, its key's first letters do
+        # A token's own name is its digest; its key's first letters say more.
+        return str(getattr(instance, "token_key", instance))
 
 
 def _append(actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:

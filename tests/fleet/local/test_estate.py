@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from firmware.models import InstalledSoftware
 from fleet.pages import selectors
+from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Merchant, Store, Terminal
 from terminals.keys.models import TerminalKey
 from terminals.link.models import DeviceSession
@@ -37,6 +38,8 @@ def test_an_estate_is_planted_whole_and_a_repeat_adds_what_lacks() -> None:
     for model, each in ((DeviceSession, 1), (TerminalKey, 1), (SettlementSchedule, 1), (Batch, 2), (SettlementRun, 1)):
         assert model.objects.count() == at_work * each, model
     assert InstalledSoftware.objects.count() == at_work * 2
+    seeded = AuditEntry.objects.filter(action="estate.seed").order_by("id").values_list("detail", flat=True)
+    assert list(seeded) == [{"first": 0, "last": 59}, {"first": 60, "last": 99}]
     assert not [terminal for terminal in Terminal.objects.all() if terminal.public_key_pem]
 
 

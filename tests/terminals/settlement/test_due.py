@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Store, Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
@@ -65,6 +66,28 @@ def test_a_terminal_that_was_away_is_asked_again_while_its_money_reaches_the_thr
     assert run_due_settlements(later) == 1
     ask_again(later + timedelta(minutes=16))
     assert run_due_settlements(later + timedelta(minutes=16)) == 0, "it is settling"
+
+
+@pytest.mark.parametrize(("minutes", "asked"), [(14, 0), (16, 1), (70, 1), (80, 0)])
+def test_a_worker_that_was_away_asks_again_within_the_hour(device: Device, minutes: int, asked: int) -> None:
+    deliver(sold(device, 100))
+    run_due_settlements(timezone.now())
+    Command.objects.filter(type="settle").update(expires_at=timezone.now() - timedelta(seconds=1))
+    expire_commands()
+    later = timezone.now() + timedelta(minutes=minutes)
+    ask_again(later)
+    assert run_due_settlements(later) == asked
+
+
+def test_a_plan_that_is_made_or_edited_by_program_is_audited_once(api: APIClient) -> None:
+    made = api.post("/api/v1/settlement/plans/", {"name": "p", "cycle": "0 1 * * *"}, format="json")
+    assert made.status_code == 201
+    edited = api.patch(f"/api/v1/settlement/plans/{made.json()['id']}/", {"cycle": "0 2 * * *"}, format="json")
+    assert edited.json()["cycle"] == "0 2 * * *"
+    entries = AuditEntry.objects.filter(action__startswith="settlementplan.").order_by("id")
+    assert list(entries.values_list("action", flat=True)) == ["settlementplan.create", "settlementplan.update"]
+    detail = entries[1].detail
+    assert (detail["old"], detail["new"]) == ({"cycle": "0 1 * * *"}, {"cycle": "0 2 * * *"})
 
 
 def test_money_that_reached_the_threshold_during_a_suspension_is_asked_for_after_it(device: Device) -> None:
