@@ -22,40 +22,11 @@ from terminals.link.facts import why_not
 from terminals.link.routes import Outcome
 from terminals.link.services import Target
 
-# Raw, all of them: each compares a set of terminals with what they say or lack in one statement.
-FORGET = """
-DELETE FROM firmware_installedsoftware s
- WHERE s.terminal_id = ANY(%(ids)s)
-   AND NOT EXISTS (SELECT 1 FROM json_to_recordset(%(told)s) AS r(terminal_id bigint, component text)
-                    WHERE r.terminal_id = s.terminal_id AND r.component = s.component)
-"""
-REPORT = """
-INSERT INTO firmware_installedsoftware AS s (terminal_id, component, version, reported_at)
-SELECT DISTINCT ON (terminal_id, component) * FROM json_to_recordset(%s)
-    AS r(terminal_id bigint, component text, version text, reported_at timestamptz)
- ORDER BY terminal_id, component, reported_at DESC
-ON CONFLICT (terminal_id, component) DO UPDATE SET version = excluded.version, reported_at = excluded.reported_at
- WHERE s.version <> excluded.version
-"""
-# Terminals that lack their baseline, have nothing on its way, and have not already had this very release: one that was
-# installed and is not reported, refused or failed would come again at each hello for ever.
-LACKING = """
-SELECT t.id, t.device_id, b.release_id
-  FROM terminals_terminal t
-  JOIN terminals_terminalmodel m ON m.id = t.model_id
-  JOIN firmware_baseline b ON b.model_id = m.id
-  JOIN firmware_release r ON r.id = b.release_id AND r.platform = m.platform  -- a model's platform may be edited
-  JOIN firmware_package p ON p.id = r.package_id
- WHERE t.id = ANY(%(ids)s) AND t.state = ANY(%(states)s)
-   AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
-                    WHERE s.terminal_id = t.id AND s.component = p.component AND s.version = r.version)
-   AND NOT EXISTS (SELECT 1 FROM firmware_installation i
-                    WHERE i.terminal_id = t.id
-                      AND (i.state = ANY(%(open)s)
-                           OR (i.release_id = r.id AND i.state = ANY(%(had)s))))
- ORDER BY t.id, b.id
-"""
-# What a terminal said that it installed and, well after it, does not report: its latest of a package only.
+TIME_TO_RESTART = timedelta(minutes=15)
+
+
+# Raw: an UPDATE ... FROM that returns what it changed. What a terminal said that it installed and, well after it, does not
+# report: its latest of a package only.
 NOT_RUNNING = """
 UPDATE firmware_installation i
    SET state = %(failed)s, reasons = %(why)s
@@ -67,7 +38,25 @@ UPDATE firmware_installation i
                     WHERE n.terminal_id = i.terminal_id AND nr.package_id = p.id AND n.id > i.id)
 RETURNING i.terminal_id, r.version
 """
-TIME_TO_RESTART = timedelta(minutes=15)
+
+
+# Raw: the ORM cannot compare stored rows with a list of (terminal, component) in one statement.
+FORGET = """
+DELETE FROM firmware_installedsoftware s
+ WHERE s.terminal_id = ANY(%(ids)s)
+   AND NOT EXISTS (SELECT 1 FROM json_to_recordset(%(told)s) AS r(terminal_id bigint, component text)
+                    WHERE r.terminal_id = s.terminal_id AND r.component = s.component)
+"""
+
+# Raw: the ORM's upsert cannot leave a row that says the same as it is.
+REPORT = """
+INSERT INTO firmware_installedsoftware AS s (terminal_id, component, version, reported_at)
+SELECT DISTINCT ON (terminal_id, component) * FROM json_to_recordset(%s)
+    AS r(terminal_id bigint, component text, version text, reported_at timestamptz)
+ ORDER BY terminal_id, component, reported_at DESC
+ON CONFLICT (terminal_id, component) DO UPDATE SET version = excluded.version, reported_at = excluded.reported_at
+ WHERE s.version <> excluded.version
+"""
 
 
 def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) -> None:
@@ -102,6 +91,27 @@ def begin_anew(terminal: Terminal, public_key: object) -> dict[str, Any]:
 def forget_software(terminal_id: int) -> None:
     """A terminal that left service for good runs nothing that anybody counts."""
     InstalledSoftware.objects.filter(terminal=terminal_id).delete()
+
+
+# Raw: a join of five tables with three conditions on what is not there. Terminals that lack their baseline, have nothing
+# on its way, and have not already had this very release: one that was installed and is not reported, refused or failed
+# would come again at each hello for ever.
+LACKING = """
+SELECT t.id, t.device_id, b.release_id
+  FROM terminals_terminal t
+  JOIN terminals_terminalmodel m ON m.id = t.model_id
+  JOIN firmware_baseline b ON b.model_id = m.id
+  JOIN firmware_release r ON r.id = b.release_id AND r.platform = m.platform  -- a model's platform may be edited
+  JOIN firmware_package p ON p.id = r.package_id
+ WHERE t.id = ANY(%(ids)s) AND t.state = ANY(%(states)s)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
+                    WHERE s.terminal_id = t.id AND s.component = p.component AND s.version = r.version)
+   AND NOT EXISTS (SELECT 1 FROM firmware_installation i
+                    WHERE i.terminal_id = t.id
+                      AND (i.state = ANY(%(open)s)
+                           OR (i.release_id = r.id AND i.state = ANY(%(had)s))))
+ ORDER BY t.id, b.id
+"""
 
 
 def send_baselines(terminal_ids: Sequence[int]) -> None:

@@ -62,8 +62,37 @@ def test_functions_are_at_most_40_lines_and_files_at_most_350() -> None:
     assert too_long == []
 
 
+STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|DROP|LOCK|NOTIFY|LISTEN|TRUNCATE)\s[^a-z]")
+
+
 def test_no_sql_is_built_by_format() -> None:
+    """Names and values are put in by the driver (psycopg.sql and parameters)."""
     built = [
-        str(path.relative_to(ROOT)) for path in SOURCES if re.search(r"execute\([A-Z_]+\.format\(", path.read_text())
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.JoinedStr) and STATEMENT.match(str(getattr(node.values[0], "value", ""))))
+        or (
+            isinstance(node, ast.Attribute)
+            and node.attr == "format"
+            and isinstance(node.value, ast.Constant)
+            and STATEMENT.match(str(node.value.value))
+        )
     ]
     assert built == []
+
+
+def test_each_statement_says_why_it_is_raw() -> None:
+    silent = []
+    for path in SOURCES:
+        lines = path.read_text().splitlines()
+        if any(line.startswith("# Raw, all of them: ") for line in lines):  # a file that is nothing else
+            continue
+        for n, line in enumerate(lines):
+            if re.match(r'[A-Z_]+ = """$', line) and STATEMENT.match(lines[n + 1] + " X"):
+                above = n
+                while lines[above - 1].startswith("#"):
+                    above -= 1
+                if "Raw" not in "".join(lines[above:n]):
+                    silent.append(f"{path.relative_to(ROOT)}: {line.split()[0]}")
+    assert silent == []

@@ -8,6 +8,10 @@ from django.utils import timezone
 
 from fleet.pages.models import DAILY, Tally
 
+# What a day of the past came to is reports' business; two are kept for the time zones' sake.
+KEEP_DAYS = timedelta(days=2)
+
+
 # Raw: one statement, so that what is deleted is inserted, whatever is written meanwhile.
 FOLD = """
 WITH folded AS (
@@ -18,8 +22,6 @@ INSERT INTO pages_tally (measure, label, amount)
 SELECT measure, label, greatest(least(sum(amount), 9e18), -9e18) FROM folded
  GROUP BY measure, label HAVING sum(amount) <> 0  -- no sum that terminals make up may stop the folding
 """
-# What a day of the past came to is reports' business; two are kept for the time zones' sake.
-KEEP_DAYS = timedelta(days=2)
 
 
 @shared_task

@@ -2,7 +2,8 @@
 
 Readings travel as one JSON array that PostgreSQL expands, into the history and merged into the latest of each terminal. A
 reading replaces the current one only if it is newer: a higher `seq` of the same boot, or of the boot that the terminal's
-last hello named. Its clock is not asked: after a flat battery it tells anything.
+last hello named. Its clock is not asked: after a flat battery it tells anything. As readings are not signed, none rules for
+long: after two minutes the next one of the boot counts, whatever its `seq`.
 """
 
 from collections.abc import Sequence
@@ -15,40 +16,66 @@ from terminals.health.facts import TamperChanged
 from terminals.health.models import HealthState, TamperAlarm
 from terminals.link.protocol.messages.health import Tamper
 
-_COLUMNS = """message_id uuid, boot_id text, seq bigint, sent_at timestamptz, received_at timestamptz,
-network_kind text, rssi_dbm smallint, latency_ms integer, printer text, screen text, keypad text, card_reader text,
-battery_percent smallint, battery_charging boolean, storage_free_mb bigint, tamper boolean, unsettled_minor bigint,
-unsettled_currency text, unsettled_count integer"""
-_NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
-_ASSIGN = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
 # Messages of one boot between two readings that count: a month of one in three seconds, never heard.
 SEQ_LEAP = 1_000_000
-# Raw: half of all that a fleet says goes through this statement (bench/link.py). Put together from constants, so that the
-# columns stand once.
-MERGE = f"""
+
+
+# Raw: half of all that a fleet says goes through this statement (bench/link.py).
+MERGE = """
 WITH reading AS MATERIALIZED (
     SELECT r.*, s.boot_id IS NOT DISTINCT FROM r.boot_id AS present,
            -- A reading is not signed: one that leaps ahead must not mute the true ones that follow it.
-           r.seq <= CASE WHEN h.boot_id = r.boot_id THEN h.seq ELSE 0 END + {SEQ_LEAP} AS plausible
-      FROM json_to_recordset(%s) AS r(terminal_id bigint, {_COLUMNS}, software jsonb)
+           r.seq <= CASE WHEN h.boot_id = r.boot_id THEN h.seq ELSE 0 END + %(leap)s AS plausible
+      FROM json_to_recordset(%(rows)s) AS r(
+           terminal_id bigint,
+           message_id uuid, boot_id text, seq bigint, sent_at timestamptz, received_at timestamptz, network_kind text,
+           rssi_dbm smallint, latency_ms integer, printer text, screen text, keypad text, card_reader text,
+           battery_percent smallint, battery_charging boolean, storage_free_mb bigint, tamper boolean,
+           unsettled_minor bigint, unsettled_currency text, unsettled_count integer, software jsonb)
       LEFT JOIN link_devicesession s USING (terminal_id) LEFT JOIN health_healthstate h USING (terminal_id)
 ), history AS (
-    INSERT INTO health_healthsample (terminal_id, {_NAMES}) SELECT terminal_id, {_NAMES} FROM reading
+    INSERT INTO health_healthsample (
+           terminal_id,
+           message_id, boot_id, seq, sent_at, received_at, network_kind, rssi_dbm, latency_ms, printer, screen,
+           keypad, card_reader, battery_percent, battery_charging, storage_free_mb, tamper, unsettled_minor,
+           unsettled_currency, unsettled_count)
+    SELECT terminal_id,
+           message_id, boot_id, seq, sent_at, received_at, network_kind, rssi_dbm, latency_ms, printer, screen,
+           keypad, card_reader, battery_percent, battery_charging, storage_free_mb, tamper, unsettled_minor,
+           unsettled_currency, unsettled_count
+      FROM reading
 )
-INSERT INTO health_healthstate AS h (terminal_id, {_NAMES}, software)
-SELECT DISTINCT ON (terminal_id) terminal_id, {_NAMES}, software FROM reading
- WHERE plausible ORDER BY terminal_id, present DESC, seq DESC
-ON CONFLICT (terminal_id) DO UPDATE SET {_ASSIGN}, software = excluded.software
- WHERE (h.boot_id = excluded.boot_id AND h.seq < excluded.seq)
+INSERT INTO health_healthstate AS h (
+       terminal_id, software,
+       message_id, boot_id, seq, sent_at, received_at, network_kind, rssi_dbm, latency_ms, printer, screen, keypad,
+       card_reader, battery_percent, battery_charging, storage_free_mb, tamper, unsettled_minor, unsettled_currency,
+       unsettled_count)
+SELECT DISTINCT ON (terminal_id)
+       terminal_id, software,
+       message_id, boot_id, seq, sent_at, received_at, network_kind, rssi_dbm, latency_ms, printer, screen, keypad,
+       card_reader, battery_percent, battery_charging, storage_free_mb, tamper, unsettled_minor, unsettled_currency,
+       unsettled_count
+  FROM reading WHERE plausible ORDER BY terminal_id, present DESC, seq DESC
+ON CONFLICT (terminal_id) DO UPDATE
+   SET software = excluded.software,
+       message_id = excluded.message_id, boot_id = excluded.boot_id, seq = excluded.seq, sent_at = excluded.sent_at,
+       received_at = excluded.received_at, network_kind = excluded.network_kind, rssi_dbm = excluded.rssi_dbm,
+       latency_ms = excluded.latency_ms, printer = excluded.printer, screen = excluded.screen,
+       keypad = excluded.keypad, card_reader = excluded.card_reader, battery_percent = excluded.battery_percent,
+       battery_charging = excluded.battery_charging, storage_free_mb = excluded.storage_free_mb,
+       tamper = excluded.tamper, unsettled_minor = excluded.unsettled_minor,
+       unsettled_currency = excluded.unsettled_currency, unsettled_count = excluded.unsettled_count
+ WHERE (h.boot_id = excluded.boot_id
+        AND (h.seq < excluded.seq OR h.received_at < excluded.received_at - interval '2 minutes'))
     OR (h.boot_id <> excluded.boot_id
         AND excluded.boot_id = (SELECT s.boot_id FROM link_devicesession s WHERE s.terminal_id = excluded.terminal_id))
-"""  # noqa: S608 - the parts are constants of this file
+"""
 
 
 def store_readings(rows: Sequence[dict[str, object]]) -> None:
     """Put readings, as the columns of HealthSample with the terminal's id and `software`, into history and present."""
     with connection.cursor() as cursor:
-        cursor.execute(MERGE, [msgspec.json.encode(rows).decode()])
+        cursor.execute(MERGE, {"rows": msgspec.json.encode(rows).decode(), "leap": SEQ_LEAP})
 
 
 def forget_condition(terminal_id: int) -> None:

@@ -8,15 +8,6 @@ from django.db import connection
 
 from terminals.link.mqtt import Incoming
 
-# Raw: the ORM's upsert cannot add to a counter. One statement for any number of letters.
-STORE = """
-INSERT INTO link_deadletter AS d (digest, topic, reason, detail, payload, payload_bytes, count)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::int[], %s::int[])
-ON CONFLICT (digest) DO UPDATE
-   SET count = d.count + excluded.count, last_at = now(), reason = excluded.reason, detail = excluded.detail
-"""
-
-
 # Of a payload: enough to see what it is; hostile ones are large, and keeping them is most of their cost.
 KEPT_BYTES = 4096
 
@@ -27,6 +18,15 @@ class Letter(NamedTuple):
     message: Incoming
     reason: str
     detail: str
+
+
+# Raw: the ORM's upsert cannot add to a counter. One statement for any number of letters.
+STORE = """
+INSERT INTO link_deadletter AS d (digest, topic, reason, detail, payload, payload_bytes, count)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::int[], %s::int[])
+ON CONFLICT (digest) DO UPDATE
+   SET count = d.count + excluded.count, last_at = now(), reason = excluded.reason, detail = excluded.detail
+"""
 
 
 def store_dead_letters(letters: Iterable[Letter]) -> None:

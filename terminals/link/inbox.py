@@ -27,18 +27,6 @@ TOUCH_PAUSE = timedelta(seconds=4)
 MOST_REMEMBERED = 100_000
 # Of one sender; what is beyond them is counted once more as `too_many`, and no longer kept.
 LETTERS_A_MINUTE = 30
-# Raw: the ORM cannot lock and fetch these columns alone. Two links take turns over a terminal, or one could settle a batch
-# while the other adds to it; who retires a terminal waits for what it has sent, and what comes later is refused.
-LOOK_UP = """
-SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))
- ORDER BY id FOR NO KEY UPDATE
-"""
-# Raw: the ORM cannot say which rows an insert with conflicts has written.
-REMEMBER = """
-INSERT INTO link_seenmessage (message_id, terminal_id, signed)
-SELECT * FROM json_to_recordset(%s) AS r(message_id uuid, terminal_id bigint, signed boolean) ON CONFLICT DO NOTHING
-RETURNING message_id, terminal_id, signed
-"""
 
 
 class Sender(NamedTuple):
@@ -201,10 +189,27 @@ def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]
     return Received(sender.terminal_id, envelope, body, message.received_at)
 
 
+# Raw: for 500 senders the ORM's 500 parameters take 2.5 ms, one text 0.7 ms, and each batch pays it. Two links take turns
+# over a terminal, or one could settle a batch while the other adds to it; who retires a terminal waits for what it has
+# sent, and what comes later is refused.
+LOOK_UP = """
+SELECT device_id, id, state, public_key_pem FROM terminals_terminal WHERE device_id = ANY(string_to_array(%s, ','))
+ ORDER BY id FOR NO KEY UPDATE
+"""
+
+
 def _look_up(device_ids: Iterable[str]) -> dict[str, Sender]:
     with connection.cursor() as cursor:
         cursor.execute(LOOK_UP, [",".join(device_ids)])  # a device id has no comma, and a text travels faster
         return {row[0]: Sender(*row[1:]) for row in cursor.fetchall()}
+
+
+# Raw: the ORM cannot say which rows an insert with conflicts has written.
+REMEMBER = """
+INSERT INTO link_seenmessage (message_id, terminal_id, signed)
+SELECT * FROM json_to_recordset(%s) AS r(message_id uuid, terminal_id bigint, signed boolean) ON CONFLICT DO NOTHING
+RETURNING message_id, terminal_id, signed
+"""
 
 
 def _not_seen(accepted: Sequence[Accepted]) -> list[Accepted]:

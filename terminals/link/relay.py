@@ -16,8 +16,11 @@ from uuid import UUID
 import psycopg
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg import sql
 
+from terminals.common.transitions import move
 from terminals.estate.rules import COMMANDED_STATES
+from terminals.link.models import Command
 from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.protocol import topics
 from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES, CommandTransition
@@ -26,10 +29,16 @@ from terminals.link.services import NOTIFY_CHANNEL
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 500  # commands published without PUBACK
 IDLE_SECONDS = 1.0  # how long a lost NOTIFY can hold a command back
-SEND = {
-    "sources": [state.value for state in CommandTransition.send.sources],
-    "sent": CommandTransition.send.target.value,
-}
+
+
+class Claimed(NamedTuple):
+    """A command under this relay's lease."""
+
+    command_id: UUID
+    device_id: str
+    payload: bytes
+
+
 # Raw: the ORM knows no update that returns rows, and the pause doubles in the database.
 CLAIM = """
 WITH due AS (
@@ -45,20 +54,6 @@ UPDATE link_command c
  WHERE c.id = due.id AND t.id = c.terminal_id
 RETURNING c.id, t.device_id, c.payload
 """
-# Raw: the ORM's update cannot lock its rows in an order.
-MARK_SENT = """
-UPDATE link_command c SET state = %(sent)s, sent_at = %(now)s
-  FROM (SELECT id FROM link_command WHERE id = ANY(%(ids)s) AND state = ANY(%(sources)s) ORDER BY id FOR UPDATE) queued
- WHERE c.id = queued.id
-"""  # whoever waits for commands' locks takes them by id, so that nobody waits in a circle
-
-
-class Claimed(NamedTuple):
-    """A command under this relay's lease."""
-
-    command_id: UUID
-    device_id: str
-    payload: bytes
 
 
 @transaction.atomic
@@ -79,8 +74,9 @@ def claim(limit: int, now: datetime) -> list[Claimed]:
 
 def mark_sent(command_ids: list[UUID], now: datetime) -> None:
     """Note the broker's PUBACK. It says that the broker has the command, nothing of the terminal."""
-    with connection.cursor() as cursor:
-        cursor.execute(MARK_SENT, {"ids": command_ids, "now": now, **SEND})
+    # Whoever waits for commands' locks takes them by id, so that nobody waits in a circle.
+    queued = Command.objects.filter(pk__in=command_ids).order_by("pk").select_for_update()
+    move(Command.objects.filter(pk__in=queued), CommandTransition.send, sent_at=now)
 
 
 class Relay:
@@ -143,7 +139,7 @@ class Relay:
             return
         if self._listener is None:
             self._listener = psycopg.connect(**connection.get_connection_params(), autocommit=True)
-            self._listener.execute(f"LISTEN {NOTIFY_CHANNEL}")
+            self._listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(NOTIFY_CHANNEL)))
         for _ in self._listener.notifies(timeout=IDLE_SECONDS, stop_after=1):
             pass
 

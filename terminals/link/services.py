@@ -91,7 +91,7 @@ def create_commands(requests: Iterable[CommandRequest], *, requested_by: str) ->
 def wake_relay() -> None:
     """Tell the relays that there is work, on commit (NOTIFY is transactional)."""
     with connection.cursor() as cursor:
-        cursor.execute(f"NOTIFY {NOTIFY_CHANNEL}")
+        cursor.execute("SELECT pg_notify(%s, '')", [NOTIFY_CHANNEL])
 
 
 @transaction.atomic
@@ -161,6 +161,14 @@ MOVES = [
     for transition in CommandTransition.all
     for source in transition.sources
 ]
+
+
+def offer_again(terminal_ids: Iterable[int], now: datetime) -> None:
+    """Make the open commands of these terminals due at once."""
+    if Command.objects.filter(pk__in=_open_of(terminal_ids).filter(attempts__gt=0)).update(next_attempt_at=now):
+        wake_relay()
+
+
 # Raw: many different outcomes in one statement, which locks rows in one order and says which it moved.
 ADVANCE = """
 WITH locked AS (  -- in one order, or two links could wait for each other
@@ -179,21 +187,6 @@ UPDATE link_command c
  WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = m.source
 RETURNING c.id, c.type
 """
-# Raw: the ORM's update cannot lock its rows in an order.
-REOPEN = """
-UPDATE link_command c SET next_attempt_at = %(now)s
-  FROM (SELECT id FROM link_command WHERE terminal_id = ANY(%(ids)s::bigint[]) AND state = ANY(%(open)s) AND attempts > 0
-         ORDER BY id FOR UPDATE) o
- WHERE c.id = o.id
-"""
-
-
-def offer_again(terminal_ids: Iterable[int], now: datetime) -> None:
-    """Make the open commands of these terminals due at once."""
-    with connection.cursor() as cursor:
-        cursor.execute(REOPEN, {"ids": sorted(terminal_ids), "open": list(OPEN_STATES), "now": now})
-        if cursor.rowcount:
-            wake_relay()
 
 
 def advance_commands(results: Sequence[tuple[int, Result]]) -> None:

@@ -16,35 +16,6 @@ from terminals.link.models import DeviceSession
 
 WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
 HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
-# Raw, all of them: upserts that write only under a condition, and a sweep that skips locked rows, which the ORM has not.
-# Written only when it tells something new: a busy terminal's row is touched once in five seconds.
-TOUCH = """
-INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at, locked)
-SELECT id, '', %(now)s, true, %(offline_at)s, false FROM unnest(string_to_array(%(ids)s, ',')::bigint[]) AS id ORDER BY id
-ON CONFLICT (terminal_id) DO UPDATE
-   SET last_seen_at = excluded.last_seen_at, online = true, offline_at = excluded.offline_at
- WHERE NOT s.online OR s.offline_at < excluded.offline_at - interval '5 seconds'
-"""
-CONNECT = """
-INSERT INTO link_devicesession AS s (terminal_id, boot_id, connected_at, last_seen_at, online, offline_at, locked)
-SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s, coalesce(locked, false)
-  FROM unnest(%(ids)s::bigint[], %(boots)s::text[], %(locked)s::boolean[]) AS r(id, boot_id, locked) ORDER BY id
-ON CONFLICT (terminal_id) DO UPDATE
-   SET boot_id = excluded.boot_id, connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
-       online = true, offline_at = excluded.offline_at,
-       locked = CASE WHEN excluded.terminal_id = ANY(%(said)s::bigint[]) THEN excluded.locked ELSE s.locked END
-"""
-LEAVE = """
-UPDATE link_devicesession s SET offline_at = least(offline_at, %(offline_at)s)
-  FROM unnest(%(ids)s::bigint[], %(boots)s::text[]) AS r(id, boot_id)
- WHERE s.terminal_id = r.id AND s.boot_id = r.boot_id AND s.online
-"""
-SWEEP = """
-WITH silent AS (
-    SELECT terminal_id FROM link_devicesession WHERE online AND offline_at <= %(now)s LIMIT 5000 FOR UPDATE SKIP LOCKED
-)
-UPDATE link_devicesession s SET online = false FROM silent WHERE s.terminal_id = silent.terminal_id
-"""
 
 
 class Boot(NamedTuple):
@@ -52,6 +23,17 @@ class Boot(NamedTuple):
 
     terminal_id: int
     boot_id: str
+
+
+# Raw: the ORM has no upsert under a condition. Written only when it tells something new: a busy terminal's row is touched
+# once in five seconds.
+TOUCH = """
+INSERT INTO link_devicesession AS s (terminal_id, boot_id, last_seen_at, online, offline_at, locked)
+SELECT id, '', %(now)s, true, %(offline_at)s, false FROM unnest(string_to_array(%(ids)s, ',')::bigint[]) AS id ORDER BY id
+ON CONFLICT (terminal_id) DO UPDATE
+   SET last_seen_at = excluded.last_seen_at, online = true, offline_at = excluded.offline_at
+ WHERE NOT s.online OR s.offline_at < excluded.offline_at - interval '5 seconds'
+"""
 
 
 def touch_sessions(terminal_ids: set[int], now: datetime) -> None:
@@ -63,6 +45,18 @@ def touch_sessions(terminal_ids: set[int], now: datetime) -> None:
             "offline_at": now + settings.ONLINE_WITHIN,
         }
         cursor.execute(TOUCH, parameters)
+
+
+# Raw: the ORM's upsert cannot keep a column where nothing was said of it.
+CONNECT = """
+INSERT INTO link_devicesession AS s (terminal_id, boot_id, connected_at, last_seen_at, online, offline_at, locked)
+SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s, coalesce(locked, false)
+  FROM unnest(%(ids)s::bigint[], %(boots)s::text[], %(locked)s::boolean[]) AS r(id, boot_id, locked) ORDER BY id
+ON CONFLICT (terminal_id) DO UPDATE
+   SET boot_id = excluded.boot_id, connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
+       online = true, offline_at = excluded.offline_at,
+       locked = CASE WHEN excluded.terminal_id = ANY(%(said)s::bigint[]) THEN excluded.locked ELSE s.locked END
+"""
 
 
 def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) -> set[int]:
@@ -91,6 +85,14 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
     return boots.keys() - hasty
 
 
+# Raw: the ORM cannot update by pairs of values.
+LEAVE = """
+UPDATE link_devicesession s SET offline_at = least(offline_at, %(offline_at)s)
+  FROM unnest(%(ids)s::bigint[], %(boots)s::text[]) AS r(id, boot_id)
+ WHERE s.terminal_id = r.id AND s.boot_id = r.boot_id AND s.online
+"""
+
+
 def leave_sessions(gone: list[Boot], now: datetime) -> None:
     """Believe a last will only for the boot that the terminal is in, and give it WILL_GRACE to come back."""
     with connection.cursor() as cursor:
@@ -106,6 +108,15 @@ def note_locked(terminal_ids: Iterable[int], *, locked: bool) -> None:
 def close_session(terminal_id: int) -> None:
     """A terminal that left service for good is not online, whatever it last said."""
     DeviceSession.objects.filter(terminal=terminal_id).update(online=False, locked=False)
+
+
+# Raw: the ORM cannot update a limited number of rows and skip the locked ones.
+SWEEP = """
+WITH silent AS (
+    SELECT terminal_id FROM link_devicesession WHERE online AND offline_at <= %(now)s LIMIT 5000 FOR UPDATE SKIP LOCKED
+)
+UPDATE link_devicesession s SET online = false FROM silent WHERE s.terminal_id = silent.terminal_id
+"""
 
 
 @transaction.atomic

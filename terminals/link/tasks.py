@@ -12,11 +12,6 @@ from terminals.link.models import DeadLetter
 
 SEEN_DAYS = 7
 DEAD_LETTER_DAYS = 30
-# Raw: the ORM cannot delete so many of the oldest.
-FORGET = """
-DELETE FROM link_seenmessage
- WHERE ctid = ANY(ARRAY(SELECT ctid FROM link_seenmessage WHERE seen_at < %s LIMIT 50000))
-"""
 
 
 @shared_task
@@ -27,6 +22,13 @@ def tick() -> None:
     sessions.sweep_silent_sessions(now)
     while services.expire_commands() == 1000:
         pass
+
+
+# Raw: the ORM cannot delete so many of the oldest.
+FORGET = """
+DELETE FROM link_seenmessage
+ WHERE ctid = ANY(ARRAY(SELECT ctid FROM link_seenmessage WHERE seen_at < %s LIMIT 50000))
+"""
 
 
 @shared_task

@@ -27,6 +27,29 @@ from terminals.settlement.facts import (
 )
 from terminals.settlement.models import Batch, RunTotal, SettlementRun
 
+BatchKey = tuple[int, int]
+
+
+class Upload(NamedTuple):
+    """Transactions of one batch as a terminal uploaded them."""
+
+    terminal_id: int
+    received_at: datetime
+    body: Transactions
+
+
+class Report(NamedTuple):
+    """A terminal's word that it closed a batch with the host."""
+
+    terminal_id: int
+    received_at: datetime
+    body: Settlement
+
+    @property
+    def key(self) -> BatchKey:
+        return self.terminal_id, self.body.batch_number
+
+
 # Raw: the ORM cannot build on the rows that an insert with conflicts wrote. New transactions only: one that came twice
 # adds nothing to its batch.
 RECORD = """
@@ -50,41 +73,6 @@ RETURNING terminal_id, batch_number,
           EXISTS (SELECT 1 FROM settlement_batch c  -- it came late: its batch is settled, be it in another currency
                    WHERE c.terminal_id = b.terminal_id AND c.batch_number = b.batch_number AND c.closed)
 """
-# Raw: totals of many batches by method and currency in one pass.
-RECORDED = """
-SELECT t.terminal_id, t.batch_number, t.currency, t.method,
-       count(*) FILTER (WHERE kind = 'sale'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'sale'), 0)::bigint,
-       count(*) FILTER (WHERE kind = 'refund'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0)::bigint
-  FROM settlement_transaction t
-  JOIN unnest(%s::bigint[], %s::integer[]) AS w(terminal_id, batch_number) USING (terminal_id, batch_number)
- GROUP BY 1, 2, 3, 4
-"""
-# Raw: the ORM cannot ask for pairs of columns.
-RUNS = """
-SELECT r.id FROM settlement_settlementrun r
-  JOIN unnest(%s::bigint[], %s::integer[]) AS w(terminal_id, batch_number) USING (terminal_id, batch_number)
-"""
-BatchKey = tuple[int, int]
-
-
-class Upload(NamedTuple):
-    """Transactions of one batch as a terminal uploaded them."""
-
-    terminal_id: int
-    received_at: datetime
-    body: Transactions
-
-
-class Report(NamedTuple):
-    """A terminal's word that it closed a batch with the host."""
-
-    terminal_id: int
-    received_at: datetime
-    body: Settlement
-
-    @property
-    def key(self) -> BatchKey:
-        return self.terminal_id, self.body.batch_number
 
 
 def record_transactions(uploads: Sequence[Upload]) -> None:
@@ -203,6 +191,13 @@ def _close_batches(reports: dict[BatchKey, Report]) -> None:
     )
 
 
+# Raw: the ORM cannot ask for pairs of columns.
+RUNS = """
+SELECT r.id FROM settlement_settlementrun r
+  JOIN unnest(%s::bigint[], %s::integer[]) AS w(terminal_id, batch_number) USING (terminal_id, batch_number)
+"""
+
+
 def _settled(keys: list[BatchKey]) -> list[SettlementRun]:
     """Return the runs of these batches with their totals loaded: two queries."""
     columns = [[key[0] for key in keys], [key[1] for key in keys]]
@@ -255,6 +250,17 @@ def _differs(
     currency: str, method: str, kind: str, reported: tuple[int, int], recorded: tuple[int, int]
 ) -> dict[str, Any]:
     return TotalsDiffer(method, kind, currency, *reported, *recorded).stored()
+
+
+# Raw: totals of many batches by method and currency in one pass.
+RECORDED = """
+SELECT t.terminal_id, t.batch_number, t.currency, t.method,
+       count(*) FILTER (WHERE kind = 'sale'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'sale'), 0)::bigint,
+       count(*) FILTER (WHERE kind = 'refund'), coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0)::bigint
+  FROM settlement_transaction t
+  JOIN unnest(%s::bigint[], %s::integer[]) AS w(terminal_id, batch_number) USING (terminal_id, batch_number)
+ GROUP BY 1, 2, 3, 4
+"""
 
 
 def _recorded_totals(keys: list[BatchKey]) -> dict[BatchKey, dict[str, dict[str, rules.Totals]]]:

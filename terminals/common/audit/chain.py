@@ -20,20 +20,6 @@ from terminals.common.audit.models import AuditEntry, AuditSeal
 SEALER_LOCK = 0x7417_A0D1
 GENESIS = "0" * 64
 CHUNK = 5000
-# Raw: the ORM cannot delete with a limit and return, nor read a jsonb as the text that it is.
-TAKE_UNSEALED = """
-WITH taken AS (
-    DELETE FROM common_unsealedentry
-     WHERE entry_id IN (SELECT entry_id FROM common_unsealedentry ORDER BY entry_id LIMIT %s) RETURNING entry_id
-)
-SELECT e.id, e.at, e.actor, e.action, e.subject, e.detail::text
-  FROM common_auditentry e JOIN taken ON taken.entry_id = e.id ORDER BY e.id
-"""
-WALK = """
-SELECT s.position, s.hash, e.id, e.at, e.actor, e.action, e.subject, e.detail::text
-  FROM common_auditseal s LEFT JOIN common_auditentry e ON e.id = s.entry_id
- WHERE s.position > %s ORDER BY s.position LIMIT %s
-"""
 
 
 class Stored(NamedTuple):
@@ -61,6 +47,17 @@ def entry_hash(entry: Stored, previous: str) -> str:
     body = {**entry._asdict(), "entry_id": str(entry.entry_id), "previous": previous}
     body["at"] = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
     return hashlib.sha256(rfc8785.dumps(body)).hexdigest()
+
+
+# Raw: the ORM cannot delete with a limit and return, nor read a jsonb as the text that it is.
+TAKE_UNSEALED = """
+WITH taken AS (
+    DELETE FROM common_unsealedentry
+     WHERE entry_id IN (SELECT entry_id FROM common_unsealedentry ORDER BY entry_id LIMIT %s) RETURNING entry_id
+)
+SELECT e.id, e.at, e.actor, e.action, e.subject, e.detail::text
+  FROM common_auditentry e JOIN taken ON taken.entry_id = e.id ORDER BY e.id
+"""
 
 
 @transaction.atomic
@@ -100,6 +97,13 @@ def verify(expected: dict[int, str]) -> Report:
     if not broken and max(expected, default=0) > count:
         broken = f"the chain ends at position {count}; an anchor knows of {max(expected)}: its tail was cut"
     return Report(count, previous, broken, AuditEntry.objects.filter(seal=None).count())
+
+
+WALK = """
+SELECT s.position, s.hash, e.id, e.at, e.actor, e.action, e.subject, e.detail::text
+  FROM common_auditseal s LEFT JOIN common_auditentry e ON e.id = s.entry_id
+ WHERE s.position > %s ORDER BY s.position LIMIT %s
+"""
 
 
 def _walk() -> Iterator[tuple[int, str, Stored | None]]:

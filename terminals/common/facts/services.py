@@ -5,6 +5,7 @@ from datetime import date
 
 import msgspec
 from django.db import connection, transaction
+from psycopg import sql
 
 from terminals.common.facts.kinds import FactBody
 from terminals.common.facts.models import Fact
@@ -37,22 +38,32 @@ def keep_partitions(today: date) -> None:
     for name in sorted(present):
         if name.startswith("common_fact_2") and name < oldest:
             with connection.cursor() as cursor:
-                cursor.execute(f"DROP TABLE {name}")
+                cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+
+
+MAKE_PARTITION = (
+    "CREATE TABLE {partition} (LIKE common_fact INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
+    """
+    WITH moved AS (DELETE FROM common_fact_other WHERE at >= {first} AND at < {end} RETURNING *)
+    INSERT INTO {partition} SELECT * FROM moved
+    """,
+    "ALTER TABLE common_fact ATTACH PARTITION {partition} FOR VALUES FROM ({first}) TO ({end})",
+)
 
 
 @transaction.atomic
 def _make_partition(first: date, following: date) -> None:
     """Make a month's partition; facts that came before it lie in the default one and move first, or it would not attach."""
-    name = partition_name(first)
+    named = {
+        "partition": sql.Identifier(partition_name(first)),
+        "first": sql.Literal(first),
+        "end": sql.Literal(following),
+    }
     with connection.cursor() as cursor:
         # Nobody may put a fact of this month into the default partition between the move and the attachment.
         cursor.execute("LOCK TABLE common_fact, common_fact_other IN SHARE ROW EXCLUSIVE MODE")
-        cursor.execute(f"CREATE TABLE {name} (LIKE common_fact INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-        moved = f"DELETE FROM common_fact_other WHERE at >= '{first}' AND at < '{following}' RETURNING *"  # noqa: S608
-        cursor.execute(f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved")  # noqa: S608 - dates alone
-        cursor.execute(
-            f"ALTER TABLE common_fact ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{following}')"
-        )
+        for statement in MAKE_PARTITION:
+            cursor.execute(sql.SQL(statement).format(**named))
 
 
 def partition_name(first: date) -> str:

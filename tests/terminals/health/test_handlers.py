@@ -74,6 +74,17 @@ def test_an_unsigned_reading_that_leaps_ahead_does_not_mute_the_terminal(device:
     assert HealthState.objects.get().seq == json.loads(honest.payload)["seq"]
 
 
+def test_a_forged_reading_rules_for_two_minutes_at_most(device: Device) -> None:
+    deliver(device.health())
+    honest = device.health()
+    forged = json.loads(honest.payload) | {"id": str(new_id()), "seq": device.seq + 900_000}
+    deliver(honest._replace(payload=json.dumps(forged).encode()), device.health())
+    assert HealthState.objects.get().seq == forged["seq"]
+    HealthState.objects.update(received_at=timezone.now() - timedelta(minutes=3))
+    deliver(device.health())
+    assert HealthState.objects.get().seq == device.seq
+
+
 def test_old_readings_are_pruned_and_the_present_state_stays(device: Device) -> None:
     deliver(device.health(), device.health())
     HealthSample.objects.filter(message_id=HealthState.objects.get().message_id).update(
