@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -56,12 +57,29 @@ def bare(count: int) -> None:
     client.loop_stop()
 
 
+def _columns(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a health message as the columns of a reading."""
+    body = told["body"]
+    return {
+        "message_id": told["id"],
+        "boot_id": told["boot_id"],
+        "seq": told["seq"],
+        "sent_at": told["sent_at"],
+        "received_at": datetime.now(UTC),
+        "network_kind": body["network"]["kind"],
+        "rssi_dbm": body["network"]["rssi_dbm"],
+        "latency_ms": body["network"]["latency_ms"],
+        **{part: body[part] for part in ("printer", "screen", "keypad", "card_reader", "storage_free_mb", "tamper")},
+        "unsettled_minor": body["unsettled"]["amount_minor"],
+        "unsettled_currency": body["unsettled"]["currency"],
+        "unsettled_count": body["unsettled"]["count"],
+    }
+
+
 def naive(count: int) -> None:
     import django
 
     django.setup()
-    from django.utils import timezone
-
     from terminals.estate.models import Terminal
     from terminals.health.models import HealthSample, HealthState
 
@@ -72,29 +90,9 @@ def naive(count: int) -> None:
     def on_message(client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         nonlocal seen
         told = json.loads(message.payload)
-        body = told["body"]
-        terminal_id = terminals[message.topic.split("/")[2]]
-        reading = {
-            "message_id": told["id"],
-            "boot_id": told["boot_id"],
-            "seq": told["seq"],
-            "sent_at": told["sent_at"],
-            "received_at": timezone.now(),
-            "network_kind": body["network"]["kind"],
-            "rssi_dbm": body["network"]["rssi_dbm"],
-            "latency_ms": body["network"]["latency_ms"],
-            "printer": body["printer"],
-            "screen": body["screen"],
-            "keypad": body["keypad"],
-            "card_reader": body["card_reader"],
-            "storage_free_mb": body["storage_free_mb"],
-            "tamper": body["tamper"],
-            "unsettled_minor": body["unsettled"]["amount_minor"],
-            "unsettled_currency": body["unsettled"]["currency"],
-            "unsettled_count": body["unsettled"]["count"],
-        }
+        terminal_id, reading = terminals[message.topic.split("/")[2]], _columns(told)
         HealthSample.objects.create(terminal_id=terminal_id, **reading)
-        HealthState.objects.filter(pk=terminal_id).update(**reading, software=body["software"])
+        HealthState.objects.filter(pk=terminal_id).update(**reading, software=told["body"]["software"])
         client.ack(message.mid, message.qos)
         seen += 1
         if seen == count:

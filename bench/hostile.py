@@ -7,7 +7,7 @@ from typing import Any
 from bench import stage
 from bench.stage import Measure
 
-BATCH, HOSTILE, ROUNDS = 300, 30, 15
+TOGETHER, HOSTILE, ROUNDS = 300, 30, 15
 DEPTH = b"[" * 20_000 + b"]" * 20_000
 BODIES = [b'{"x": 1e400}', b'{"x": ' + b"9" * 5_000 + b"}", b'{"x": "\xff\xfe"}', DEPTH]
 
@@ -25,7 +25,7 @@ def measure() -> list[Measure]:
             start = time.perf_counter()
             result = inbox.take(batch)
             rates.append(1 / (time.perf_counter() - start))
-            assert (result.fresh, result.dead) == (BATCH - count, count)
+            assert (result.fresh, result.dead) == (TOGETHER - count, count)
     stage.run_sql("TRUNCATE link_deadletter, health_healthsample, health_healthstate, link_seenmessage")
     return [stage.compare("hostile_batch_vs_clean", hostile, clean)]
 
@@ -34,7 +34,7 @@ def _batch(hostile: int) -> list[Any]:
     from terminals.link.mqtt import Incoming
 
     now = datetime.now(UTC)
-    messages = stage.health_messages(BATCH - hostile)
+    messages = stage.health_messages(TOGETHER - hostile)
     for n in range(hostile):
         topic, payload = stage.health_messages(1)[0]
         head = payload[: payload.index(b'"body"')].replace(b'"health"', b'"transactions"')

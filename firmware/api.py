@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
@@ -23,9 +24,8 @@ class PackageSerializer(serializers.ModelSerializer[Package]):
 
     def validate_name(self, name: str) -> str:
         if self.instance is not None and name != self.instance.name and self.instance.releases.exists():
-            raise serializers.ValidationError(
-                "the manifests of its releases are signed with the old name; make a new package"
-            )
+            told = gettext("the manifests of its releases are signed with the old name; make a new package")
+            raise serializers.ValidationError(told)
         return name
 
 

@@ -28,6 +28,8 @@ MAX_ARTIFACT_BYTES = 10**9
 @transaction.atomic
 def publish_release(*, package: Package, version: str, platform: str, artifact: "File[bytes]", actor: str) -> Release:
     """Store an artifact with its digest and signed manifest; raise Refusal for an empty or repeated one."""
+    if Release.objects.filter(package=package, version=version, platform=platform).exists():
+        raise _exists(package, version, platform)  # before its file is stored
     size_bytes, sha256 = manifests.digest_file(artifact)
     if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
         raise Refusal(
@@ -53,17 +55,17 @@ def publish_release(*, package: Package, version: str, platform: str, artifact: 
     try:
         with transaction.atomic():
             release.save(force_insert=True)
-    except IntegrityError:
-        raise Refusal(
-            "release_exists",
-            "%(package)s %(version)s for %(platform)s exists already; give the new file a new version",
-            package=package,
-            version=version,
-            platform=platform,
-        ) from None
+    except IntegrityError:  # somebody published the same meanwhile
+        release.artifact.delete(save=False)
+        raise _exists(package, version, platform) from None
     detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
     audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
     return release
+
+
+def _exists(package: Package, version: str, platform: str) -> Refusal:
+    template = "%(package)s %(version)s for %(platform)s exists already; give the new file a new version"
+    return Refusal("release_exists", template, package=package, version=version, platform=platform)
 
 
 @transaction.atomic
@@ -170,8 +172,10 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
     )
     audit.record_deletions(actor=actor, instances=left)
     left.delete()
+    before = Baseline.objects.select_for_update().filter(model=model, package=release.package).first()
     baseline, _ = Baseline.objects.update_or_create(model=model, package=release.package, defaults={"release": release})
-    audit.record(actor=actor, action="release.baseline", subject=subject_of(model), detail={"release": str(release)})
+    detail = {"old": {"release": str(before.release) if before else None}, "new": {"release": str(release)}}
+    audit.record(actor=actor, action="release.baseline", subject=subject_of(model), detail=detail)
     return baseline
 
 

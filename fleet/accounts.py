@@ -1,19 +1,24 @@
 """Accounts, roles, tokens, log-ins and passwords in the admin: each change is audited, and nobody grants what they lack."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from knox import admin as knox_admin  # noqa: F401 - it registers its pages, which are replaced below
 from knox.models import AuthToken
 from unfold.forms import (
@@ -24,10 +29,12 @@ from unfold.forms import (
     UserCreationForm,
 )
 
+from fleet.translation import permission_label
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 
+LONGEST_TOKEN = timedelta(days=3653)
 LONGEST_NAME = 140  # of a user, so that `user:NAME` fits the audit's subject
 for _model in (User, Group, AuthToken):
     admin.site.unregister(_model)
@@ -46,6 +53,12 @@ class GrantsAdmin(AuditedAdmin):
     """Grants are recorded besides the object's own columns; who may more than you is beyond your reach."""
 
     grants: tuple[str, ...] = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if db_field.name in ("permissions", "user_permissions"):
+            field.label_from_instance = permission_label
+        return field
 
     def _within_reach(self, request: HttpRequest, obj: Any) -> bool:
         if obj is None or request.user.is_superuser:
@@ -91,24 +104,46 @@ class GrantsAdmin(AuditedAdmin):
         return {name: sorted(str(one) for one in getattr(instance, name).all()) for name in self.grants}
 
 
+class NameOfOperator:
+    """An operator's name stands in the audit: it fits there, and looks like nobody else's."""
+
+    def clean_username(self) -> str:
+        name: str = super().clean_username() if hasattr(super(), "clean_username") else self.cleaned_data["username"]  # type: ignore[misc,attr-defined]
+        if "username" in self.changed_data:  # type: ignore[attr-defined]
+            ASCIIUsernameValidator()(name)
+            MaxLengthValidator(LONGEST_NAME)(name)
+        return name
+
+
+class OperatorForm(NameOfOperator, UserChangeForm):  # type: ignore[misc]
+    pass
+
+
+class NewOperatorForm(NameOfOperator, UserCreationForm):  # type: ignore[misc]
+    pass
+
+
 @admin.register(User)
 class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
-    form = UserChangeForm
-    add_form = UserCreationForm
+    form = OperatorForm
+    add_form = NewOperatorForm
     change_password_form = AdminPasswordChangeForm
+    readonly_fields = ["last_login", "date_joined"]
     add_fieldsets = UserAdmin.add_fieldsets  # the theme's own base has an empty one
     grants = ("groups", "user_permissions")
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        return super().user_change_password(request, id, form_url)
-
-    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
-        if "password" in str(message).lower():
-            audit.record(
-                actor=request.user.get_username(), action="user.set_password", subject=audit.subject_of(obj), detail={}
-            )
-        return super().log_change(request, obj, message)
+        """What became of the password says what to record: the form's own messages do not always."""
+        user = self.get_object(request, id)
+        before = user.password if user else ""
+        answer = super().user_change_password(request, id, form_url)
+        if user is not None:
+            user.refresh_from_db(fields=["password"])
+            if user.password != before:
+                action = "user.set_password" if user.has_usable_password() else "user.disable_password"
+                audit.record(actor=request.user.get_username(), action=action, subject=audit.subject_of(user))
+        return answer
 
 
 @admin.register(Group)
@@ -120,6 +155,13 @@ class OwnTokenForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = AuthToken
         fields = ["expiry"]
+        help_texts = {"expiry": gettext_lazy("In your time zone; empty for a token that does not end")}
+
+    def clean_expiry(self) -> datetime | None:
+        expiry: datetime | None = self.cleaned_data["expiry"]
+        if expiry and not timezone.now() < expiry < timezone.now() + LONGEST_TOKEN:
+            raise ValidationError(_("choose a time from now on, within ten years"))
+        return expiry
 
 
 @admin.register(AuthToken)
@@ -128,6 +170,7 @@ class OwnTokenAdmin(AuditedAdmin):
 
     form = OwnTokenForm
     list_display = ["token_key", "created", "expiry"]
+    list_display_links = None  # there is nothing more to see: its own page would be headed by its digest
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
         return super().get_queryset(request).filter(user=request.user)  # type: ignore[no-any-return]

@@ -1,13 +1,15 @@
 """A model on one screen, and background work: admin pages that join rooms, or that a library registered, under the audit."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django_celery_beat import admin as beat_admin
 from django_celery_beat import models as beat
 from unfold.admin import TabularInline
@@ -17,6 +19,7 @@ from firmware.models import Baseline, Release
 from firmware.services import replace_baselines
 from fleet import accounts  # noqa: F401 - it registers its pages
 from terminals.common.admin_base import AuditedAdmin
+from terminals.common.api.parsers import parse_json
 from terminals.common.audit import services as audit
 from terminals.estate.admin import TerminalModelAdmin
 from terminals.estate.models import TerminalModel
@@ -109,12 +112,41 @@ class BackgroundTaskForm(beat_admin.PeriodicTaskForm):  # type: ignore[misc]
         self.fields["regtask"].widget = UnfoldAdminSelectWidget(choices=self.fields["regtask"].choices)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
 
+    def _json_of(self, name: str, kind: type, told: Any) -> str:
+        """Return a field's JSON as it was typed; the scheduler would end with what is of another kind."""
+        text = str(self.cleaned_data[name])
+        try:
+            if isinstance(parse_json(text), kind):
+                return text
+        except ValueError:
+            pass
+        raise ValidationError(told)
+
+    def clean_args(self) -> str:
+        return self._json_of("args", list, _("a JSON list, for example []"))
+
+    def clean_kwargs(self) -> str:
+        return self._json_of("kwargs", dict, _("a JSON object, for example {}"))
+
+    def clean_headers(self) -> str:
+        return self._json_of("headers", dict, _("a JSON object, for example {}"))
+
 
 @admin.register(beat.PeriodicTask)
 class BackgroundWorkAdmin(beat_admin.PeriodicTaskAdmin, AuditedAdmin):  # type: ignore[misc]
     """Switching off what asks terminals to settle leaves a trace."""
 
     form = BackgroundTaskForm
+    list_display = ["shown_name", "enabled", "runs", "last_run_at", "one_off"]
+
+    @admin.display(description=gettext_lazy("name"), ordering="name")
+    def shown_name(self, task: beat.PeriodicTask) -> str:
+        return _(task.name)
+
+    @admin.display(description=gettext_lazy("runs"))
+    def runs(self, task: beat.PeriodicTask) -> str:
+        return str(task.schedule)
+
     change_form_template = None  # the library's runs a script in the page, which the content security policy forbids
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -145,6 +177,21 @@ class IntervalAdmin(AuditedAdmin):
     form = IntervalForm
 
 
-@admin.register(beat.CrontabSchedule, beat.ClockedSchedule)  # no solar ones: beat dies of them
-class ScheduleAdmin(AuditedAdmin):
-    """When background work runs."""
+@admin.register(beat.CrontabSchedule)  # and no solar ones: the scheduler would end with them
+class CrontabAdmin(AuditedAdmin):
+    """When background work runs, again and again."""
+
+
+class ClockedForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_clocked_time(self) -> datetime:
+        at: datetime = self.cleaned_data["clocked_time"]
+        if not timezone.now() - timedelta(days=1) < at < timezone.now() + timedelta(days=3653):
+            raise ValidationError(_("choose a time within the next ten years"))
+        return at
+
+
+@admin.register(beat.ClockedSchedule)
+class ClockedAdmin(AuditedAdmin):
+    """When background work runs, once."""
+
+    form = ClockedForm

@@ -7,6 +7,8 @@ its own and keeps them in STATE_DIR/environment (mode 0600), so that a second co
 import os
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
 ENVIRONMENT_FILE = "environment"
 
 
@@ -79,9 +81,10 @@ def refuse_shared_files(settings: dict[str, str]) -> None:
     purposes: dict[bytes, str] = {}
     for name, path in settings.items():
         try:
-            content = Path(path).read_bytes()
-        except OSError:
+            key = load_pem_private_key(Path(path).read_bytes(), None)
+        except (OSError, ValueError, TypeError):
             continue  # whoever needs it says so
-        if content and content in purposes:
-            raise MissingSetting(f"{name} and {purposes[content]} hold the same key; make one for each purpose.")
-        purposes[content] = name
+        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if public in purposes:
+            raise MissingSetting(f"{name} and {purposes[public]} hold the same key; make one for each purpose.")
+        purposes[public] = name

@@ -1,12 +1,17 @@
 """Two languages: what Django makes of our models' names is translated, too, without a call in every field."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db.models import Field, Model
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy, gettext_noop
+
+from terminals.common.words import word
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import Permission
 
 OURS = ("terminals", "firmware", "fleet")
 
@@ -25,21 +30,55 @@ def named_fields(model: type[Model]) -> Iterator["Field[Any, Any]"]:
             yield field
 
 
-# What a library calls otherwise than the menu does: model -> (one, several).
+# What is called otherwise than its class: model -> (one, several), as in the menu.
 CALLED = {
+    "common.auditentry": (gettext_lazy("audit entry"), gettext_lazy("audit")),
+    "keys.terminalkey": (gettext_lazy("key"), gettext_lazy("keys")),
+    "parameters.parameterversion": (gettext_lazy("parameters"), gettext_lazy("parameters")),
     "auth.user": (gettext_lazy("operator"), gettext_lazy("operators")),
     "auth.group": (gettext_lazy("role"), gettext_lazy("roles")),
-    "knox.authtoken": (gettext_lazy("API token"), gettext_lazy("API tokens")),
+    "knox.authtoken": (gettext_lazy("API token"), gettext_lazy("your API tokens")),
     "django_celery_beat.periodictask": (gettext_lazy("background task"), gettext_lazy("background work")),
     "django_celery_beat.intervalschedule": (gettext_lazy("interval"), gettext_lazy("intervals")),
     "django_celery_beat.crontabschedule": (gettext_lazy("crontab"), gettext_lazy("crontabs")),
-    "django_celery_beat.clockedschedule": (gettext_lazy("clocked time"), gettext_lazy("clocked times")),
+    "django_celery_beat.clockedschedule": (gettext_lazy("one-off time"), gettext_lazy("one-off times")),
 }
 ROOMS_CALLED = {
     "auth": gettext_lazy("Accounts"),
     "knox": gettext_lazy("API tokens"),
     "django_celery_beat": gettext_lazy("Background work"),
 }
+# What migration 0001 calls the entries of the scheduler.
+BACKGROUND_WORK = (
+    gettext_noop("Link: expire commands, sweep silent terminals"),
+    gettext_noop("Settlement: ask due terminals to settle"),
+    gettext_noop("Overview: fold tallies"),
+    gettext_noop("Link: forget old message ids and dead letters"),
+    gettext_noop("Health: prune history"),
+    gettext_noop("Audit: seal new entries into the chain"),
+    gettext_noop("Audit: sign an anchor"),
+    gettext_noop("Facts: make and drop monthly partitions"),
+    gettext_noop("API: forget answers to idempotent requests"),
+)
+gettext_noop("Schedule")  # a heading of django-celery-beat's, which has no Chinese of its own
+# Labels of libraries' own fields: model -> field -> label.
+LABELS = {
+    "knox.authtoken": {
+        "token_key": gettext_lazy("begins with"),
+        "created": gettext_lazy("made"),
+        "expiry": gettext_lazy("ends"),
+    },
+    "auth.user": {"groups": gettext_lazy("roles")},
+}
+
+
+def permission_label(permission: "Permission") -> str:
+    """Return what a permission allows, in the reader's language."""
+    verb, _dash, name = permission.codename.partition("_")
+    model = permission.content_type.model_class()
+    if model is None or (verb, name) not in [(v, model._meta.model_name) for v in model._meta.default_permissions]:
+        return gettext(permission.name)
+    return f"{model._meta.verbose_name}: {word(verb)}"
 
 
 def translate_models() -> None:
@@ -57,6 +96,9 @@ def translate_models() -> None:
     for label, (one, several) in CALLED.items():
         meta = apps.get_model(label)._meta
         meta.verbose_name, meta.verbose_name_plural = one, several
+    for label, fields in LABELS.items():
+        for field_name, told in fields.items():
+            apps.get_model(label)._meta.get_field(field_name).verbose_name = told
     for label, name in ROOMS_CALLED.items():
         apps.get_app_config(label).verbose_name = name
 

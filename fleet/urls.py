@@ -1,10 +1,12 @@
 """Every address that the server answers on."""
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import include, path, re_path
+from django.utils.translation import gettext
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
 from firmware.downloads import download_artifact
@@ -21,15 +23,24 @@ def go_to_overview(request: HttpRequest) -> HttpResponse:
     return redirect("admin:index")
 
 
+@csrf_exempt  # or a POST would be told of a cookie instead of the wrong address
 def nothing_in_the_api(request: HttpRequest) -> HttpResponse:
     """Whoever calls the API reads problems, not pages."""
-    detail = f"the API has no {request.path}; GET /api/v1/ lists what there is"
-    problem = {"type": "about:blank", "title": "Not found", "status": 404, "detail": detail}
+    detail = gettext("the API has no %(path)s; GET /api/v1/ lists what there is") % {"path": request.path}
+    problem = {"type": "about:blank", "title": gettext("Not found"), "status": 404, "detail": detail}
     return JsonResponse(problem, status=404, content_type="application/problem+json")
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
     return redirect(static("fleet/favicon.svg"))
+
+
+def search_menu(request: HttpRequest) -> HttpResponse:
+    """Stands before the theme's own search, which takes any page for a number."""
+    page = request.GET.get("page", "1")
+    if not (page.isascii() and page.isdigit() and len(page) < 6):
+        return HttpResponseBadRequest()
+    return admin.site.search(request)  # type: ignore[attr-defined,no-any-return]
 
 
 urlpatterns = [
@@ -47,6 +58,7 @@ urlpatterns = [
     path("admin/preferences/", preferences_page, name="preferences"),
     path("admin/api/", api_reference, name="api-reference"),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
+    path("admin/search/", admin.site.admin_view(search_menu)),
     path("admin/", admin.site.urls),
     path("api/v1/", include(router.urls)),
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),

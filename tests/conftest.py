@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from terminals.enrolment.services import enrol, issue_activation_code
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.services import register_terminal
 from terminals.keys.rules import accept_offer
+from terminals.link.heartbeat import PARTS, beat
 from terminals.link.inbox import BatchResult, Inbox
 from terminals.link.models import Command, Heartbeat
 from terminals.link.mqtt import Incoming
@@ -180,6 +181,13 @@ def links(transactional_db: None) -> Iterator[Links]:
 def in_english() -> None:
     """A request leaves its reader's language behind in the thread; no test shall inherit it."""
     translation.activate("en")
+
+
+@pytest.fixture
+def parts_alive(db: None) -> None:
+    """Signs of life of all parts, for as long as a test may last."""
+    for part in PARTS:
+        beat(name=f"{part}:test", part=part, healthy=True, at=datetime.now(UTC) + timedelta(minutes=5))
 
 
 @pytest.fixture

@@ -1,11 +1,17 @@
 """The house as the files show it: whose tables a room's SQL names, and how large functions and files have become."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from django.apps import apps
+
+from fleet.translation import BACKGROUND_WORK
+from terminals.common.words import TONES
+from terminals.link.protocol.messages.health import Part, PrinterState
 
 ROOT = Path(__file__).parent.parent
 # What each room stands on besides itself; the roof may name everything.
@@ -53,7 +59,7 @@ def test_every_feature_is_in_this_list() -> None:
 
 def test_functions_are_at_most_40_lines_and_files_at_most_350() -> None:
     too_long = [f"{p.relative_to(ROOT)}: {n}" for p in SOURCES if (n := len(p.read_text().splitlines())) > 350]
-    for path in SOURCES:
+    for path in (*SOURCES, *(ROOT / "bench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or 0) - node.lineno + 1
@@ -63,6 +69,30 @@ def test_functions_are_at_most_40_lines_and_files_at_most_350() -> None:
 
 
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|DROP|LOCK|NOTIFY|LISTEN|TRUNCATE)\s[^a-z]")
+
+
+def test_all_background_work_is_scheduled() -> None:
+    entries = importlib.import_module("fleet.migrations.0001_schedule_background_work").ENTRIES
+    declared = {
+        f"{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}.{node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and any(getattr(d, "id", "") == "shared_task" for d in node.decorator_list)
+    }
+    assert {task for task, _seconds in entries.values()} == declared
+    assert set(entries) == set(BACKGROUND_WORK), "their names are translated"
+
+
+def test_every_state_in_a_template_and_every_colour_is_known() -> None:
+    known = {str(value) for m in apps.get_models() for f in m._meta.fields for value, _ in f.choices or ()}
+    parts = get_args(Part) + get_args(PrinterState)
+    compared = {
+        state
+        for path in (ROOT / "templates").rglob("*.html")
+        for state in re.findall(r'state [!=]= "(\w+)"', path.read_text())
+    }
+    assert compared - known == set()
+    assert set(TONES) - known - set(parts) - {"online", "offline", "locked"} == set()
 
 
 def test_no_sql_is_built_by_format() -> None:

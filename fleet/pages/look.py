@@ -81,7 +81,7 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Background work"), "schedule", "django_celery_beat_periodictask"),
             _list_of(_("Intervals"), "timer", "django_celery_beat_intervalschedule"),
             _list_of(_("Crontabs"), "event", "django_celery_beat_crontabschedule"),
-            _list_of(_("Clocked times"), "alarm", "django_celery_beat_clockedschedule"),
+            _list_of(_("One-off times"), "alarm", "django_celery_beat_clockedschedule"),
         ],
     },
 ]

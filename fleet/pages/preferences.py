@@ -1,12 +1,13 @@
 """An operator's own language and time zone: kept in a row, remembered in the session so that no page asks for them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.views.decorators import staff_member_required
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone, translation
@@ -14,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from fleet.pages.models import Preferences
+from terminals.common.audit.services import record_change, values_of
 
 SESSION_KEY = "preferences"
 
@@ -49,13 +51,21 @@ class PreferencesForm(forms.Form):
         self.fields["time_zone"].choices = [("", own), *zones]  # type: ignore[attr-defined]
 
 
+@transaction.atomic
+def _keep(user: Any, chosen: Chosen) -> None:
+    before = Preferences.objects.filter(user=user).first()
+    old = values_of(before) if before else {}
+    kept, _created = Preferences.objects.update_or_create(user=user, defaults=chosen._asdict())
+    record_change(actor=user.get_username(), action="preferences.update", instance=kept, old=old, new=values_of(kept))
+
+
 @staff_member_required
 def preferences_page(request: HttpRequest) -> HttpResponse:
     """Choose language and time zone for oneself."""
     form = PreferencesForm(request.POST or None, initial=preferences_of(request)._asdict())
     if request.method == "POST" and form.is_valid():
         chosen = Chosen(**form.cleaned_data)
-        Preferences.objects.update_or_create(user_id=int(request.user.pk or 0), defaults=chosen._asdict())
+        _keep(request.user, chosen)
         request.session[SESSION_KEY] = [request.user.pk, *chosen]
         with translation.override(chosen.language or translation.get_language_from_request(request)):
             messages.success(request, _("Your pages are in this language and time zone from now on."))

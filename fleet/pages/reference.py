@@ -13,6 +13,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from drf_spectacular.generators import SchemaGenerator
 
+from fleet.api import router
+
 _METHODS = ("get", "post", "put", "patch", "delete")
 _SIMPLE: dict[str, Any] = {"integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}
 # Bodies to start from: tried as it is, a line makes something that an operator can read. What is not here is the least
@@ -48,6 +50,7 @@ def api_reference(request: HttpRequest) -> HttpResponse:
     """Show the API's operations by resource."""
     document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     groups: dict[str, list[Operation]] = defaultdict(list)
+    resources = {prefix: (view.__doc__ or "").strip() for prefix, view, _name in router.registry}
     for path, methods in document["paths"].items():
         for method in _METHODS:
             if method in methods:
@@ -56,7 +59,14 @@ def api_reference(request: HttpRequest) -> HttpResponse:
                 )
     context = admin.site.each_context(request) | {
         "title": _("API reference"),
-        "groups": dict(groups),
+        "groups": [
+            (
+                name,
+                resources.get(name, ""),
+                [one._replace(told="") if one.told == resources.get(name) else one for one in operations],
+            )
+            for name, operations in groups.items()
+        ],
         "address": settings.PUBLIC_URL,
     }
     return render(request, "pages/reference_page.html", context)

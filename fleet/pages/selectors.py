@@ -38,7 +38,7 @@ from terminals.link.protocol.states import OPEN_STATES
 from terminals.link.protocol.topics import PREFIX
 from terminals.settlement.facts import WrittenOff
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
-from terminals.settlement.rules import TROUBLE
+from terminals.settlement.rules import TROUBLE, RunState
 from terminals.settlement.selectors import open_batches
 
 # What a page shows of each part, and what seeing it needs: the same as in the API.
@@ -129,7 +129,10 @@ def day_of(now: datetime) -> tuple[datetime, datetime]:
 
 def unresolved_runs(limit: int = 5) -> list[SettlementRun]:
     """Return the latest unbalanced or failed settlements: money somebody must look after."""
-    latest = SettlementRun.objects.filter(state__in=TROUBLE).select_related("terminal__store").order_by("-id")[:limit]
+    runs = SettlementRun.objects.filter(state__in=TROUBLE).exclude(
+        state=RunState.FAILED, terminal__state=TerminalState.RETIRED
+    )
+    latest = runs.select_related("terminal__store").order_by("-id")[:limit]
     return sorted(latest, key=lambda run: run.finished_at or run.requested_at, reverse=True)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from django.shortcuts import get_object_or_404
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from firmware.models import Release
@@ -83,7 +84,7 @@ def _transition(transition: Transition[TerminalState], terminal: Terminal, form:
 
 def _send(command_type: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     command = send_plain_command(terminal=terminal, command_type=command_type, actor=actor)
-    return Done(_("%(what)s is on its way.") % {"what": word(command.type)})
+    return Done(capfirst(_("%(what)s is on its way.") % {"what": word(command.type)}))
 
 
 VERBS: dict[str, Verb] = {

@@ -23,7 +23,7 @@ from terminals.common.errors import Refusal
 from terminals.common.words import sentence
 from terminals.estate.models import Terminal
 from terminals.keys.models import USAGES
-from terminals.link.heartbeat import silent_parts
+from terminals.link.heartbeat import parts_to_look_after
 from terminals.link.services import PLAIN_COMMANDS
 from terminals.parameters.models import ParameterVersion
 from terminals.settlement.selectors import at_stake
@@ -60,7 +60,7 @@ def _overview_context(request: HttpRequest) -> dict[str, Any]:
         "parts": parts,
         "overview": selectors.overview(now),
         "unresolved_runs": selectors.unresolved_runs() if "money" in parts else [],
-        "silent": silent_parts(now),
+        "silent": parts_to_look_after(now),
         "refreshed_at": now,
         "today": "&".join(
             f"finished_at__{name}={quote(instant.isoformat())}"
@@ -110,7 +110,7 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "terminal": terminal,
         "page": page,
         "parts": parts,
-        "silent": [part for part in silent_parts(now) if part != "worker"],
+        "silent": [part for part in parts_to_look_after(now) if part != "worker"],
         "refreshed_at": now,
         "verbs": verbs,
         "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],

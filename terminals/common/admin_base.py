@@ -1,20 +1,26 @@
 """What the admin pages share: changes go with their audit entry, records are only looked at, lists never count all."""
 
+import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.paginator import Paginator
-from django.db import models, transaction
+from django.db import DataError, connection, models, transaction
 from django.forms import ModelForm
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
-from django.utils.translation import gettext_lazy
+from django.utils.html import format_html
+from django.utils.translation import gettext, gettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from terminals.common.api.base import COUNT_LIMIT
+from terminals.common.api.parsers import parse_json
 from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
 from terminals.common.words import TONES, sentence
@@ -39,6 +45,16 @@ class SortableAsSaid(ChangeList):  # type: ignore[misc]
         return super().get_ordering_field(field_name) if allowed is None or field_name in allowed else None
 
 
+def _fits(model: type[models.Model], name: str, value: str) -> bool:
+    try:
+        field: Any = model._meta.get_field(name)
+        wanted = field.target_field if field.is_relation else field
+        wanted.to_python(value)
+    except (FieldDoesNotExist, ValidationError, ValueError, AttributeError):
+        return False
+    return "\0" not in value
+
+
 class Labels(dict[str, str]):
     """The colours of badges; unfold would show the bare value of a state that has none instead of its word."""
 
@@ -46,8 +62,58 @@ class Labels(dict[str, str]):
         return None
 
 
+def json_in_lines(value: Any) -> str:
+    """Return JSON for a read-only field, a member a line."""
+    return format_html('<pre class="tw-json">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+MAX_SHOWN = 10_000  # characters of a JSON text that cannot be read
+
+
+class InteroperableJSONField(forms.JSONField):
+    """JSON as the API takes it."""
+
+    def to_python(self, value: Any) -> Any:
+        if not isinstance(value, str) or value in self.empty_values:
+            return super().to_python(value)
+        try:
+            return parse_json(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What cannot be read is shown as it was typed, as far as a page can show it."""
+        try:
+            return parse_json(data) if isinstance(data, str) else data
+        except ValueError:
+            return InvalidJSONInput(data[:MAX_SHOWN].encode("utf-8", "replace").decode())
+
+
 class StateAdmin(ModelAdmin):  # type: ignore[misc]
-    """What every list and form shares: a state is a badge, a refusal is told."""
+    """What every list and form shares: a state is a badge, a refusal is told, an address asks only for what is offered."""
+
+    # What an address may filter by besides the filters that a list shows: the links of our own pages.
+    lookups: tuple[str, ...] = ()
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Whether an address may filter by it. Django takes every column, and so would tell what a page hides."""
+        plain = lookup.removesuffix("__exact").removesuffix("__isnull").removesuffix("__id")
+        shown = {getattr(one, "parameter_name", one) for one in self.list_filter}
+        return lookup in self.lookups or plain in {"pk", "id"} | shown | set(self.lookups)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What an address fills in, as far as the fields could take it."""
+        given = super().get_changeform_initial_data(request)
+        return {name: value for name, value in given.items() if _fits(self.opts.model, name, value)}
+
+    def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
+        """Somebody who made up keys has chosen nothing."""
+        try:
+            with transaction.atomic():
+                return super().response_action(request, queryset)  # type: ignore[no-any-return]
+        except (ValueError, ValidationError, DataError):
+            messages.warning(request, gettext("Nothing was chosen; nothing was changed."))
+            return redirect(request.get_full_path())
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SortableAsSaid
@@ -58,8 +124,9 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description=gettext_lazy("state"))
     def state_in_words(self, obj: Any) -> str:
-        """For forms, which show no badges."""
-        return str(obj.get_state_display())
+        """For forms, whose read-only fields know no badges."""
+        tone = TONES.get(obj.state, "")
+        return format_html('<span class="tw-pill tw-{}-tone">{}</span>', tone, obj.get_state_display())
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """What a service refuses is told on the page that asked; nothing was changed."""
@@ -80,7 +147,7 @@ class AuditedAdmin(StateAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """What is about to be saved is locked first: a save writes all columns, and must not undo another's change."""
         obj = super().get_object(request, object_id, from_field)
-        if obj is not None and request.method == "POST":
+        if obj is not None and request.method == "POST" and connection.in_atomic_block:  # a history is only read
             self.lock(obj.pk)
             obj = super().get_object(request, object_id, from_field)
         return obj
@@ -88,6 +155,11 @@ class AuditedAdmin(StateAdmin):
     def lock(self, pk: Any) -> None:
         """Keep a row as it is until the transaction ends."""
         self.model._default_manager.select_for_update(of=("self",), no_key=True).filter(pk=pk).first()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What others still stand on is why it cannot go; whether one might delete those does not matter then."""
+        to_delete, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return to_delete, counts, set() if protected else lacking, protected
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         old = stored_values(obj) if change else {}

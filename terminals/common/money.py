@@ -45,7 +45,7 @@ _EXPONENTS |= dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3
 def check_currency(code: str) -> str:
     """Return a currency's code as it is; raise Refusal where ISO 4217 knows none."""
     if code not in CURRENCIES:
-        raise Refusal("bad_amount", "%(currency)s is no currency of ISO 4217; write for example EUR", currency=code)
+        raise Refusal("bad_amount", "%(currency)s is not an ISO 4217 currency; write for example EUR", currency=code)
     return code
 
 
@@ -63,7 +63,7 @@ def parse_major(text: str) -> tuple[int, str]:
     # A comma parts thousands and nothing else: 1,50 is somebody's decimal comma, and must not become 150.
     found = re.fullmatch(r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,16})(?:\.([0-9]{1,4}))?\s*([A-Za-z]{3})\s*", ordered)
     if found is None:
-        raise Refusal("bad_amount", "%(text)s is no amount; write for example 150.00 EUR", text=repr(text))
+        raise Refusal("bad_amount", "%(text)s is not an amount; write for example 150.00 EUR", text=repr(text))
     currency = check_currency(found[3].upper())
     exponent, cents = _EXPONENTS.get(currency, 2), found[2] or ""
     if len(cents) > exponent:

@@ -1,7 +1,10 @@
 """States and the protocol's words as people read them, in their language: `out_of_paper` -> `out of paper`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils.functional import lazy
 from django.utils.translation import gettext, pgettext
 
@@ -48,11 +51,21 @@ def sentence(refusal: Refusal) -> str:
     return filled(gettext(refusal.template), values)
 
 
+@contextmanager
+def field_errors(field: str | None = None) -> Iterator[None]:
+    """Tell a refusal as the error of a form, a model, or one of its fields."""
+    try:
+        yield
+    except Refusal as refusal:
+        told: Any = sentence(refusal)
+        raise ValidationError({field: told} if field else told) from None
+
+
 # How a state looks: the colour that an operator's eye goes to. What is not named is neutral.
 TONES = (
     dict.fromkeys(["active", "balanced", "succeeded", "confirmed", "installed", "applied", "ok", "online"], "success")
     | dict.fromkeys(
-        ["unbalanced", "failed", "rejected", "mismatch", "fault", "out_of_paper", "locked", "offline", "revoked"],
+        ["unbalanced", "failed", "rejected", "mismatch", "fault", "out_of_paper", "locked", "offline"],
         "danger",
     )
     | dict.fromkeys(["suspended", "expired", "pending", "paper_low", "warning", "absent"], "warning")

@@ -17,7 +17,7 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
 from terminals.enrolment import authority, rules, trust
-from terminals.enrolment.facts import Enrolled
+from terminals.enrolment.facts import CodeIssued, Enrolled
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
@@ -50,6 +50,7 @@ def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     )
     detail = {"expires_at": expires_at.isoformat()}
     audit.record(actor=actor, action="terminal.activation_code", subject=subject_of(terminal), detail=detail)
+    record_facts([(terminal.pk, CodeIssued(by=actor))])
     return code
 
 

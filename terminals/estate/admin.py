@@ -14,25 +14,30 @@ from django.utils.translation import gettext, gettext_lazy
 from unfold.decorators import display
 
 from terminals.common.admin_base import AuditedAdmin, Labels
-from terminals.common.errors import Refusal
-from terminals.common.words import TONES, choices, sentence, word
+from terminals.common.audit.services import stored_values
+from terminals.common.words import TONES, choices, field_errors, word
 from terminals.estate import selectors, services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
-from terminals.estate.rules import LINKED_STATES, check_time_zone, device_id_for
+from terminals.estate.rules import LINKED_STATES, TerminalState, check_identifier, check_time_zone, device_id_for
+
+
+class MerchantForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_mid(self) -> str:
+        with field_errors():
+            return check_identifier(self.cleaned_data["mid"])
 
 
 @admin.register(Merchant)
 class MerchantAdmin(AuditedAdmin):
+    form = MerchantForm
     list_display = ["name", "mid"]
     search_fields = ["name", "mid"]
 
 
 class StoreForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_time_zone(self) -> str:
-        try:
+        with field_errors():
             return check_time_zone(self.cleaned_data["time_zone"])
-        except Refusal as error:
-            raise forms.ValidationError(sentence(error)) from None
 
 
 @admin.register(Store)
@@ -101,14 +106,30 @@ class OfTerminals:
 
 class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_serial(self) -> str:
-        try:
+        with field_errors():
             device_id = device_id_for(self.cleaned_data["serial"])
-        except Refusal as error:
-            raise forms.ValidationError(sentence(error)) from None
         if Terminal.objects.exclude(pk=self.instance.pk).filter(device_id=device_id).exists():
             told = gettext("another terminal has the device id %(device_id)s; use another serial")
             raise forms.ValidationError(told % {"device_id": device_id})
         return str(self.cleaned_data["serial"])
+
+    def clean_tid(self) -> str:
+        with field_errors():
+            return check_identifier(self.cleaned_data["tid"])
+
+    def clean_mid(self) -> str:
+        with field_errors():
+            return check_identifier(self.cleaned_data["mid"])
+
+    def clean(self) -> dict[str, Any]:
+        """The database says the same of a TID, but to nobody who types."""
+        values = super().clean() or {}
+        store, tid = values.get("store"), values.get("tid")
+        others = Terminal.objects.exclude(pk=self.instance.pk).exclude(state=TerminalState.RETIRED)
+        if store and tid and (other := others.filter(store=store, tid=tid).first()):
+            told = gettext("%(other)s of this store has this TID; retire it first, or choose another TID")
+            self.add_error("tid", told % {"other": other})
+        return values
 
 
 @admin.register(Terminal)
@@ -121,7 +142,7 @@ class TerminalAdmin(AuditedAdmin):
     list_display_links = None
     list_filter = [OnlineFilter, "state", LockedFilter, "model"]
     # What the overview's numbers lead to; as side filters they would look through the whole table for their choices.
-    overview_lookups = (
+    lookups = (
         "health__printer",
         "health__screen",
         "health__keypad",
@@ -132,11 +153,6 @@ class TerminalAdmin(AuditedAdmin):
     sortable_by = ("shown_serial",)  # what has an index
     search_fields = ["serial", "tid", "store__name"]
     autocomplete_fields = ["store", "model"]
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return lookup.removesuffix("__exact") in self.overview_lookups or bool(
-            super().lookup_allowed(lookup, value, request)
-        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -164,7 +180,9 @@ class TerminalAdmin(AuditedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Terminal, form: Any, change: bool) -> None:
         if change:
+            old = stored_values(obj)
             super().save_model(request, obj, form, change)
+            services.note_edit(obj, old, actor=request.user.get_username())
             return
         values = {name: form.cleaned_data[name] for name in self.fields}
         with transaction.atomic():

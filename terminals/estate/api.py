@@ -6,19 +6,27 @@ import django_filters
 from django.contrib.postgres.fields import ArrayField
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from terminals.common.api.base import EditGuard, EditViewSet, IdempotentPosts, ModelAuditMixin, ReadViewSet, actor_of
-from terminals.common.errors import Refusal
+from terminals.common.api.base import (
+    EditGuard,
+    EditViewSet,
+    IdempotentPosts,
+    ModelAuditMixin,
+    ReadViewSet,
+    actor_of,
+    field_errors,
+)
+from terminals.common.audit.services import stored_values
 from terminals.common.states import Transition
-from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
-from terminals.estate.rules import TerminalState, TerminalTransition, check_time_zone
+from terminals.estate.rules import TerminalState, TerminalTransition, check_identifier, check_time_zone
 from terminals.estate.selectors import few, having_part
 
 
@@ -27,6 +35,10 @@ class MerchantSerializer(serializers.ModelSerializer[Merchant]):
         model = Merchant
         fields = ["id", "name", "mid", "created_at"]
 
+    def validate_mid(self, value: str) -> str:
+        with field_errors():
+            return check_identifier(value)
+
 
 class StoreSerializer(serializers.ModelSerializer[Store]):
     class Meta:
@@ -34,10 +46,8 @@ class StoreSerializer(serializers.ModelSerializer[Store]):
         fields = ["id", "merchant", "name", "city", "time_zone", "created_at"]
 
     def validate_time_zone(self, value: str) -> str:
-        try:
+        with field_errors():
             return check_time_zone(value)
-        except Refusal as error:
-            raise serializers.ValidationError(sentence(error)) from None
 
 
 class TerminalModelSerializer(serializers.ModelSerializer[TerminalModel]):
@@ -55,10 +65,19 @@ class TerminalSerializer(serializers.ModelSerializer[Terminal]):
     def create(self, validated_data: dict[str, Any]) -> Terminal:
         return services.register_terminal(actor=actor_of(self.context["request"]), **validated_data)
 
+    def validate_tid(self, value: str) -> str:
+        with field_errors():
+            return check_identifier(value)
+
+    def validate_mid(self, value: str) -> str:
+        with field_errors():
+            return check_identifier(value)
+
     def validate_serial(self, value: str) -> str:
         """The serial names the terminal on the link for good."""
         if self.instance is not None and value != self.instance.serial:
-            raise serializers.ValidationError("a serial cannot be changed; retire this terminal and register the other")
+            told = gettext("a serial cannot be changed; retire this terminal and register the other")
+            raise serializers.ValidationError(told)
         return value
 
 
@@ -72,7 +91,8 @@ class TerminalsSerializer(serializers.Serializer[Any]):
     def validate_terminals(self, ids: list[int]) -> list[Terminal]:
         found = Terminal.objects.in_bulk(ids)
         if missing := [str(pk) for pk in ids if pk not in found]:
-            raise serializers.ValidationError(f"there is no terminal {', '.join(missing[:5])}")
+            told = gettext("there is no terminal %(ids)s") % {"ids": ", ".join(missing[:5])}
+            raise serializers.ValidationError(told)
         return list(found.values())
 
 
@@ -153,6 +173,13 @@ class TerminalViewSet(
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         serializer.save()  # register_terminal audits it
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        terminal = cast(Terminal, serializer.instance)
+        with transaction.atomic():
+            old = stored_values(terminal)
+            super().perform_update(serializer)
+            services.note_edit(terminal, old, actor=actor_of(self.request))
 
     @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
     @action(detail=True, methods=["post"])

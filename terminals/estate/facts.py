@@ -16,6 +16,15 @@ class TerminalRegistered(FactBody, frozen=True):
         return _("registered by %(by)s") % {"by": self.by}
 
 
+class TerminalEdited(FactBody, frozen=True):
+    kind: ClassVar[str] = "state.edited"
+    by: str
+    fields: list[str]
+
+    def text(self) -> str:
+        return _("%(fields)s edited by %(by)s") % {"fields": ", ".join(map(word, self.fields)), "by": self.by}
+
+
 class StateChanged(FactBody, frozen=True):
     kind: ClassVar[str] = "state.changed"
     to: str

@@ -51,12 +51,19 @@ def device_id_for(serial: str) -> str:
     return device_id
 
 
+def check_identifier(value: str) -> str:
+    """Return a TID or MID as it is; raise Refusal for what no acquirer's message could hold (ISO 8583 DE41, DE42)."""
+    if not re.fullmatch(r"[A-Za-z0-9]*", value):
+        raise Refusal("bad_identifier", "%(value)s: a TID or MID has only letters and digits", value=repr(value))
+    return value
+
+
 def check_time_zone(name: str) -> str:
     """Return an IANA zone name as it is; raise Refusal where there is no such zone."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Refusal(
-            "unknown_time_zone", "%(name)s is no IANA time zone; write for example Europe/Berlin", name=repr(name)
+            "unknown_time_zone", "%(name)s is not an IANA time zone; write for example Europe/Berlin", name=repr(name)
         ) from None
     return name

@@ -12,9 +12,15 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.facts.services import record_facts
 from terminals.common.states import Transition
-from terminals.estate.facts import StateChanged, TerminalRegistered
+from terminals.estate.facts import StateChanged, TerminalEdited, TerminalRegistered
 from terminals.estate.models import Store, Terminal, TerminalModel
-from terminals.estate.rules import ImpossibleTransition, TerminalState, TerminalTransition, device_id_for
+from terminals.estate.rules import (
+    ImpossibleTransition,
+    TerminalState,
+    TerminalTransition,
+    check_identifier,
+    device_id_for,
+)
 
 # What each verb needs; page, admin and API ask the same.
 REGISTER = "terminals.add_terminal"
@@ -32,7 +38,7 @@ NOTHING: WriteOff = MappingProxyType({})
 
 @dataclass
 class TransitionHooks:
-    """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/apps.py).
+    """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/joints.py).
 
     `before` may refuse it (it gets the terminal, what the operator writes off, and the operator's name),
     `after` gets the terminal's id.
@@ -47,6 +53,8 @@ class TransitionHooks:
 hooks = TransitionHooks()
 # Who must know when a store's clock is changed (they get its id); filled by the project.
 on_store_clock: list[Callable[[int], object]] = []
+# Who must know when a terminal moves to another store (they get its id); filled by the project.
+on_move: list[Callable[[int], object]] = []
 
 
 @transaction.atomic
@@ -64,6 +72,8 @@ def register_terminal(
 
     A duplicate serial is the database's refusal (IntegrityError), which forms and the API turn into words.
     """
+    check_identifier(tid)
+    check_identifier(mid)
     terminal = Terminal.objects.create(
         serial=serial, device_id=device_id_for(serial), model=model, store=store, tid=tid, mid=mid, tags=list(tags)
     )
@@ -82,6 +92,18 @@ def follow_clock(store: Store, before: str) -> None:
     if store.time_zone != before:
         for follow in on_store_clock:
             follow(store.pk)
+
+
+def note_edit(terminal: Terminal, old: Mapping[str, object], *, actor: str) -> None:
+    """After an edit of a terminal in the same transaction: say on its timeline what was edited; if it moved to another
+    store, tell those who go by the store's clock. `old` holds its columns before."""
+    new = audit.values_of(terminal)
+    edited = [name.removesuffix("_id") for name, value in new.items() if old.get(name, value) != value]
+    if edited:
+        record_facts([(terminal.pk, TerminalEdited(by=actor, fields=edited))])
+    if "store" in edited:
+        for follow in on_move:
+            follow(terminal.pk)
 
 
 class Held(NamedTuple):
@@ -123,7 +145,7 @@ def change_state(
 
     Raises ImpossibleTransition, and changes nothing, where the terminal is in no state that the transition leaves.
     """
-    Terminal.objects.select_for_update().get(pk=terminal.pk)
+    before = Terminal.objects.select_for_update().get(pk=terminal.pk).state
     for ask in hooks.before.get(transition, ()):
         ask(terminal, write_off, actor)
     moved = move(Terminal.objects.filter(pk=terminal.pk), transition)
@@ -137,7 +159,7 @@ def change_state(
             states=transition.sources,
             verb=transition.name,
         )
-    detail = {"to": transition.target.value, "reason": reason}
+    detail = {"from": before, "to": transition.target.value, "reason": reason}
     audit.record(actor=actor, action=f"terminal.{transition.name}", subject=subject_of(terminal), detail=detail)
     record_facts([(terminal.pk, StateChanged(to=transition.target.value, by=actor, reason=reason))])
     for follow in hooks.after.get(transition, ()):

@@ -62,6 +62,10 @@ class DeadLetterAdmin(RecordAdmin):
     def shown_reason(self, letter: DeadLetter) -> str:
         return word(letter.reason)
 
+    @admin.display(description=_("detail"))
+    def detail(self, letter: DeadLetter) -> str:
+        return letter.detail
+
     @admin.display(description=_("message"))
     def message(self, letter: DeadLetter) -> str:
         return bytes(letter.payload).decode("utf-8", "backslashreplace")

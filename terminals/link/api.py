@@ -51,6 +51,10 @@ class PlainCommandSerializer(serializers.Serializer[Any]):
 
 
 class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
+    """`detail` is the refusal in the caller's language."""
+
+    detail = serializers.CharField(read_only=True)
+
     class Meta:
         model = DeadLetter
         fields = ["id", "topic", "reason", "detail", "payload_bytes", "count", "first_at", "last_at"]

@@ -22,3 +22,9 @@ def silent_parts(now: datetime) -> list[str]:
     """Return which of PARTS no process has shown to be healthy a moment ago."""
     alive = set(Heartbeat.objects.filter(healthy=True, at__gte=now - FRESH_FOR).values_list("part", flat=True))
     return [part for part in PARTS if part not in alive]
+
+
+def parts_to_look_after(now: datetime) -> list[str]:
+    """Return the silent parts that an operator should start. Of the broker only the link tells: without it nobody knows."""
+    silent = silent_parts(now)
+    return [part for part in silent if part != "broker" or "link" not in silent]

@@ -85,7 +85,8 @@ class Inbox:
         """Make a letter of what a handler failed on, within its sender's limit; beyond it no traceback is written."""
         kind = "database" if isinstance(error, DatabaseError) else "handler"
         counts: Counter[str] = Counter()
-        failed = [Letter(message, f"{kind}_error", f"{type(error).__name__}: {error}")]
+        refusal = Refusal(f"{kind}_error", "%(error)s", error=f"{type(error).__name__}: {error}")
+        failed = [Letter(message, refusal)]
         if kept := self._within_limit(failed, message.received_at, counts):
             logger.error("a handler failed on a message on %s", message.topic, exc_info=error)
             with transaction.atomic():
@@ -132,11 +133,7 @@ class Inbox:
             for handle in handlers:
                 if rest := [received for received in by_type[name] if id(received) not in refused]:
                     refused |= {id(message): refusal for message, refusal in handle(rest) or []}
-        return [
-            Letter(incoming, refused[id(received)].reason, refused[id(received)].detail)
-            for incoming, _, received in fresh
-            if id(received) in refused
-        ]
+        return [Letter(incoming, refused[id(received)]) for incoming, _, received in fresh if id(received) in refused]
 
     def _within_limit(self, letters: Sequence[Letter], now: datetime, counts: "Counter[str]") -> list[Letter]:
         """Keep at most LETTERS_A_MINUTE of a topic's sender, counting them; say once that there were more."""
@@ -151,8 +148,9 @@ class Inbox:
                 kept.append(letter)
             elif count == LETTERS_A_MINUTE + 1:
                 logger.warning("more than %d dead letters a minute from %s", LETTERS_A_MINUTE, sender)
-                detail = f"more than {LETTERS_A_MINUTE} dead letters in a minute; the rest of this minute is not kept"
-                kept.append(Letter(letter.message._replace(payload=b""), "too_many", detail))
+                template = "more than %(limit)s dead letters in a minute; the rest of this minute is not kept"
+                refusal = Refusal("too_many", template, limit=LETTERS_A_MINUTE)
+                kept.append(Letter(letter.message._replace(payload=b""), refusal))
         return kept
 
 
@@ -168,7 +166,7 @@ def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter
                 raise Refusal("wrong_topic", "terminals do not speak on this topic")
             accepted.append(Accepted(message, source.device_id, _receive(message, source, known)))
         except Refusal as refusal:
-            letters.append(Letter(message, refusal.reason, refusal.detail))
+            letters.append(Letter(message, refusal))
     return accepted, letters
 
 

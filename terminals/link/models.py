@@ -5,7 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.common.words import choices, word
+from terminals.common.errors import Refusal
+from terminals.common.words import choices, sentence, word
 from terminals.estate.models import Terminal
 from terminals.link.protocol.states import OPEN_STATES, CommandState
 
@@ -100,7 +101,8 @@ class DeadLetter(models.Model):
     digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of topic and payload")
     topic = models.CharField(max_length=200)
     reason = models.CharField(max_length=40)
-    detail = models.CharField(max_length=500)
+    template = models.CharField(max_length=500, help_text="The refusal's sentence, with names where its values go")
+    values = models.JSONField(default=dict)
     payload = models.BinaryField(help_text="The first 4 KiB")
     payload_bytes = models.PositiveIntegerField()
     count = models.PositiveIntegerField(default=1)
@@ -114,8 +116,14 @@ class DeadLetter(models.Model):
             models.Index(fields=["topic"], opclasses=["varchar_pattern_ops"], name="dead_letter_by_sender"),
         ]
 
+    @property
+    def detail(self) -> str:
+        """The refusal's sentence in the reader's language."""
+        listed = {name: tuple(value) if isinstance(value, list) else value for name, value in self.values.items()}
+        return sentence(Refusal(self.reason, self.template, **listed))
+
     def __str__(self) -> str:
-        return f"{self.reason}: {self.topic}"
+        return f"{word(self.reason)}: {self.topic}"
 
 
 class Heartbeat(models.Model):

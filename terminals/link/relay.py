@@ -72,6 +72,7 @@ def claim(limit: int, now: datetime) -> list[Claimed]:
         return [Claimed(*row) for row in cursor.fetchall()]
 
 
+@transaction.atomic
 def mark_sent(command_ids: list[UUID], now: datetime) -> None:
     """Note the broker's PUBACK. It says that the broker has the command, nothing of the terminal."""
     # Whoever waits for commands' locks takes them by id, so that nobody waits in a circle.

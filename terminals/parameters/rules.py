@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from terminals.common.errors import Refusal
 from terminals.common.money import check_currency
+from terminals.common.patterns import whole
 from terminals.common.states import Machine, Transition
 
 
@@ -28,8 +29,8 @@ class ParameterTransition(Machine):
 class Parameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The parameter document. Members that are left out keep the terminal's own default."""
 
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None = None
-    language: Annotated[str, Meta(pattern="^[a-z]{2}(-[A-Z]{2})?$")] | None = None
+    currency: Annotated[str, Meta(pattern=whole("[A-Z]{3}"))] | None = None
+    language: Annotated[str, Meta(pattern=whole("[a-z]{2}(-[A-Z]{2})?"))] | None = None
     health_interval_seconds: Annotated[int, Meta(ge=5, le=3600)] | None = None
     contactless_limit_minor: Annotated[int, Meta(ge=0, le=10**9)] | None = None
     receipt_header: Annotated[str, Meta(max_length=120)] | None = None

@@ -21,6 +21,7 @@ from terminals.estate.admin import OfTerminals
 from terminals.estate.services import hold
 from terminals.settlement import services
 from terminals.settlement.models import Batch, RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
+from terminals.settlement.selectors import at_stake
 
 
 class ThresholdForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -109,7 +110,7 @@ class SettlementScheduleAdmin(OfTerminals, CycleAdmin):
         return ["terminal"] if obj else []  # it is the row's identity: edited, it would copy the schedule
 
     def save_model(self, request: HttpRequest, obj: SettlementSchedule, form: Any, change: bool) -> None:
-        services.set_schedule(
+        saved = services.set_schedule(
             terminal=obj.terminal,
             plan=obj.plan,
             actor=request.user.get_username(),
@@ -118,6 +119,12 @@ class SettlementScheduleAdmin(OfTerminals, CycleAdmin):
             threshold_minor=obj.threshold_minor,
             threshold_currency=obj.threshold_currency,
         )
+        if not saved.settles_by_itself():
+            stake = at_stake(obj.terminal_id)
+            told = gettext("%(terminal)s does NOT settle by itself any more.") % {"terminal": obj.terminal}
+            if stake:
+                told += " " + gettext("Not settled: %(amounts)s.") % {"amounts": stake}
+            messages.warning(request, told)
 
 
 def _side(description: Any, side: str, kind: str) -> Any:
@@ -170,6 +177,7 @@ class SettlementRunAdmin(OfTerminals, RecordAdmin):
         "reason",
     ]
     list_filter = ["state", "trigger"]
+    lookups = ("finished_at__gte", "finished_at__lt")  # the overview's numbers lead to the runs of their day
     list_select_related = ["terminal"]
     search_fields = ["terminal__serial"]
     inlines = [RunTotalInline]
@@ -188,10 +196,6 @@ class SettlementRunAdmin(OfTerminals, RecordAdmin):
         "finished_at",
         "command",
     ]
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """The overview's numbers lead to the runs of their day."""
-        return lookup in ("finished_at__gte", "finished_at__lt") or bool(super().lookup_allowed(lookup, value, request))
 
     @admin.display(description=_("transactions"))
     def its_transactions(self, run: SettlementRun) -> str:
@@ -249,13 +253,9 @@ class TransactionAdmin(OfTerminals, RecordAdmin):
     ]
     readonly_fields = fields
     list_filter = ["kind", "method"]
+    lookups = ("terminal", "batch_number")  # a run leads to the transactions of its batch
     list_select_related = ["terminal"]
     search_fields = ["terminal__serial"]
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """A run leads to the transactions of its batch."""
-        mine = lookup in ("terminal__exact", "batch_number__exact")
-        return mine or bool(super().lookup_allowed(lookup, value, request))
 
     @admin.display(description=_("amount"))
     def amount(self, transaction: Transaction) -> str:

@@ -38,6 +38,21 @@ class BatchSettled(FactBody, frozen=True):
         return f"{said}, {_('after late transactions')}" if self.late else said
 
 
+class ScheduleChanged(FactBody, frozen=True):
+    """`own`: something differs from the plan. `by_itself`: whether it settles without being asked."""
+
+    kind: ClassVar[str] = "settlement.schedule_changed"
+    by: str
+    plan: str
+    own: bool
+    by_itself: bool
+
+    def text(self) -> str:
+        said = _("put under plan %(plan)s by %(by)s") % {"plan": self.plan, "by": self.by}
+        said += f", {_('with a schedule of its own')}" if self.own else ""
+        return said if self.by_itself else f"{said}: {_('it does NOT settle by itself')}"
+
+
 class SettledTwice(FactBody, frozen=True):
     kind: ClassVar[str] = "settlement.reported_again"
     batch_number: int

@@ -7,11 +7,11 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.money import check_currency
-from terminals.common.words import choices, format_minor, lazy_word, sentence, word
+from terminals.common.words import choices, field_errors, format_minor, lazy_word, word
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.settlement import rules
@@ -41,19 +41,15 @@ class Cycle(models.Model):
 
     def clean(self) -> None:
         """Refuse a schedule that the tick could not compute."""
-        try:
+        with field_errors("cycle"):
             rules.check_cycle(self.cycle, self.time_zone or "UTC")
-        except Refusal as error:
-            raise ValidationError({"cycle": sentence(error)}) from None
         if self.threshold_minor is not None and self.threshold_minor <= 0:
             raise ValidationError({"threshold_minor": _("the threshold must be above zero")})
         if (self.threshold_minor is None) != (not self.threshold_currency):
             raise ValidationError({"threshold_currency": _("a threshold is an amount and its currency, or neither")})
-        try:
+        with field_errors("threshold_currency"):
             if self.threshold_currency:
                 check_currency(self.threshold_currency)
-        except Refusal as refusal:
-            raise ValidationError({"threshold_currency": sentence(refusal)}) from None
 
     def shown_threshold(self) -> str:
         """Return for example `150.00 EUR`; empty where there is none."""
@@ -79,7 +75,12 @@ class SettlementPlan(Cycle):
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(
-                fields=["is_default"], condition=Q(is_default=True), name="one_default_settlement_plan"
+                fields=["is_default"],
+                condition=Q(is_default=True),
+                name="one_default_settlement_plan",
+                violation_error_message=gettext_lazy(
+                    "Another plan is the default one; first take the mark from that one."
+                ),
             ),
             models.CheckConstraint(
                 condition=Q(threshold_minor=None, threshold_currency="")
@@ -131,6 +132,11 @@ class SettlementSchedule(Cycle):
     def is_own(self) -> bool:
         """Whether anything differs from the plan."""
         return bool(self.cycle or self.time_zone or self.threshold_minor is not None)
+
+    def settles_by_itself(self) -> bool:
+        """Whether its clock or its money makes it settle without being asked."""
+        limit = self.threshold_minor if self.threshold_minor is not None else self.plan.threshold_minor
+        return bool(self.effective().cycle) or (self.plan.enabled and limit is not None)
 
     def shown_effective(self) -> str:
         """Return what applies to this terminal, for example `30 22 * * * Europe/Berlin, 150.00 EUR`."""

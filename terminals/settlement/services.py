@@ -26,7 +26,7 @@ from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
-from terminals.settlement.facts import NotSettled, TerminalRetired, TotalsMissing, WrittenOff
+from terminals.settlement.facts import NotSettled, ScheduleChanged, TerminalRetired, TotalsMissing, WrittenOff
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import LAST_BATCH_NUMBER, OPEN, RunState, RunTransition, next_batch_number
 from terminals.settlement.selectors import AtStake, at_stake, open_batches
@@ -40,6 +40,7 @@ REPORT_WITHIN = timedelta(hours=24)
 ASK_AGAIN_AFTER = timedelta(minutes=15)
 ASK_AGAIN_FOR = timedelta(hours=1)
 CHUNK = 500
+LISTED = 100  # batches that an audit entry of a write-off names; their sums and number are always whole
 
 
 def run_due_settlements(now: datetime) -> int:
@@ -140,6 +141,9 @@ def set_schedule(
     audit.record_change(
         actor=actor, action="settlement.schedule", instance=schedule, old=old, new=audit.values_of(schedule)
     )
+    by_itself = schedule.settles_by_itself()
+    fact = ScheduleChanged(by=actor, plan=plan.name, own=schedule.is_own, by_itself=by_itself)
+    record_facts([(terminal.pk, fact)])
     return schedule
 
 
@@ -171,7 +175,11 @@ def refuse_stranded_money(terminal: Terminal, write_off: WriteOff, actor: str) -
         )
     stranded = open_batches(terminal.pk)
     columns = ("batch_number", "currency", "net_minor", "transaction_count")
-    detail = {"batches": list(stranded.values(*columns))}
+    detail = {
+        "amounts": stake.by_currency,
+        "count": stranded.count(),
+        "batches": list(stranded.values(*columns)[:LISTED]),
+    }
     audit.record(actor=actor, action="settlement.write_off", subject=subject_of(terminal), detail=detail)
     stranded.update(closed=True)
     record_facts([(terminal.pk, WrittenOff(amounts=list(stake.amounts), by=actor))])
@@ -210,6 +218,11 @@ def change_plan(plan: SettlementPlan, *, actor: str) -> None:
     action = f"settlementplan.{'update' if old else 'create'}"
     audit.record_change(actor=actor, action=action, instance=plan, old=old, new=audit.stored_values(plan))
     _reschedule(plan.schedules.all())
+
+
+def follow_terminal(terminal_id: int) -> None:
+    """The terminal moved to another store: it is due by that one's clock, where its plan goes by it."""
+    _reschedule(SettlementSchedule.objects.filter(terminal=terminal_id))
 
 
 def follow_store(store_id: int) -> None:

@@ -48,7 +48,7 @@ def overview(page: Page, live_server: LiveServer) -> Page:
 
 
 def test_the_overview_changes_by_itself_and_leads_to_a_terminal(
-    transactional_db: None, register: Callable[[str], Terminal], overview: Page
+    transactional_db: None, parts_alive: None, register: Callable[[str], Terminal], overview: Page
 ) -> None:
     link = overview.locator("section", has=overview.get_by_role("heading", name="Link", exact=True))
     expect(link).to_contain_text("0 online")

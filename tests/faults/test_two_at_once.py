@@ -16,7 +16,7 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from terminals.common.errors import Refusal
-from terminals.enrolment import services as enrolment
+from terminals.enrolment import authority
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
@@ -91,10 +91,10 @@ def paused(monkeypatch: Any, module: Any, name: str) -> tuple[threading.Event, t
     began, go_on = threading.Event(), threading.Event()
     real = getattr(module, name)
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **named: Any) -> Any:
         began.set()
         assert go_on.wait(20)
-        return real(*args)
+        return real(*args, **named)
 
     monkeypatch.setattr(module, name, slow)
     return began, go_on
@@ -120,7 +120,7 @@ def test_a_tick_and_a_retirement_do_not_wait_for_each_other_for_ever(register: R
     terminal = register("SN-1")
     working_device(terminal)
     SettlementSchedule.objects.update(next_due_at=timezone.now())
-    events = paused(monkeypatch, services, "_open_runs")
+    events = paused(monkeypatch, services, "create_commands")
     done = meanwhile(events, lambda: run_due_settlements(timezone.now()), lambda: retire(terminal))
     assert done == (1, "retired")
     assert plan.schedules.count() == 0
@@ -133,7 +133,7 @@ def test_an_enrolment_and_a_suspension_do_not_wait_for_each_other_for_ever(
     working_device(terminal)
     suspend = TerminalTransition.suspend
     _, state = meanwhile(
-        paused(monkeypatch, enrolment, "_issue_certificate"),
+        paused(monkeypatch, authority, "issue"),
         lambda: enrolled_device(Terminal.objects.get()),
         lambda: change_state(terminal=terminal, transition=suspend, actor="ops").state,
     )

@@ -179,3 +179,19 @@ def test_what_went_with_a_role_or_an_account_is_in_the_audit(staff: Client) -> N
     assert "retire" in str(lost["permissions"])
     staff.post(reverse("admin:auth_user_delete", args=[helper.pk]), {"post": "yes"})
     assert "retire" in str(AuditEntry.objects.get(action="user.grant").detail["old"]["user_permissions"])
+
+
+def test_a_password_that_is_disabled_is_audited(staff: Client) -> None:
+    other = get_user_model().objects.create_user("other", password="before-it-was-set")
+    url = reverse("admin:auth_user_password_change", args=[other.pk])
+    assert staff.post(url, {"usable_password": "false", "unset-password": "x"}).status_code == 302
+    other.refresh_from_db()
+    assert not other.has_usable_password()
+    assert AuditEntry.objects.get(action="user.disable_password").subject == f"user:{other.pk}"
+
+
+@pytest.mark.parametrize("name", ["n" * 141, "\u0430dmin"])
+def test_a_name_that_the_audit_could_not_tell_is_refused(staff: Client, name: str) -> None:
+    new = {"username": name, "password1": "a-new-long-password", "password2": "a-new-long-password"}
+    assert staff.post(reverse("admin:auth_user_add"), new | {"usable_password": "true"}).status_code == 200
+    assert User.objects.count() == 1

@@ -1,9 +1,12 @@
 """The operator's API: who may, what is refused and how, and that a repeat or a stale edit does no harm."""
 
+import json
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -15,9 +18,11 @@ from rest_framework.test import APIClient
 from firmware.models import Package
 from terminals.common.api.models import IdempotentResponse
 from terminals.common.audit.models import AuditEntry
-from terminals.estate.models import Merchant, Terminal
+from terminals.estate.models import Merchant, Store, Terminal
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
+from terminals.settlement.models import SettlementPlan
+from terminals.settlement.services import set_schedule
 from tests.conftest import deliver, enrolled_device, obey
 
 Shop = dict[str, int]
@@ -93,6 +98,40 @@ def test_a_serial_is_registered_once(api: APIClient, shop: Shop) -> None:
 def test_broken_json_is_a_problem(api: APIClient, body: bytes) -> None:
     answer = api.post(TERMINALS, body, content_type="application/json")
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize("body", [{"usage": "\ud800"}, {"name": "x", "parameters": {"\ud800": 1}}])
+def test_half_a_surrogate_pair_is_no_character(api: APIClient, body: dict[str, Any]) -> None:
+    for path in ("keys/", "key-requirements/", "parameters/"):
+        answer = api.post(f"/api/v1/{path}", json.dumps(body).encode(), content_type="application/json")
+        assert answer.status_code == 400, path
+
+
+def test_a_refused_upload_leaves_no_file(api: APIClient) -> None:
+    package = Package.objects.create(name="pay")
+    upload = {"package": package.pk, "version": "1", "platform": "linux-arm64"}
+    folder = settings.STATE_DIR / "artifacts" / "releases"
+    before = set(folder.glob("*")) if folder.exists() else set()
+    for content, status in ((b"one", 201), (b"two", 409), (b"three", 409)):
+        sent = upload | {"artifact": SimpleUploadedFile("pay.bin", content)}
+        assert api.post("/api/v1/releases/", sent, format="multipart").status_code == status
+    assert len(set(folder.glob("*")) - before) == 1
+
+
+def test_a_terminal_that_moves_goes_by_the_new_stores_clock(
+    api: APIClient, register: Callable[[str], Terminal]
+) -> None:
+    terminal = register("SN-1")
+    plan = SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *")
+    schedule = set_schedule(terminal=terminal, plan=plan, actor="ops")
+    here = schedule.next_due_at
+    far = Store.objects.create(merchant=terminal.store.merchant, name="Far", time_zone="Pacific/Auckland")
+    assert api.patch(f"{TERMINALS}{terminal.pk}/", {"store": far.pk}).status_code == 200
+    schedule.refresh_from_db()
+    assert here is not None
+    assert schedule.next_due_at is not None
+    assert (here.hour, here.minute) == (22, 30)
+    assert schedule.next_due_at.astimezone(ZoneInfo("Pacific/Auckland")).strftime("%H:%M") == "22:30"
 
 
 def test_a_repeat_with_the_same_idempotency_key_does_nothing_and_tells_no_secret(api: APIClient, shop: Shop) -> None:

@@ -45,7 +45,7 @@ def test_a_retired_terminal_has_no_certificate_no_key_no_schedule_and_no_tid(reg
     assert successor.tid == "7"
 
 
-def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Register) -> None:
+def test_money_is_not_stranded_by_retiring(register: Register) -> None:
     terminal = register("SN-1")
     device = working_device(terminal)
     device.sell()
@@ -59,6 +59,8 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     obey(device, "settle")
     change_state(terminal=terminal, transition=TerminalTransition.retire, actor="ops")
 
+
+def test_money_that_is_written_off_is_told_and_no_longer_unsettled(register: Register) -> None:
     lost = register("SN-2")
     other = working_device(lost)
     other.sell()
@@ -74,6 +76,7 @@ def test_money_is_not_stranded_by_retiring_unless_it_is_written_off(register: Re
     )
     assert lost.state == "retired"
     assert AuditEntry.objects.get(action="terminal.retire", subject="terminal:SN-2").detail == {
+        "from": "active",
         "to": "retired",
         "reason": "burnt",
     }

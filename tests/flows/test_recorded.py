@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.files import File
+from rest_framework.test import APIClient
 
 from firmware.models import Package
 from firmware.services import assign_release, publish_release, set_baseline
@@ -70,6 +72,12 @@ def leave(terminal: Terminal, device: Device) -> None:
         change_state(terminal=terminal, transition=transition, actor="ops")
 
 
+def edit(terminal: Terminal, device: Device) -> None:
+    api = APIClient()
+    api.force_authenticate(get_user_model().objects.create_superuser("ops"))
+    assert api.patch(f"/api/v1/terminals/{terminal.pk}/", {"tags": ["pilot"]}).status_code == 200
+
+
 def settle(terminal: Terminal, device: Device) -> None:
     request_settlement(terminal=terminal, actor="ops")
     obey(device, "settle")
@@ -81,7 +89,7 @@ DONE: dict[str, tuple[Callable[[Terminal, Device], object], set[str], set[str]]]
     "key": (deliver_key, {"key.deliver"}, {"key.confirmed"}),
     "refused key": (refuse_key, {"key.deliver"}, {"key.not_delivered"}),
     "parameters": (configure, {"parameters.publish", "parameters.send"}, {"parameters.answered"}),
-    "schedule": (schedule, {"settlementplan.create", "settlement.schedule"}, set()),
+    "schedule": (schedule, {"settlementplan.create", "settlement.schedule"}, {"settlement.schedule_changed"}),
     "states": (leave, {"terminal.suspend", "terminal.resume", "terminal.retire"}, {"state.changed"}),
     "settlement": (settle, {"settlement.request"}, {"settlement.settled"}),
     "baseline": (
@@ -90,8 +98,13 @@ DONE: dict[str, tuple[Callable[[Terminal, Device], object], set[str], set[str]]]
         set(),
     ),
     "command": (lambda t, d: send_plain_command(terminal=t, command_type="ping", actor="ops"), {"command.ping"}, set()),
-    "code": (lambda t, d: issue_activation_code(terminal=t, actor="ops"), {"terminal.activation_code"}, set()),
+    "code": (
+        lambda t, d: issue_activation_code(terminal=t, actor="ops"),
+        {"terminal.activation_code"},
+        {"enrolment.code_issued"},
+    ),
     "enrolment": (lambda t, d: enrolled_device(t), {"terminal.activation_code"}, {"enrolment.enrolled"}),
+    "edit": (edit, {"terminal.update"}, {"state.edited"}),
 }
 
 
@@ -125,3 +138,15 @@ def test_registering_is_told(register: Register) -> None:
     terminal = register("SN-1")
     assert Fact.objects.get(terminal_id=terminal.pk).kind == "state.registered"
     assert AuditEntry.objects.filter(action="terminal.register", subject="terminal:SN-1").count() == 1
+
+
+def test_what_was_before_stands_in_the_audit(register: Register) -> None:
+    terminal = register("SN-1")
+    working_device(terminal)
+    for version in ("1", "2"):
+        set_baseline(model=terminal.model, release=release_of(terminal, version), actor="ops")
+    change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops")
+    before, after = (f"pay {version} (linux-arm64)" for version in ("1", "2"))
+    changed = AuditEntry.objects.filter(action="release.baseline").latest("id").detail
+    assert changed == {"old": {"release": before}, "new": {"release": after}}
+    assert AuditEntry.objects.get(action="terminal.suspend").detail["from"] == "active"

@@ -21,7 +21,7 @@ from django.utils import translation
 from django.utils.translation import template as django_template
 
 from firmware.rules import InstallationTransition
-from fleet.translation import named_fields, our_models
+from fleet.translation import BACKGROUND_WORK, named_fields, our_models
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import kinds
 from terminals.common.states import Machine
@@ -36,11 +36,9 @@ from terminals.settlement.rules import RunTransition
 
 LANGUAGE = "zh_Hans"
 ROOMS = ("terminals", "firmware", "fleet")
-# What these refuse a terminal reads, not a person: their sentences stay English.
+# What these refuse only a terminal's maker reads: their sentences stay English.
 FOR_TERMINALS = (
     "terminals/link/protocol",
-    "terminals/link/inbox.py",
-    "terminals/link/handlers.py",
     "terminals/simulator",
     "terminals/enrolment/rules.py",
     "terminals/enrolment/views.py",
@@ -59,6 +57,12 @@ DEAD_LETTERS = (
     "unknown_type wrong_channel wrong_serial wrong_topic"
 )
 SAID_BETTER = (" By %(filter_title)s ",)  # texts of Django's whose own translation does not read well
+# What the audit's actions call what was done, and to what, where it is no model.
+DONE = (
+    "create update delete grant set_password disable_password login refused activation_code enrol edit register request "
+    "write_off schedule publish assign resign baseline deliver send reseal seed vault estate release key parameters "
+    "settlement"
+)
 # Why the server asks something of a terminal by itself.
 ASKERS = ("model baseline", "key requirement", "settlement plan", "trust anchors", "terminal model")
 MACHINES: tuple[type[Machine], ...] = (
@@ -175,6 +179,8 @@ def _from_models() -> Iterator[Message]:
     for model in our_models():
         yield None, str(model._meta.verbose_name)
         yield None, str(model._meta.verbose_name_plural)
+        for _name, told in model._meta.permissions:
+            yield None, str(told)
         for field in named_fields(model):
             yield None, str(field.verbose_name)
             if field.help_text:
@@ -184,14 +190,18 @@ def _from_models() -> Iterator[Message]:
 def _vocabulary() -> Iterator[Message]:
     """Every word that `words.word` is given: states, the protocol's words, commands, rooms, dead letters' reasons."""
     words = {str(value) for model in our_models() for field in named_fields(model) for value, _ in field.choices or ()}
+    words |= {"view", "add", "change", "delete"}
     words -= {"P0", "D0", "M6", "qr"}
     words |= {"QR", "locked", "online", "offline", "command", "broker", "link", "worker", "database", "web", *TRIGGERS}
     words |= {transition.name for machine in MACHINES for transition in machine.all}
     words |= {*ASKERS, *messages.COMMANDS, *DEAD_LETTERS.split(), *(kind.partition(".")[0] for kind in kinds())}
     for literal in (health.Part, health.PrinterState, health.Network.__annotations__["kind"]):
         words |= set(get_args(literal))
+    words |= set(DONE.split())
     for word in words:
         yield CONTEXT, word.replace("_", " ")
+    for name in BACKGROUND_WORK:
+        yield None, name
 
 
 def _files(pattern: str) -> Iterator[Path]:

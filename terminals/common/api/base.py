@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -9,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import DataError, IntegrityError, models, transaction
 from django.db.models import ProtectedError, QuerySet
 from django.http import Http404, QueryDict
+from django.utils.translation import gettext, gettext_lazy
 from rest_framework import exceptions, mixins, serializers, status
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -28,14 +31,14 @@ class Conflict(exceptions.APIException):
     """409: the request is understood, but the state of things stands against it."""
 
     status_code = status.HTTP_409_CONFLICT
-    default_detail = "The request conflicts with the present state."
+    default_detail = gettext_lazy("The request conflicts with the present state.")
 
 
 class PreconditionFailed(exceptions.APIException):
     """412: somebody else changed the object since it was read."""
 
     status_code = status.HTTP_412_PRECONDITION_FAILED
-    default_detail = "The object has changed since you read it; read it again and repeat your change."
+    default_detail = gettext_lazy("The object has changed since you read it; read it again and repeat your change.")
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -46,9 +49,12 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     elif isinstance(error, DjangoValidationError):
         error = exceptions.ValidationError(error.message_dict if hasattr(error, "error_dict") else error.messages)
     elif isinstance(error, ProtectedError):
-        error = Conflict("it is still in use by other objects; remove or move those first")
+        error = Conflict(gettext("it is still in use by other objects; remove or move those first"))
     elif isinstance(error, IntegrityError):
-        error = Conflict("an object with these identifying values exists already, or a value breaks a rule of the data")
+        told_of = gettext(
+            "an object with these identifying values exists already, or a value breaks a rule of the data"
+        )
+        error = Conflict(told_of)
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -57,12 +63,21 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     title = error.default_detail if isinstance(error, exceptions.APIException) else "Error"
     problem: dict[str, Any] = {"type": "about:blank", "title": str(title), "status": response.status_code}
     if isinstance(error, exceptions.ValidationError):
-        problem |= {"title": "The request does not fit", "errors": response.data}
+        problem |= {"title": gettext("The request does not fit"), "errors": response.data}
     elif isinstance(response.data, dict) and "detail" in response.data:
         problem["detail"] = str(response.data["detail"])
     response.data = problem | told
     response.content_type = "application/problem+json"
     return response
+
+
+@contextmanager
+def field_errors() -> Iterator[None]:
+    """Tell a refusal of a field's value as that field's error."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise exceptions.ValidationError(sentence(refusal)) from None
 
 
 class CappedCountCursorPagination(CursorPagination):
@@ -93,7 +108,8 @@ class CappedCountCursorPagination(CursorPagination):
         allowed = getattr(view, "ordering_fields", ())
         wanted = request.query_params.get("ordering", "")
         if wanted and wanted.removeprefix("-") not in allowed:
-            raise exceptions.ValidationError({"ordering": [f"choose one of {', '.join(allowed) or 'nothing'}"]})
+            told = gettext("choose one of %(names)s") % {"names": ", ".join(allowed) or "-"}
+            raise exceptions.ValidationError({"ordering": [told]})
         chosen = wanted or getattr(view, "ordering", self.ordering)
         return (chosen,) if chosen.lstrip("-") in ("pk", "id") else (chosen, "pk")
 
@@ -157,13 +173,13 @@ class IdempotentPosts:
         if request.method != "POST" or not key:
             return
         if not 1 <= len(key) <= 100 or not key.isprintable():
-            raise exceptions.ValidationError({"Idempotency-Key": ["1 to 100 printable characters"]})
+            raise exceptions.ValidationError({"Idempotency-Key": [gettext("1 to 100 printable characters")]})
         digest = _digest_of(request)
         claim, created = IdempotentResponse.objects.get_or_create(
             actor_id=int(request.user.pk or 0), idempotency_key=key, defaults={"request_digest": digest, "status": 0}
         )
         if not created and claim.request_digest != digest:
-            raise Conflict("this Idempotency-Key was used for another request; use a new one")
+            raise Conflict(gettext("this Idempotency-Key was used for another request; use a new one"))
         if not created:
             raise _Repeated(claim)
         self._claim = claim
@@ -215,7 +231,7 @@ class EditGuard:
         return Response(serializer.data, headers={"ETag": etag_of(serializer)})
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """What is changed is locked first: a save writes all columns, and must not undo another's change."""
+        # What is changed is locked first: a save writes all columns, and must not undo another's change.
         with transaction.atomic():
             self._lock()
             self._refuse_stale(request)
@@ -248,8 +264,8 @@ class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewS
         if self.action == "list":
             known |= {"cursor", "page_size", "ordering", *self._filter_names()}
         if unknown := sorted(set(request.query_params) - known):
-            told = [f"not known here; choose of {', '.join(sorted(known))}"]
-            raise exceptions.ValidationError(dict.fromkeys(unknown, told))
+            told = gettext("not known here; choose one of %(names)s") % {"names": ", ".join(sorted(known))}
+            raise exceptions.ValidationError({name: [told] for name in unknown})
 
     def _filter_names(self) -> list[str]:
         declared = getattr(self, "filterset_class", None)

@@ -178,6 +178,13 @@ def test_every_list_is_in_the_menu() -> None:
     assert {reverse(f"admin:{m.app_label}_{m.model_name}_changelist") for m in PAGES} <= listed
 
 
+def test_a_list_is_called_in_the_menu_as_on_its_own_page() -> None:
+    titles = {str(item["link"]): str(item["title"]) for group in MENU for item in group["items"]}
+    for meta in PAGES:
+        title = titles[reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")]
+        assert title.lower() == str(meta.verbose_name_plural).lower()
+
+
 def test_no_name_of_ours_is_a_raw_plural() -> None:
     assert not [m for m in PAGES if re.search(r"ss$|[^aeiou]ys$", str(m.verbose_name_plural))]
 

@@ -89,8 +89,8 @@ def test_jitter_spreads_a_fleet_and_keeps_each_terminals_place() -> None:
         ("* * 30 2 *", "UTC", "no crontab that comes due"),
         ("@daily", "UTC", "no crontab"),
         ("30 2 * * * *", "UTC", "no crontab"),  # six fields would mean seconds
-        ("30 22 * * *", "Berlin", "no IANA time zone"),
-        ("", "", "no IANA time zone"),
+        ("30 22 * * *", "Berlin", "not an IANA time zone"),
+        ("", "", "not an IANA time zone"),
     ],
 )
 def test_an_unusable_cycle_is_refused(cycle: str, zone: str, message: str) -> None:

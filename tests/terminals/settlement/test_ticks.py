@@ -170,7 +170,7 @@ def test_a_threshold_is_typed_in_major_units_with_its_currency(
     url = reverse("admin:settlement_settlementplan_change", args=[plan.pk])
     form = {"name": "nightly", "cycle": "30 22 * * *", "time_zone": "Europe/Berlin", "jitter_seconds": "0"}
     refused = client.post(url, {**form, "threshold": "150"})
-    assert "is no amount; write for example 150.00 EUR" in refused.content.decode()
+    assert "is not an amount; write for example 150.00 EUR" in refused.content.decode()
     assert client.post(url, {**form, "threshold": "150 EUR"}).status_code == 302
     plan.refresh_from_db()
     assert (plan.threshold_minor, plan.threshold_currency) == (15_000, "EUR")

@@ -11,20 +11,21 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from terminals.common.money import CURRENCIES
+from terminals.common.patterns import whole
 
 MAX_BYTES = 64 * 1024
 WIDEST_OFFSET = timedelta(hours=15)  # PostgreSQL refuses 16 and more; the widest zone has 14
 
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
 # No other codes: each would be a sum of its own on the pages.
-Currency = Annotated[str, Meta(pattern=f"^({'|'.join(sorted(CURRENCIES))})$", description="ISO 4217 code")]
+Currency = Annotated[str, Meta(pattern=whole(f"({'|'.join(sorted(CURRENCIES))})"), description="ISO 4217 code")]
 Minor = Annotated[int, Meta(ge=0, le=10**15, description="amount in the currency's minor unit")]
 Count = Annotated[int, Meta(ge=0, le=10**9)]
 BatchNumber = Annotated[int, Meta(ge=1, le=999_999, description="six digits, ISO 8583 DE60")]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Word = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(max_length=300)]
-Kcv = Annotated[str, Meta(pattern="^[0-9A-F]{6,10}$", description="key check value, 3 to 5 bytes in hex")]
+Kcv = Annotated[str, Meta(pattern=whole("[0-9A-F]{6,10}"), description="key check value, 3 to 5 bytes in hex")]
 
 # What examples share, so that the documents tell one story.
 NOW = datetime(2026, 3, 1, 20, 30, tzinfo=UTC)

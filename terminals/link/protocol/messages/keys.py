@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from terminals.common.patterns import whole
 from terminals.link.protocol.messages.base import KEY_ID, CommandType, Word
 
 
@@ -13,7 +14,7 @@ class DeliverKey(Struct):
 
     key_id: UUID
     usage: Word
-    key_block: Annotated[str, Meta(max_length=1024, pattern="^[0-9A-Z]+$")]
+    key_block: Annotated[str, Meta(max_length=1024, pattern=whole("[0-9A-Z]+"))]
 
 
 COMMANDS = (

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from terminals.common.patterns import whole
 from terminals.link.protocol.messages.base import (
     COMMAND_ID,
     NOW,
@@ -21,6 +22,9 @@ from terminals.link.protocol.messages.base import (
 Method = Literal["card", "qr"]
 
 
+MOST_CURRENCIES = 4  # of one upload: a shop takes one or two
+
+
 class TransactionRecord(Struct):
     """One approved transaction. Never a card number: at most its last four digits."""
 
@@ -30,8 +34,8 @@ class TransactionRecord(Struct):
     amount_minor: Annotated[int, Meta(ge=1, le=10**12)]
     currency: Currency
     occurred_at: Instant
-    approval_code: Annotated[str, Meta(max_length=12, pattern="^[A-Z0-9]*$")] = ""
-    card_last4: Annotated[str, Meta(max_length=4, pattern="^[0-9]*$")] = ""
+    approval_code: Annotated[str, Meta(max_length=12, pattern=whole("[A-Z0-9]*"))] = ""
+    card_last4: Annotated[str, Meta(max_length=4, pattern=whole("[0-9]*"))] = ""
 
     def __post_init__(self) -> None:
         plausible(self.occurred_at)
@@ -42,6 +46,11 @@ class Transactions(Struct):
 
     batch_number: BatchNumber
     records: Annotated[list[TransactionRecord], Meta(min_length=1, max_length=150)]
+
+    def __post_init__(self) -> None:
+        """Each currency is a sum of its own for ever after."""
+        if len({record.currency for record in self.records}) > MOST_CURRENCIES:
+            raise ValueError(f"more than {MOST_CURRENCIES} currencies in one message")
 
 
 class MethodTotal(Struct):
@@ -61,7 +70,7 @@ class Settlement(Struct):
     closed_at: Instant
     currency: Currency
     totals: Annotated[list[MethodTotal], Meta(max_length=10)]
-    host_response: Annotated[str, Meta(pattern="^[0-9A-Z]{2}$")] = "00"
+    host_response: Annotated[str, Meta(pattern=whole("[0-9A-Z]{2}"))] = "00"
     command_id: UUID | None = None
 
     def __post_init__(self) -> None:

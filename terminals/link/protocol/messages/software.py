@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from terminals.common.patterns import whole
 from terminals.link.protocol.messages.base import CommandType, Count, Word
 
 
@@ -15,7 +16,7 @@ class Install(Struct):
     version: Word
     url: Annotated[str, Meta(max_length=500)]
     size_bytes: Count
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
     manifest: Annotated[str, Meta(max_length=4096)]
 
 

@@ -1,17 +1,22 @@
 """Messages: what fits the protocol is parsed, everything else is refused with the reason."""
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import uuid_utils.compat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from terminals.common.errors import Refusal
+from terminals.link.protocol.documents import BODIES
 from terminals.link.protocol.messages import parse
 from terminals.link.protocol.messages.health import Health
 from terminals.link.protocol.topics import parse_inbound
+from terminals.parameters.rules import Parameters
 
 BODY: dict[str, Any] = {
     "network": {"kind": "wifi", "rssi_dbm": -60, "latency_ms": 12},
@@ -119,3 +124,31 @@ def test_no_bytes_lead_to_anything_but_a_refusal(junk: bytes, channel: str) -> N
 def test_a_topic_names_the_device_and_the_channel(topic: str, device_id: str | None, channel: str | None) -> None:
     inbound = parse_inbound(topic)
     assert (inbound and inbound.device_id, inbound and inbound.channel) == (device_id, channel)
+
+
+def patterned(schema: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (where, pattern) of every member that has one."""
+    for name, member in (
+        schema.items() if isinstance(schema, dict) else enumerate(schema if isinstance(schema, list) else ())
+    ):
+        if name == "pattern" and isinstance(member, str):
+            yield where, member
+        yield from patterned(member, f"{where}/{name}")
+
+
+def test_no_pattern_lets_a_newline_pass_at_the_end() -> None:
+    found = [one for name in BODIES for one in patterned(msgspec.json.schema(BODIES[name]), name)]
+    found += list(patterned(msgspec.json.schema(Parameters), "parameters"))
+    assert len(found) > 8
+    accepted = {
+        (where, text)
+        for where, pattern in found
+        for text in ("EUR", "0A1B2C", "00", "4242", "de", "a" * 64)
+        if re.search(pattern, text) and re.search(pattern, text + "\n")
+    }
+    assert accepted == set()
+
+
+def test_a_currency_with_a_newline_is_malformed() -> None:
+    with pytest.raises(Refusal, match=r"unsettled\.currency"):
+        parse(payload(body={"unsettled": {"currency": "EUR\n", "amount_minor": 5, "count": 1}}), "health")
