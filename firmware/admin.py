@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
-from terminals.common.words import asker
-from terminals.estate.admin import OfTerminals
+from terminals.common.words import requester_name
+from terminals.estate.admin import TerminalOwnedAdmin
 
 
 @admin.register(Package)
@@ -93,7 +93,7 @@ class BaselineAdmin(AuditedAdmin):
 
 
 @admin.register(Installation)
-class InstallationAdmin(OfTerminals, RecordAdmin):
+class InstallationAdmin(TerminalOwnedAdmin, RecordAdmin):
     list_display = ["assigned_at", "terminal", "release", "shown_state", "percent", "reason", "asked_by"]
     fields = [
         "terminal",
@@ -112,7 +112,7 @@ class InstallationAdmin(OfTerminals, RecordAdmin):
 
     @admin.display(description=_("assigned by"))
     def asked_by(self, installation: Installation) -> str:
-        return asker(installation.assigned_by)
+        return requester_name(installation.assigned_by)
 
     @admin.display(description=_("reason"))
     def reason(self, installation: Installation) -> str:

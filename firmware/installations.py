@@ -18,7 +18,7 @@ from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.link.facts import why_not
+from terminals.link.facts import failure_reason
 from terminals.link.routes import Outcome
 from terminals.link.services import Target
 
@@ -81,7 +81,7 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version in cursor.fetchall())
 
 
-def begin_anew(terminal: Terminal, public_key: object) -> dict[str, Any]:
+def reset_software(terminal: Terminal, public_key: object) -> dict[str, Any]:
     """A device that enrols runs nothing that we know, and had nothing: it gets its model's baseline like any other."""
     forget_software(terminal.pk)
     move(Installation.objects.filter(terminal=terminal), InstallationTransition.replace)
@@ -160,4 +160,4 @@ def _move(installation: Installation, outcome: Outcome) -> None:
     if installation.state == InstallationState.INSTALLED:
         installation.percent = 100
     else:
-        installation.reasons = [why_not(outcome).stored()]
+        installation.reasons = [failure_reason(outcome).stored()]

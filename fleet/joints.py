@@ -1,6 +1,6 @@
 """What ties rooms together that must not know each other: who follows when a terminal enrols, moves, or changes its state."""
 
-from firmware.installations import begin_anew, forget_software
+from firmware.installations import forget_software, reset_software
 from terminals.enrolment import services as enrolment
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
@@ -21,13 +21,13 @@ def join_rooms() -> None:
         establish_protection_key,
         settlement.assign_batch_number,
         forget_parameters,
-        begin_anew,
+        reset_software,
     ]
     on_store_clock[:] = [settlement.follow_store]
     on_move[:] = [settlement.follow_terminal]
     hooks.before = {TerminalTransition.retire: [settlement.refuse_stranded_money]}
     hooks.after = {
-        TerminalTransition.resume: [settlement.go_on],
+        TerminalTransition.resume: [settlement.resume_settling],
         TerminalTransition.suspend: [enrolment.withdraw_codes],
         TerminalTransition.retire: [
             cancel_commands,

@@ -27,7 +27,7 @@ from firmware.models import Installation, InstalledSoftware
 from fleet.pages.models import DAILY, Tally
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
-from terminals.common.words import asker, format_minor, word
+from terminals.common.words import format_minor, requester_name, word
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState
 from terminals.health.models import HealthState, TamperAlarm
@@ -225,7 +225,7 @@ def _refused_since_it_left(terminal: Terminal) -> int:
 
 
 def _asked(command: Command) -> str:
-    return _("%(what)s by %(who)s") % {"what": word(command.type), "who": asker(command.requested_by)}
+    return _("%(what)s by %(who)s") % {"what": word(command.type), "who": requester_name(command.requested_by)}
 
 
 def timeline(terminal: Terminal, parts: frozenset[str], limit: int = 40) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return len(rows)
 
 
-class SortableAsSaid(ChangeList):  # type: ignore[misc]
+class IndexedChangeList(ChangeList):  # type: ignore[misc]
     """Sorts by nothing but `sortable_by`, whatever the address asks for: Django only hides the arrows."""
 
     def get_ordering_field(self, field_name: str) -> Any:
@@ -116,7 +116,7 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
             return redirect(request.get_full_path())
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return SortableAsSaid
+        return IndexedChangeList
 
     @display(description=gettext_lazy("state"), label=Labels(TONES), ordering="state")  # type: ignore[untyped-decorator]
     def shown_state(self, obj: Any) -> tuple[str, str]:

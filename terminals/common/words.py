@@ -20,7 +20,7 @@ def word(value: str) -> str:
     return pgettext(CONTEXT, plain) if plain else ""
 
 
-def asker(name: str) -> str:
+def requester_name(name: str) -> str:
     """Return who asked for something: an operator's name has no space; what the server asks by itself has one."""
     return word(name) if " " in name else name
 

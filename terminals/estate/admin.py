@@ -88,7 +88,7 @@ class LockedFilter(admin.SimpleListFilter):
         return queryset.filter(session__locked=True) if self.value() else queryset
 
 
-class OfTerminals:
+class TerminalOwnedAdmin:
     """A list of things that belong to terminals: searched by a part of the serial, or by the whole of `search_whole`."""
 
     search_whole: tuple[str, ...] = ()

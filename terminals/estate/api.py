@@ -27,7 +27,7 @@ from terminals.common.states import Transition
 from terminals.estate import services
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.rules import TerminalState, TerminalTransition, check_identifier, check_time_zone
-from terminals.estate.selectors import few, having_part
+from terminals.estate.selectors import containing, ids_or_query
 
 
 class MerchantSerializer(serializers.ModelSerializer[Merchant]):
@@ -138,10 +138,10 @@ class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
         filter_overrides = {ArrayField: {"filter_class": django_filters.CharFilter}}
 
     def with_part_of_serial(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
-        return having_part(queryset, "serial", value)
+        return containing(queryset, "serial", value)
 
     def with_tag(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
-        return queryset.filter(pk__in=few(Terminal.objects.order_by().filter(tags__contains=[value])))
+        return queryset.filter(pk__in=ids_or_query(Terminal.objects.order_by().filter(tags__contains=[value])))
 
 
 class TransitionSerializer(serializers.Serializer[Any]):

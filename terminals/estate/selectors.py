@@ -12,7 +12,7 @@ LONGEST_LIST = 1000
 _PARTS: Any = ArrayField(TextField())
 
 
-def having_part(rows: QuerySet[Any], column: str, text: str) -> QuerySet[Any]:
+def containing(rows: QuerySet[Any], column: str, text: str) -> QuerySet[Any]:
     """Return the rows whose column has the text in it, or, where that is shorter than SHORTEST, at its beginning."""
     if len(text) < SHORTEST:
         return rows.filter(**{f"{column}__istartswith": text})
@@ -29,13 +29,15 @@ def find_terminals(terminals: QuerySet[Terminal], text: str) -> QuerySet[Termina
 
     Each way is looked up by its own index first, so that the cost grows with what is found and not with the fleet.
     """
-    by_serial = having_part(Terminal.objects.order_by(), "serial", text)
+    by_serial = containing(Terminal.objects.order_by(), "serial", text)
     by_tid = Terminal.objects.order_by().exclude(tid="").filter(tid__istartswith=text)
-    stores = having_part(Store.objects.order_by(), "name", text)
-    return terminals.filter(Q(pk__in=few(by_serial)) | Q(pk__in=few(by_tid)) | Q(store__in=few(stores)))
+    stores = containing(Store.objects.order_by(), "name", text)
+    return terminals.filter(
+        Q(pk__in=ids_or_query(by_serial)) | Q(pk__in=ids_or_query(by_tid)) | Q(store__in=ids_or_query(stores))
+    )
 
 
-def few(rows: QuerySet[Any]) -> Any:
+def ids_or_query(rows: QuerySet[Any]) -> Any:
     """Return the keys of a few rows as a list, which every plan is good for, and of many as a query."""
     keys = rows.values_list("pk", flat=True)
     found = list(keys[: LONGEST_LIST + 1])
@@ -44,4 +46,4 @@ def few(rows: QuerySet[Any]) -> Any:
 
 def of_terminals_named(text: str) -> Q:
     """Return what holds for rows of terminals (`terminal`) whose serial has the text in it; terminals are looked up first."""
-    return Q(terminal__in=few(having_part(Terminal.objects.order_by(), "serial", text)))
+    return Q(terminal__in=ids_or_query(containing(Terminal.objects.order_by(), "serial", text)))

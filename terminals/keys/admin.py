@@ -3,12 +3,12 @@
 from django.contrib import admin
 
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
-from terminals.estate.admin import OfTerminals
+from terminals.estate.admin import TerminalOwnedAdmin
 from terminals.keys.models import KeyRequirement, TerminalKey
 
 
 @admin.register(TerminalKey)
-class TerminalKeyAdmin(OfTerminals, RecordAdmin):
+class TerminalKeyAdmin(TerminalOwnedAdmin, RecordAdmin):
     list_display = ["created_at", "terminal", "usage", "algorithm", "kcv", "shown_state", "answered_kcv"]
     list_filter = ["state", "usage"]
     list_select_related = ["terminal"]

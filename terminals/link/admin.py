@@ -7,14 +7,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from terminals.common.admin_base import RecordAdmin
-from terminals.common.words import asker, word
-from terminals.estate.admin import OfTerminals
+from terminals.common.words import requester_name, word
+from terminals.estate.admin import TerminalOwnedAdmin
 from terminals.link.models import Command, DeadLetter
 from terminals.link.services import READ_MESSAGE
 
 
 @admin.register(Command)
-class CommandAdmin(OfTerminals, RecordAdmin):
+class CommandAdmin(TerminalOwnedAdmin, RecordAdmin):
     list_display = [
         "created_at",
         "terminal",
@@ -38,7 +38,7 @@ class CommandAdmin(OfTerminals, RecordAdmin):
 
     @admin.display(description=_("requested by"))
     def asked_by(self, command: Command) -> str:
-        return asker(command.requested_by)
+        return requester_name(command.requested_by)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         shown = ["terminal", "shown_type", "state_in_words", "percent", "code", "detail", "asked_by", "attempts"]

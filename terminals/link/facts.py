@@ -29,7 +29,7 @@ class CommandEnded(Reason, frozen=True):
         return ": ".join(filter(None, (word(self.state), self.code, self.detail)))
 
 
-def why_not(outcome: Outcome) -> CommandEnded:
+def failure_reason(outcome: Outcome) -> CommandEnded:
     """Return the reason that a command's final outcome gives."""
     result = outcome.result
     return CommandEnded(outcome.state, (result.code or "") if result else "", (result.detail or "") if result else "")

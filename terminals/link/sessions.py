@@ -69,7 +69,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
     )
     boots = {terminal_id: boot_id for terminal_id, (boot_id, _) in hellos.items()}
     known = {Boot(terminal_id, boot_id) for terminal_id, boot_id, _ in sessions}
-    hasty = {terminal_id for terminal_id, _, at in sessions if at and at > now - HELLO_PAUSE}
+    just_connected = {terminal_id for terminal_id, _, at in sessions if at and at > now - HELLO_PAUSE}
     with connection.cursor() as cursor:
         parameters: dict[str, Any] = {
             "ids": list(boots),
@@ -82,7 +82,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
         cursor.execute(CONNECT, parameters)
     record_facts((boot.terminal_id, Connected(booted=boot not in known)) for boot in map(Boot._make, boots.items()))
     move(Terminal.objects.filter(pk__in=boots), TerminalTransition.activate)
-    return boots.keys() - hasty
+    return boots.keys() - just_connected
 
 
 # Raw: the ORM cannot update by pairs of values.

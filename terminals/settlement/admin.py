@@ -17,7 +17,7 @@ from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.errors import Refusal
 from terminals.common.money import parse_major
 from terminals.common.words import format_minor, sentence
-from terminals.estate.admin import OfTerminals
+from terminals.estate.admin import TerminalOwnedAdmin
 from terminals.estate.services import hold
 from terminals.settlement import services
 from terminals.settlement.models import Batch, RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
@@ -76,7 +76,7 @@ class SettlementPlanAdmin(CycleAdmin):
 
 
 @admin.register(SettlementSchedule)
-class SettlementScheduleAdmin(OfTerminals, CycleAdmin):
+class SettlementScheduleAdmin(TerminalOwnedAdmin, CycleAdmin):
     """A terminal's schedule goes only with the terminal: deleting it would end its settlements unnoticed."""
 
     form = ThresholdForm
@@ -164,7 +164,7 @@ class RunTotalInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(SettlementRun)
-class SettlementRunAdmin(OfTerminals, RecordAdmin):
+class SettlementRunAdmin(TerminalOwnedAdmin, RecordAdmin):
     list_display = [
         "requested_at",
         "finished_at",
@@ -221,7 +221,7 @@ class SettlementRunAdmin(OfTerminals, RecordAdmin):
 
 
 @admin.register(Batch)
-class BatchAdmin(OfTerminals, RecordAdmin):
+class BatchAdmin(TerminalOwnedAdmin, RecordAdmin):
     """What terminals have uploaded, batch by batch: the open ones are the money that is not yet settled."""
 
     list_display = ["opened_at", "terminal", "batch_number", "amount", "transaction_count", "closed"]
@@ -238,7 +238,7 @@ class BatchAdmin(OfTerminals, RecordAdmin):
 
 
 @admin.register(Transaction)
-class TransactionAdmin(OfTerminals, RecordAdmin):
+class TransactionAdmin(TerminalOwnedAdmin, RecordAdmin):
     list_display = ["occurred_at", "terminal", "kind", "method", "amount", "batch_number"]
     fields = [
         "terminal",

@@ -21,7 +21,7 @@ from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.services import WriteOff, hold
-from terminals.link.facts import why_not
+from terminals.link.facts import failure_reason
 from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
@@ -191,7 +191,7 @@ def end_schedule(terminal_id: int) -> None:
     fail_runs(SettlementRun.objects.filter(terminal=terminal_id), TerminalRetired())
 
 
-def go_on(terminal_id: int) -> None:
+def resume_settling(terminal_id: int) -> None:
     """A terminal that is back in service settles what reached its threshold while nobody could ask it."""
     mark_over_threshold([terminal_id], timezone.now())
 
@@ -281,7 +281,10 @@ def follow_commands(outcomes: Sequence[Outcome]) -> None:
     move(SettlementRun.objects.filter(command__in=started), RunTransition.start)
     ended = {o.command_id: o for o in outcomes if o.is_final and o.state != CommandState.SUCCEEDED}
     if ended:
-        _fail(SettlementRun.objects.filter(command__in=ended), lambda run: why_not(ended[cast(UUID, run.command_id)]))
+        _fail(
+            SettlementRun.objects.filter(command__in=ended),
+            lambda run: failure_reason(ended[cast(UUID, run.command_id)]),
+        )
 
 
 @transaction.atomic

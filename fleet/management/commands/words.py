@@ -64,7 +64,7 @@ DONE = (
     "settlement"
 )
 # Why the server asks something of a terminal by itself.
-ASKERS = ("model baseline", "key requirement", "settlement plan", "trust anchors", "terminal model")
+REQUESTERS = ("model baseline", "key requirement", "settlement plan", "trust anchors", "terminal model")
 MACHINES: tuple[type[Machine], ...] = (
     TerminalTransition,
     CommandTransition,
@@ -194,7 +194,7 @@ def _vocabulary() -> Iterator[Message]:
     words -= {"P0", "D0", "M6", "qr"}
     words |= {"QR", "locked", "online", "offline", "command", "broker", "link", "worker", "database", "web", *TRIGGERS}
     words |= {transition.name for machine in MACHINES for transition in machine.all}
-    words |= {*ASKERS, *messages.COMMANDS, *DEAD_LETTERS.split(), *(kind.partition(".")[0] for kind in kinds())}
+    words |= {*REQUESTERS, *messages.COMMANDS, *DEAD_LETTERS.split(), *(kind.partition(".")[0] for kind in kinds())}
     for literal in (health.Part, health.PrinterState, health.Network.__annotations__["kind"]):
         words |= set(get_args(literal))
     words |= set(DONE.split())

@@ -255,11 +255,11 @@ def test_a_dead_letters_reason_is_told_in_the_readers_language(
 def test_the_apis_problems_are_told_in_the_callers_language(operator: Any, path: str, body: Any) -> None:
     api = APIClient()
     api.force_authenticate(operator)
-    said = {"HTTP_ACCEPT_LANGUAGE": "zh-CN"}
+    api.credentials(HTTP_ACCEPT_LANGUAGE="zh-CN")
     if isinstance(body, str):
-        answer = api.post(f"/api/v1/{path}", body.encode(), content_type="application/json", **said)
+        answer = api.post(f"/api/v1/{path}", body.encode(), content_type="application/json")
     else:
-        answer = api.get(f"/api/v1/{path}", **said) if body is None else api.post(f"/api/v1/{path}", body, **said)
+        answer = api.get(f"/api/v1/{path}") if body is None else api.post(f"/api/v1/{path}", body)
     assert answer.status_code in (400, 404)
     assert not SENTENCE.search(answer.content.decode()), answer.content.decode()
 

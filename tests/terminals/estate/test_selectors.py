@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from terminals.estate.models import Store, Terminal
-from terminals.estate.selectors import find_terminals, having_part
+from terminals.estate.selectors import containing, find_terminals
 
 Register = Callable[[str], Terminal]
 
@@ -59,5 +59,5 @@ def test_the_list_and_what_belongs_to_terminals_are_searched_alike(staff: Client
 @pytest.mark.django_db
 def test_a_part_is_looked_up_in_its_index() -> None:
     call_command("seed_estate", terminals=20_000, stdout=StringIO())
-    plan: Any = having_part(Terminal.objects.order_by(), "serial", "0012345").explain()
+    plan: Any = containing(Terminal.objects.order_by(), "serial", "0012345").explain()
     assert "terminal_serial_parts" in plan
