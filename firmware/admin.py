@@ -76,11 +76,9 @@ class BaselineForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Baseline)
 class BaselineAdmin(AuditedAdmin):
     form = BaselineForm
+    needs = {"add": services.SET_BASELINE}
     list_display = ["model", "package", "release"]
     list_select_related = ["model", "release__package", "package"]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm(services.SET_BASELINE))
 
     def save_model(self, request: HttpRequest, obj: Baseline, form: Any, change: bool) -> None:
         actor, before = request.user.get_username(), obj.pk if change else None
@@ -89,7 +87,7 @@ class BaselineAdmin(AuditedAdmin):
         obj.refresh_from_db()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Baseline]:
-        return super().get_queryset(request).select_related("release__package")  # type: ignore[no-any-return]
+        return super().get_queryset(request).select_related("release__package")
 
 
 @admin.register(Installation)

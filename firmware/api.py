@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from firmware import services
 from firmware.models import Baseline, Installation, Package, Release
 from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.common.api.serializers import ModelSerializer
 from terminals.estate.api import TerminalsSerializer
 from terminals.estate.models import TerminalModel
 
 
-class PackageSerializer(serializers.ModelSerializer[Package]):
+class PackageSerializer(ModelSerializer[Package]):
     class Meta:
         model = Package
         fields = ["id", "name", "component", "description"]
@@ -29,7 +30,7 @@ class PackageSerializer(serializers.ModelSerializer[Package]):
         return name
 
 
-class ReleaseSerializer(serializers.ModelSerializer[Release]):
+class ReleaseSerializer(ModelSerializer[Release]):
     artifact = serializers.FileField(write_only=True)
 
     class Meta:
@@ -50,7 +51,7 @@ class ReleaseSerializer(serializers.ModelSerializer[Release]):
         validators: list[Any] = []
 
 
-class InstallationSerializer(serializers.ModelSerializer[Installation]):
+class InstallationSerializer(ModelSerializer[Installation]):
     """`reasons` is why it did not succeed, as data; `reason` the same in words of the caller's language."""
 
     reason = serializers.CharField(read_only=True)
@@ -72,7 +73,7 @@ class InstallationSerializer(serializers.ModelSerializer[Installation]):
         ]
 
 
-class BaselineSerializer(serializers.ModelSerializer[Baseline]):
+class BaselineSerializer(ModelSerializer[Baseline]):
     class Meta:
         model = Baseline
         fields = ["id", "model", "package", "release"]
@@ -105,7 +106,7 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     @action(detail=True, methods=["post"])
     def assign(self, request: Request, pk: str) -> Response:
         """Send this release to terminals: to all of them, or to none where one cannot take it."""
-        wanted = TerminalsSerializer(data=request.data)
+        wanted = TerminalsSerializer(data=request.data, context=self.get_serializer_context())
         wanted.is_valid(raise_exception=True)
         installations = services.assign_release(
             release=self.get_object(), terminals=wanted.validated_data["terminals"], actor=actor_of(request)

@@ -83,14 +83,14 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
 
 def reset_software(terminal: Terminal, public_key: object) -> dict[str, Any]:
     """A device that enrols runs nothing that we know, and had nothing: it gets its model's baseline like any other."""
-    forget_software(terminal.pk)
+    forget_software([terminal.pk])
     move(Installation.objects.filter(terminal=terminal), InstallationTransition.replace)
     return {}
 
 
-def forget_software(terminal_id: int) -> None:
-    """A terminal that left service for good runs nothing that anybody counts."""
-    InstalledSoftware.objects.filter(terminal=terminal_id).delete()
+def forget_software(terminal_ids: Sequence[int]) -> None:
+    """Terminals that left service for good run nothing that anybody counts."""
+    InstalledSoftware.objects.filter(terminal__in=terminal_ids).delete()
 
 
 # Raw: a join of five tables with three conditions on what is not there. Terminals that lack their baseline, have nothing

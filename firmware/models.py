@@ -23,6 +23,8 @@ class Package(models.Model):
     component = models.SlugField(max_length=40, default="payment", help_text="Reported by terminals, e.g. payment")
     description = models.CharField(max_length=200, blank=True)
 
+    shared = True
+
     class Meta:
         ordering = ["name"]
 
@@ -43,6 +45,8 @@ class Release(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     created_by = models.CharField(max_length=150, editable=False)
 
+    shared = True
+
     class Meta:
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["package", "version", "platform"], name="release_once")]
@@ -57,6 +61,8 @@ class Baseline(models.Model):
     model = models.ForeignKey(TerminalModel, on_delete=models.CASCADE, related_name="baselines")
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="+")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="baselines")
+
+    shared = True
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["model", "package"], name="one_baseline_per_package")]
@@ -79,6 +85,8 @@ class Installation(models.Model):
     finished_at = models.DateTimeField(null=True)
     percent = models.PositiveSmallIntegerField(default=0)
     reasons = models.JSONField(default=list, help_text="Why it did not succeed, as data")
+
+    placed_by = "terminal__path"
 
     class Meta:
         ordering = ["-id"]
@@ -107,6 +115,8 @@ class InstalledSoftware(models.Model):
     component = models.CharField(max_length=64)
     version = models.CharField(max_length=64)
     reported_at = models.DateTimeField()
+
+    placed_by = "terminal__path"
 
     class Meta:
         verbose_name_plural = "installed software"

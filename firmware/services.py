@@ -64,8 +64,13 @@ def publish_release(*, package: Package, version: str, platform: str, artifact: 
 
 
 def _exists(package: Package, version: str, platform: str) -> Refusal:
-    template = "%(package)s %(version)s for %(platform)s exists already; give the new file a new version"
-    return Refusal("release_exists", template, package=package, version=version, platform=platform)
+    return Refusal(
+        "release_exists",
+        "%(package)s %(version)s for %(platform)s exists already; give the new file a new version",
+        package=package,
+        version=version,
+        platform=platform,
+    )
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import transaction
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from knox import admin as knox_admin  # noqa: F401 - it registers its pages, which are replaced below
 from knox.models import AuthToken
+from unfold.admin import TabularInline
 from unfold.forms import (
     AdminOwnPasswordChangeForm,
     AdminPasswordChangeForm,
@@ -30,9 +31,12 @@ from unfold.forms import (
 )
 
 from fleet.translation import permission_label
-from terminals.common.admin_base import AuditedAdmin
+from terminals.common.admin_base import AuditedAdmin, StateAdmin
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
+from terminals.common.scope import EVERYWHERE, Grants, below, reach_of, within
+from terminals.estate.grants import NODE_PATH, read_grants
+from terminals.estate.models import Membership
 
 LONGEST_TOKEN = timedelta(days=3653)
 LONGEST_NAME = 140  # of a user, so that `user:NAME` fits the audit's subject
@@ -40,13 +44,21 @@ for _model in (User, Group, AuthToken):
     admin.site.unregister(_model)
 
 
-def permissions_of(holder: Model) -> set[str]:
-    """Return what a user, active or not, or a group may do, as `app.codename`; of a superuser only what is written down."""
-    mine = Q(group=holder) if isinstance(holder, Group) else Q(user=holder) | Q(group__user=holder)
-    return {
-        f"{app}.{name}"
-        for app, name in Permission.objects.filter(mine).values_list("content_type__app_label", "codename")
-    }
+def grants_of(holder: User | Group) -> Grants:
+    """Return what a user, active or not, or a group may do and where; of a superuser only what is written down."""
+    if isinstance(holder, User):
+        return read_grants(holder)
+    names = Permission.objects.filter(group=holder).values_list("content_type__app_label", "codename")
+    return {f"{app}.{name}": EVERYWHERE for app, name in names}
+
+
+def covers(operator: Any, holder: User | Group) -> bool:
+    """Whether an operator may do all that a user or a role may, wherever they may."""
+    return all(
+        reach_of(operator, permission).covers(path)
+        for permission, reach in grants_of(holder).items()
+        for path in reach.paths
+    )
 
 
 class GrantsAdmin(AuditedAdmin):
@@ -63,7 +75,7 @@ class GrantsAdmin(AuditedAdmin):
     def _within_reach(self, request: HttpRequest, obj: Any) -> bool:
         if obj is None or request.user.is_superuser:
             return True
-        return not getattr(obj, "is_superuser", False) and request.user.has_perms(permissions_of(obj))
+        return not getattr(obj, "is_superuser", False) and covers(request.user, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and self._within_reach(request, obj)
@@ -71,11 +83,14 @@ class GrantsAdmin(AuditedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and self._within_reach(request, obj)
 
+    def refuse_beyond_reach(self, request: HttpRequest, obj: Any, change: bool) -> None:
+        """It is judged when all that is granted is saved (save_related)."""
+
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         before = self._granted(form.instance)
         super().save_related(request, form, formsets, change)
         after = self._granted(form.instance)
-        if not self._within_reach(request, form.instance):
+        if not self._within_reach(request, form.instance) or not self.may(request, "change", form.instance):
             raise Refusal("beyond_your_own", "you cannot grant what you may not do yourself; nothing was changed")
         if before != after:
             action = f"{form.instance._meta.model_name}.grant"
@@ -123,14 +138,85 @@ class NewOperatorForm(NameOfOperator, UserCreationForm):  # type: ignore[misc]
     pass
 
 
+class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if sum(bool(values.get(node)) for node in ("organisation", "merchant", "store")) != 1:
+            raise ValidationError(_("choose one organisation, one merchant or one store"))
+        return values
+
+
+class MembershipRow(TabularInline):  # type: ignore[misc]
+    """Where somebody works, and in which role. Who may keep an account may keep these rows of it."""
+
+    model = Membership
+    form = MembershipForm
+    fields = ["role", "organisation", "merchant", "store"]
+    autocomplete_fields = ["organisation", "merchant", "store"]
+    extra = 0
+    verbose_name = gettext_lazy("membership")
+    verbose_name_plural = gettext_lazy(
+        "memberships: what somebody may do at an organisation, a merchant or a store, and below"
+    )
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name != "role":
+            kwargs["queryset"] = within(db_field.remote_field.model.objects.all(), request.user, "auth.change_user")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
 @admin.register(User)
 class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
+    """Operators. Who keeps accounts in a part of the tree sees those whose memberships all lie in it, and grants no others."""
+
+    inlines = [MembershipRow]
     form = OperatorForm
     add_form = NewOperatorForm
     change_password_form = AdminPasswordChangeForm
     readonly_fields = ["last_login", "date_joined"]
     add_fieldsets = UserAdmin.add_fieldsets  # the theme's own base has an empty one
-    grants = ("groups", "user_permissions")
+    grants = ("groups", "user_permissions", "memberships")
+    # What holds everywhere is not for who keeps accounts somewhere.
+    HOLD_EVERYWHERE = {"is_superuser", "groups", "user_permissions"}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return self._keepable(super(StateAdmin, self).get_queryset(request), request)
+
+    def _keepable(self, users: QuerySet[User], request: HttpRequest) -> QuerySet[User]:
+        reach = reach_of(request.user, "auth.view_user")
+        if reach.everywhere or not reach.paths:
+            return users if reach.everywhere else users.none()
+        placed = Membership.objects.filter(user=OuterRef("pk")).annotate(path=NODE_PATH)
+        inside = below(["path"], reach.paths)
+        everywhere = Q(is_superuser=True) | Q(groups__isnull=False) | Q(user_permissions__isnull=False)
+        return users.filter(Exists(placed.filter(inside)), ~Exists(placed.exclude(inside))).exclude(everywhere)
+
+    def may(self, request: HttpRequest, verb: str, obj: Any = None) -> bool:
+        reach = reach_of(request.user, self.permission_to(verb))
+        if obj is None or obj.pk is None or reach.everywhere:
+            return bool(reach.paths)
+        return bool(reach.paths) and self._keepable(User.objects.filter(pk=obj.pk), request).exists()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        if reach_of(request.user, self.permission_to("change")).everywhere:
+            return fieldsets
+        return [
+            (title, {**options, "fields": [name for name in options["fields"] if name not in self.HOLD_EVERYWHERE]})
+            for title, options in fieldsets
+        ]
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
@@ -173,7 +259,16 @@ class OwnTokenAdmin(AuditedAdmin):
     list_display_links = None  # there is nothing more to see: its own page would be headed by its digest
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
-        return super().get_queryset(request).filter(user=request.user)  # type: ignore[no-any-return]
+        """One's own, wherever one works; there is nothing to narrow."""
+        return super(StateAdmin, self).get_queryset(request).filter(user=request.user)  # type: ignore[no-any-return]
+
+    def may(self, request: HttpRequest, verb: str, obj: Any = None) -> bool:
+        return bool(request.user.has_perm(self.permission_to(verb))) and (
+            obj is None or obj.user_id in (None, request.user.pk)
+        )
+
+    def refuse_beyond_reach(self, request: HttpRequest, obj: Any, change: bool) -> None:
+        """A token stands nowhere in the tree."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -21,6 +21,7 @@ from fleet import accounts  # noqa: F401 - it registers its pages
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit import services as audit
+from terminals.common.scope import opens
 from terminals.estate.admin import TerminalModelAdmin
 from terminals.estate.models import TerminalModel
 from terminals.keys.models import KeyRequirement
@@ -32,6 +33,21 @@ class NeededRow(TabularInline):  # type: ignore[misc]
 
     extra = 0
     show_change_link = False
+
+    def _opens(self, request: HttpRequest, verb: str) -> bool:
+        return opens(request.user, f"{self.opts.app_label}.{verb}_{self.opts.model_name}", self.model)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._opens(request, "view") or self._opens(request, "change")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._opens(request, "add")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._opens(request, "change")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._opens(request, "delete")
 
 
 class FittingBaselines(forms.BaseInlineFormSet):  # type: ignore[type-arg]

@@ -15,9 +15,11 @@ from rest_framework.routers import APIRootView, DefaultRouter
 
 from firmware import api as firmware
 from fleet.pages import selectors
+from terminals.bulk import api as bulk
 from terminals.common.api.base import actor_of
 from terminals.common.api.records import AuditViewSet, TimelineSerializer
 from terminals.common.facts.kinds import reasons_text
+from terminals.common.scope import reach_of
 from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
 from terminals.estate import api as estate
 from terminals.estate.models import Terminal
@@ -67,7 +69,7 @@ class FleetTerminalSerializer(estate.TerminalSerializer):
     @extend_schema_field(LastSettlementSerializer(allow_null=True))
     def get_last_settlement(self, terminal: Terminal) -> Any:
         run = getattr(terminal, "last_settlement", None)
-        if not self.context["request"].user.has_perm(selectors.PARTS["money"]):
+        if not reach_of(self.context["request"].user, selectors.PARTS["money"]).covers(terminal.path):
             return None
         return run and run | {"reason": reasons_text(run["reasons"])}
 
@@ -123,9 +125,11 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         wanted.is_valid(raise_exception=True)
         with transaction.atomic():
             terminal = wanted.save()
-            may = request.user.has_perm(ISSUE_CODE)
+            self.refuse_beyond_reach(terminal)
+            may = request.user.has_perm(ISSUE_CODE, terminal)
             code = issue_activation_code(terminal=terminal, actor=actor_of(request)) if may else None
-        shown = self.get_serializer(self.get_queryset().get(pk=terminal.pk)).data | {"activation_code": code}
+        made = selectors.with_fleet_columns(Terminal.objects.filter(pk=terminal.pk)).get()
+        shown = self.get_serializer(made).data | {"activation_code": code}
         return Response(shown, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=None, responses={201: ActivationCodeSerializer})
@@ -139,10 +143,11 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
     @action(detail=True, methods=["post"], pagination_class=None, filterset_class=None)
     def commands(self, request: Request, pk: str) -> Response:
         """Send a command that needs no more than its type."""
+        terminal = self.get_object()
         wanted = link.PlainCommandSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         command = send_plain_command(
-            terminal=self.get_object(), command_type=wanted.validated_data["type"], actor=actor_of(request)
+            terminal=terminal, command_type=wanted.validated_data["type"], actor=actor_of(request)
         )
         return Response(
             link.CommandSerializer(command, context=self.get_serializer_context()).data, status=status.HTTP_201_CREATED
@@ -169,7 +174,8 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
     @action(detail=True, pagination_class=None, filterset_class=None)
     def timeline(self, request: Request, pk: str) -> Response:
         """Commands and events, the latest first, as far as the caller may see them."""
-        return Response(selectors.timeline(self.get_object(), selectors.parts_for(request.user.has_perm), limit=100))
+        terminal = self.get_object()
+        return Response(selectors.timeline(terminal, selectors.parts_for(request.user, terminal.path), limit=100))
 
 
 class Directory(APIRootView):
@@ -181,10 +187,13 @@ class Directory(APIRootView):
 router = DefaultRouter()
 router.APIRootView = Directory
 router.include_format_suffixes = False
+router.register("organisations", estate.OrganisationViewSet)
 router.register("merchants", estate.MerchantViewSet)
 router.register("stores", estate.StoreViewSet)
+router.register("groups", estate.GroupViewSet)
 router.register("terminal-models", estate.TerminalModelViewSet)
 router.register("terminals", FleetTerminalViewSet)
+router.register("bulk", bulk.JobViewSet)
 router.register("commands", link.CommandViewSet)
 router.register("dead-letters", link.DeadLetterViewSet)
 router.register("parameters", parameters.ParameterVersionViewSet)

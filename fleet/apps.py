@@ -1,4 +1,5 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 
 
 class FleetConfig(AppConfig):
@@ -9,8 +10,10 @@ class FleetConfig(AppConfig):
     def ready(self) -> None:
         from fleet import device_routes
         from fleet.joints import join_rooms
+        from fleet.roles import keep_roles
         from fleet.translation import translate_models
 
         translate_models()
         device_routes.register()
         join_rooms()
+        post_migrate.connect(keep_roles, sender=apps.get_app_config("firmware"))

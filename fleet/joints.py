@@ -1,20 +1,41 @@
 """What ties rooms together that must not know each other: who follows when a terminal enrols, moves, or changes its state."""
 
+from firmware import targets as firmware_fields
 from firmware.installations import forget_software, reset_software
+from fleet.bulk_verbs import VERBS
+from terminals.bulk.verbs import verbs
 from terminals.enrolment import services as enrolment
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import hooks, on_move, on_store_clock
+from terminals.estate.targets import own as estate_fields
+from terminals.estate.targets.fields import fields
+from terminals.health import targets as health_fields
 from terminals.health.services import forget_condition
+from terminals.keys import targets as key_fields
 from terminals.keys.services import destroy_keys, establish_protection_key
+from terminals.link import targets as link_fields
 from terminals.link.services import cancel_commands
-from terminals.link.sessions import close_session
+from terminals.link.sessions import close_sessions
+from terminals.parameters import targets as parameter_fields
 from terminals.parameters.services import forget_parameters
+from terminals.settlement import leaving
 from terminals.settlement import services as settlement
+from terminals.settlement import targets as settlement_fields
 
 
 def join_rooms() -> None:
     """Fill the rooms' lists of followers; called once, at start."""
+    verbs.fill(*VERBS)
+    fields.fill(
+        *estate_fields.FIELDS,
+        *link_fields.FIELDS,
+        *health_fields.FIELDS,
+        *firmware_fields.FIELDS,
+        *key_fields.FIELDS,
+        *parameter_fields.FIELDS,
+        *settlement_fields.FIELDS,
+    )
     # An earlier device's commands end before the new one is given anything.
     enrolment.on_enrolled = [
         cancel_queued,
@@ -24,8 +45,8 @@ def join_rooms() -> None:
         reset_software,
     ]
     on_store_clock[:] = [settlement.follow_store]
-    on_move[:] = [settlement.follow_terminal]
-    hooks.before = {TerminalTransition.retire: [settlement.refuse_stranded_money]}
+    on_move[:] = [settlement.follow_terminals]
+    hooks.before = {TerminalTransition.retire: [leaving.refuse_stranded_money]}
     hooks.after = {
         TerminalTransition.resume: [settlement.resume_settling],
         TerminalTransition.suspend: [enrolment.withdraw_codes],
@@ -34,8 +55,8 @@ def join_rooms() -> None:
             enrolment.withdraw_codes,
             enrolment.revoke_certificates,
             destroy_keys,
-            settlement.end_schedule,
-            close_session,
+            leaving.end_schedules,
+            close_sessions,
             forget_condition,
             forget_software,
         ],
@@ -44,5 +65,5 @@ def join_rooms() -> None:
 
 def cancel_queued(terminal: Terminal, public_key: object) -> dict[str, object]:
     """Close what was queued for the device that held this identity before."""
-    cancel_commands(terminal.pk)
+    cancel_commands([terminal.pk])
     return {}

@@ -33,6 +33,7 @@ def named_fields(model: type[Model]) -> Iterator["Field[Any, Any]"]:
 # What is called otherwise than its class: model -> (one, several), as in the menu.
 CALLED = {
     "common.auditentry": (gettext_lazy("audit entry"), gettext_lazy("audit")),
+    "bulk.bulkjob": (gettext_lazy("bulk job"), gettext_lazy("bulk work")),
     "keys.terminalkey": (gettext_lazy("key"), gettext_lazy("keys")),
     "parameters.parameterversion": (gettext_lazy("parameters"), gettext_lazy("parameters")),
     "auth.user": (gettext_lazy("operator"), gettext_lazy("operators")),
@@ -58,9 +59,12 @@ BACKGROUND_WORK = (
     gettext_noop("Audit: seal new entries into the chain"),
     gettext_noop("Audit: sign an anchor"),
     gettext_noop("Facts: make and drop monthly partitions"),
+    gettext_noop("Bulk work: go on with running jobs"),
     gettext_noop("API: forget answers to idempotent requests"),
 )
-gettext_noop("Schedule")  # a heading of django-celery-beat's, which has no Chinese of its own
+# Headings of django-celery-beat's, which has no Chinese of its own.
+gettext_noop("Schedule")
+gettext_noop("Arguments")
 # Labels of libraries' own fields: model -> field -> label.
 LABELS = {
     "knox.authtoken": {

@@ -13,7 +13,7 @@ from firmware.downloads import download_artifact
 from fleet import readiness
 from fleet.accounts import change_own_password
 from fleet.api import router
-from fleet.pages import views
+from fleet.pages import bulk, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
@@ -55,6 +55,10 @@ urlpatterns = [
     path("admin/terminals/<int:pk>/", views.terminal_page, name="terminal-page"),
     path("admin/terminals/<int:pk>/panel/", views.terminal_panel, name="terminal-panel"),
     path("admin/terminals/<int:pk>/action/", views.terminal_action, name="terminal-action"),
+    path("admin/bulk/new/", bulk.bulk_page, name="bulk"),
+    path("admin/bulk/jobs/<int:pk>/", bulk.job_page, name="bulk-job"),
+    path("admin/bulk/jobs/<int:pk>/panel/", bulk.job_panel, name="bulk-job-panel"),
+    path("admin/bulk/jobs/<int:pk>/cancel/", bulk.job_cancel, name="bulk-job-cancel"),
     path("admin/preferences/", preferences_page, name="preferences"),
     path("admin/api/", api_reference, name="api-reference"),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),

@@ -19,6 +19,7 @@ FLOORS = {
     "common": set[str](),
     "terminals": {"common"},
     "link": {"terminals", "common"},
+    "bulk": {"terminals", "common"},
     **{
         pillar: {"link", "terminals", "common"}
         for pillar in ("enrolment", "health", "keys", "parameters", "settlement", "firmware")
@@ -72,7 +73,12 @@ STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|DROP|
 
 
 def test_all_background_work_is_scheduled() -> None:
-    entries = importlib.import_module("fleet.migrations.0001_schedule_background_work").ENTRIES
+    written = sorted(path.stem for path in (ROOT / "fleet" / "migrations").glob("*_schedule_*.py"))
+    entries = {
+        name: entry
+        for module in written
+        for name, entry in importlib.import_module(f"fleet.migrations.{module}").ENTRIES.items()
+    }
     declared = {
         f"{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}.{node.name}"
         for path in SOURCES

@@ -12,7 +12,7 @@ from django.db import transaction
 from firmware.models import Package, Release
 from firmware.services import publish_release, set_baseline
 from terminals.common.audit.services import record_change, values_of
-from terminals.estate.models import Merchant, Store, TerminalModel
+from terminals.estate.models import Merchant, Organisation, Store, TerminalModel
 from terminals.keys.models import KeyRequirement
 from terminals.parameters.services import publish_parameters
 from terminals.settlement.models import SettlementPlan
@@ -36,8 +36,10 @@ def seed_demo() -> None:
     """Make the demonstration estate where there is none."""
     if Merchant.objects.exists():
         return
+    acquirer = Organisation.objects.create(name="Demonstration acquirer")
+    _audit_created(acquirer)
     for number, (merchant_name, stores) in enumerate(MERCHANTS.items(), start=1):
-        merchant = Merchant.objects.create(name=merchant_name, mid=f"0000{number:05d}")
+        merchant = Merchant.objects.create(name=merchant_name, mid=f"0000{number:05d}", organisation=acquirer)
         _audit_created(merchant)
         for name, city, time_zone in stores:
             _audit_created(Store.objects.create(merchant=merchant, name=name, city=city, time_zone=time_zone))
@@ -73,6 +75,6 @@ def _release(package: Package, version: str) -> Release:
     )
 
 
-def _audit_created(instance: Merchant | Store | TerminalModel | KeyRequirement | SettlementPlan) -> None:
+def _audit_created(instance: Organisation | Merchant | Store | TerminalModel | KeyRequirement | SettlementPlan) -> None:
     action = f"{instance._meta.model_name}.create"
     record_change(actor=ACTOR, action=action, instance=instance, old={}, new=values_of(instance))

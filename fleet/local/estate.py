@@ -1,15 +1,17 @@
 """A large estate planted by SQL, to try pages, searches and reports at the size of a real fleet.
 
 The terminals are on the books and look alive, but no device stands behind them: they hold no certificate and can say nothing.
-Twenty-five terminals to a store, ten stores to a merchant; every value follows from a terminal's number, so the same numbers
-make the same estate.
+Twenty-five terminals to a store, ten stores to a merchant, ten merchants to a reseller, ten resellers to an acquirer; every
+value follows from a terminal's number, so the same numbers make the same estate.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils import timezone
 
+from fleet.pages import tallies
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
@@ -21,14 +23,28 @@ CHUNK = 50_000
 
 # Raw, all of them: a million rows a table are a matter of INSERT ... SELECT; through the ORM they would take an hour. Each takes
 # the numbers of a chunk's first and last terminal.
+ACQUIRERS = """
+INSERT INTO terminals_organisation (name, kind, path)
+SELECT 'Seed acquirer ' || a, 'acquirer', '' FROM generate_series(%(first)s / 25000, %(last)s / 25000) AS a
+ON CONFLICT DO NOTHING
+"""
+RESELLERS = """
+INSERT INTO terminals_organisation (name, kind, parent_id, path)
+SELECT 'Seed reseller ' || r, 'reseller', acquirer.id, ''
+  FROM generate_series(%(first)s / 2500, %(last)s / 2500) AS r
+  JOIN terminals_organisation acquirer ON acquirer.name = 'Seed acquirer ' || r / 10
+ON CONFLICT DO NOTHING
+"""
 MERCHANTS = """
-INSERT INTO terminals_merchant (name, mid)
-SELECT 'Seed merchant ' || m, 'SEED' || lpad(m::text, 8, '0') FROM generate_series(%(first)s / 250, %(last)s / 250) AS m
+INSERT INTO terminals_merchant (name, mid, organisation_id, path)
+SELECT 'Seed merchant ' || m, 'SEED' || lpad(m::text, 8, '0'), reseller.id, ''
+  FROM generate_series(%(first)s / 250, %(last)s / 250) AS m
+  JOIN terminals_organisation reseller ON reseller.name = 'Seed reseller ' || m / 10
 ON CONFLICT DO NOTHING
 """
 STORES = """
-INSERT INTO terminals_store (merchant_id, name, city, time_zone)
-SELECT merchant.id, 'Store ' || s, (ARRAY['Hamburg', 'Madrid', 'Porto', 'Dublin', 'Athens', 'Oslo', 'Gdansk'])[s %% 7 + 1],
+INSERT INTO terminals_store (path, merchant_id, name, city, time_zone)
+SELECT '', merchant.id, 'Store ' || s, (ARRAY['Hamburg', 'Madrid', 'Porto', 'Dublin', 'Athens', 'Oslo', 'Gdansk'])[s %% 7 + 1],
        (ARRAY['Europe/Berlin', 'Europe/Madrid', 'Europe/Lisbon', 'Europe/Dublin', 'Europe/Athens', 'Europe/Oslo',
               'Europe/Warsaw'])[s %% 7 + 1]
   FROM generate_series(%(first)s / 25, %(last)s / 25) AS s
@@ -46,9 +62,9 @@ INSERT INTO settlement_settlementplan (name, cycle, time_zone, threshold_minor, 
 VALUES ('Seed: every night', '30 22 * * *', '', 50000, 'EUR', 3600, false, true) ON CONFLICT DO NOTHING
 """
 TERMINALS = """
-INSERT INTO terminals_terminal (serial, device_id, model_id, store_id, tid, mid, state, tags, public_key_pem, registered_at,
-                                updated_at)
-SELECT 'SEED-' || lpad(n::text, 7, '0'), 'SEED-' || lpad(n::text, 7, '0'), model.id, store.id, lpad(n::text, 8, '0'), '',
+INSERT INTO terminals_terminal (path, serial, device_id, model_id, store_id, tid, mid, state, tags, public_key_pem,
+                                registered_at, updated_at)
+SELECT '', 'SEED-' || lpad(n::text, 7, '0'), 'SEED-' || lpad(n::text, 7, '0'), model.id, store.id, lpad(n::text, 8, '0'), '',
        CASE WHEN n %% 200 = 199 THEN 'suspended' WHEN n %% 100 = 98 THEN 'registered' ELSE 'active' END,
        CASE WHEN n %% 500 = 0 THEN '{pilot}'::varchar[] ELSE '{}' END, '', now() - n * interval '1 second', now()
   FROM generate_series(%(first)s, %(last)s) AS n
@@ -106,6 +122,8 @@ SELECT id, right(serial, 7)::bigint AS n FROM terminals_terminal
  WHERE serial BETWEEN %(low)s AND %(high)s AND state <> 'registered'
 """
 STATEMENTS = (
+    ACQUIRERS,
+    RESELLERS,
     MERCHANTS,
     STORES,
     MODELS,
@@ -137,6 +155,7 @@ def seed_estate(terminals: int) -> Iterator[int]:
     while first < terminals:
         last = min(first + CHUNK, terminals) - 1
         _plant(first, last)
+        tallies.fold(timezone.now())
         first = last + 1
         yield first
     with connection.cursor() as cursor:

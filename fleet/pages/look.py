@@ -3,27 +3,30 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.apps import apps
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from terminals.common.scope import opens
+
 Item = dict[str, Any]
 
 
-def _list_of(title: Any, icon: str, model: str) -> Item:
+def _list_of(title: Any, icon: str, model: str, needs: str = "") -> Item:
     """Return the entry of a model's list (`app_model`), shown to who may see it."""
-    app, name = model.split("_", 1)
+    app, name = model.rsplit("_", 1)
     return {
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{model}_changelist"),
-        "permission": _holder_of(f"{app}.view_{name}"),
+        "permission": _opened_by(app, name, needs or f"{app}.view_{name}"),
     }
 
 
-def _holder_of(permission: str) -> Callable[[HttpRequest], bool]:
-    return lambda request: request.user.has_perm(permission)
+def _opened_by(app: str, name: str, permission: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: opens(request.user, permission, apps.get_model(app, name))
 
 
 MENU: list[dict[str, Any]] = [
@@ -34,6 +37,9 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Terminals"), "point_of_sale", "terminals_terminal"),
             _list_of(_("Stores"), "store", "terminals_store"),
             _list_of(_("Merchants"), "domain", "terminals_merchant"),
+            _list_of(_("Organisations"), "account_tree", "terminals_organisation"),
+            _list_of(_("Terminal groups"), "workspaces", "terminals_terminalgroup"),
+            _list_of(_("Bulk work"), "checklist", "bulk_bulkjob", needs="terminals.view_terminal"),
             _list_of(_("Terminal models"), "category", "terminals_terminalmodel"),
         ],
     },

@@ -1,7 +1,8 @@
 """Operators' preferences, and tallies: the overview's numbers, kept as they change so that no page counts the fleet.
 
-Statement triggers (migrations/0002) append what each statement changed; a task folds the lines of one number into one.
-The number is always their sum, so a page is right at every instant, and two writers never wait for each other.
+Statement triggers (migrations/0003) append what each statement changed, and where in the tree; a task folds these lines into
+the sums of each node above. A number is always its sum and the lines below its node that wait, so a page is right at every
+instant and for every part of the tree, and two writers never wait for each other.
 """
 
 from django.conf import settings
@@ -11,18 +12,31 @@ from django.db import models
 DAILY = ("settled", "settled_sum", "unreconciled")
 
 
-class Tally(models.Model):
-    """A change of one number, or several folded into one."""
+class Number(models.Model):
+    """What is counted, and where: the path of a node, empty for the whole installation."""
 
+    place = models.CharField(max_length=200, db_collation="C", blank=True)
     measure = models.CharField(max_length=20)
     label = models.CharField(max_length=130)
     amount = models.BigIntegerField()
 
     class Meta:
-        indexes = [models.Index(fields=["measure", "label"], include=["amount"], name="tally_by_measure")]
+        abstract = True
 
     def __str__(self) -> str:
-        return f"{self.measure}/{self.label} {self.amount:+d}"
+        return f"{self.place} {self.measure}/{self.label} {self.amount:+d}"
+
+
+class Tally(Number):
+    """The sum of one number at and below one node, as far as it is folded."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["place", "measure", "label"], name="tally_once")]
+        indexes = [models.Index(fields=["id"], condition=models.Q(amount=0), name="tally_spent")]
+
+
+class TallyChange(Number):
+    """A change of one number that a statement made at one store; it waits to be folded."""
 
 
 class Preferences(models.Model):

@@ -20,6 +20,10 @@ _SIMPLE: dict[str, Any] = {"integer": 1, "number": 1.0, "boolean": True, "array"
 # Bodies to start from: tried as it is, a line makes something that an operator can read. What is not here is the least
 # that the schema wants.
 BODIES: dict[str, dict[str, Any]] = {
+    "organisations/": {"name": "Acme acquiring", "kind": "acquirer"},
+    "groups/": {"name": "Pilots", "filter": "tag = pilot and online"},
+    "bulk/": {"verb": "tag", "filter": "state in (registered, active)", "arguments": {"tag": "pilot"}},
+    "bulk/preview/": {"verb": "lock", "filter": "not online and last_seen > 2d"},
     "merchants/": {"name": "Corner bakery", "mid": "000000012345678"},
     "packages/": {"name": "acme-pay", "description": "Payment application"},
     "parameters/": {"name": "bakery", "parameters": {"currency": "EUR", "receipt_header": "Corner bakery"}},

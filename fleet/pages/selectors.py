@@ -1,13 +1,11 @@
 """What the overview, a terminal's page and the API's terminals list show, across all features. Reads only."""
 
-from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import (
     BooleanField,
-    Case,
     CharField,
     Count,
     F,
@@ -17,16 +15,17 @@ from django.db.models import (
     Subquery,
     Sum,
     Value,
-    When,
 )
-from django.db.models.functions import Coalesce, JSONObject, Substr
+from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from firmware.models import Installation, InstalledSoftware
-from fleet.pages.models import DAILY, Tally
+from fleet.pages import tallies
+from fleet.pages.models import DAILY
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
+from terminals.common.scope import EVERYWHERE, Reach, reach_of, within
 from terminals.common.words import format_minor, requester_name, word
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState
@@ -41,6 +40,7 @@ from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import TROUBLE, RunState
 from terminals.settlement.selectors import open_batches
 
+VIEW = "terminals.view_terminal"  # what every page about terminals needs
 # What a page shows of each part, and what seeing it needs: the same as in the API.
 PARTS = {
     "commands": "link.view_command",
@@ -60,9 +60,9 @@ PART_OF_FACTS = {
 }
 
 
-def parts_for(has_perm: Callable[[str], bool]) -> frozenset[str]:
-    """Return the parts that somebody may see."""
-    return frozenset(part for part, permission in PARTS.items() if has_perm(permission))
+def parts_for(user: Any, path: str) -> frozenset[str]:
+    """Return the parts that somebody may see of what stands at a place."""
+    return frozenset(part for part, permission in PARTS.items() if reach_of(user, permission).covers(path))
 
 
 class Overview(NamedTuple):
@@ -86,38 +86,42 @@ class Overview(NamedTuple):
     unreconciled_today: list[str]
 
 
-def overview(now: datetime) -> Overview:
-    """Return the overview's numbers from the tallies, "today" in the active time zone: one query, however large the fleet."""
-    tallies: dict[str, dict[str, int]] = defaultdict(dict)
-    since, until = (f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}" for instant in day_of(now))
-    shown = Tally.objects.exclude(measure__in=DAILY) | Tally.objects.filter(
-        measure__in=DAILY, label__gte=since, label__lt=until
-    )
-    name = Case(When(measure__in=DAILY, then=Substr("label", len(since) + 2)), default=F("label"))
-    for measure, label, amount in (
-        shown.values_list("measure", name).annotate(total=Sum("amount")).order_by("measure", name)
-    ):
-        if amount:
-            tallies[measure][label] = amount
-    in_service = sum(n for state, n in tallies["state"].items() if state in LINKED_STATES)
-    online = tallies["online"].get("true", 0)
+# What seeing each of the overview's numbers needs.
+MEASURES = {
+    **dict.fromkeys(("state", "online", "locked"), VIEW),
+    **dict.fromkeys(("printer", "screen", "keypad", "card_reader", "tamper"), PARTS["health"]),
+    **dict.fromkeys(("unsettled", *DAILY), PARTS["money"]),
+    "key": PARTS["keys"],
+    "software": PARTS["software"],
+    "dead_letter": "link.view_deadletter",
+}
+
+
+def overview(now: datetime, reach: Callable[[str], Reach] = lambda permission: EVERYWHERE) -> Overview:
+    """Return the overview's numbers, "today" in the active time zone: one query, however large the fleet.
+
+    `reach` says how far a permission reaches in the tree; each number is over that part.
+    """
+    tallied = tallies.read(((measure, reach(needs)) for measure, needs in MEASURES.items()), *day_of(now))
+    in_service = sum(n for state, n in tallied["state"].items() if state in LINKED_STATES)
+    online = tallied["online"].get("true", 0)
     return Overview(
-        states=tallies["state"],
+        states=tallied["state"],
         online=online,
         offline=max(in_service - online, 0),
-        locked=tallies["locked"].get("true", 0),
-        printers=tallies["printer"],
-        screens=tallies["screen"],
-        keypads=tallies["keypad"],
-        card_readers=tallies["card_reader"],
-        tampered=tallies["tamper"].get("true", 0),
-        keys=tallies["key"],
-        dead_letters=tallies["dead_letter"].get("kept", 0),
-        versions=tallies["software"],
-        unsettled=[format_minor(amount, currency) for currency, amount in tallies["unsettled"].items()],
-        settlements=tallies["settled"],
-        unreconciled_today=[format_minor(n, currency) for currency, n in tallies["unreconciled"].items()],
-        settled_today=[format_minor(n, currency) for currency, n in tallies["settled_sum"].items()],
+        locked=tallied["locked"].get("true", 0),
+        printers=tallied["printer"],
+        screens=tallied["screen"],
+        keypads=tallied["keypad"],
+        card_readers=tallied["card_reader"],
+        tampered=tallied["tamper"].get("true", 0),
+        keys=tallied["key"],
+        dead_letters=tallied["dead_letter"].get("kept", 0),
+        versions=tallied["software"],
+        unsettled=[format_minor(amount, currency) for currency, amount in tallied["unsettled"].items()],
+        settlements=tallied["settled"],
+        unreconciled_today=[format_minor(n, currency) for currency, n in tallied["unreconciled"].items()],
+        settled_today=[format_minor(n, currency) for currency, n in tallied["settled_sum"].items()],
     )
 
 
@@ -127,9 +131,10 @@ def day_of(now: datetime) -> tuple[datetime, datetime]:
     return midnight, (midnight + timedelta(days=1)).replace(fold=0)
 
 
-def unresolved_runs(limit: int = 5) -> list[SettlementRun]:
-    """Return the latest unbalanced or failed settlements: money somebody must look after."""
-    runs = SettlementRun.objects.filter(state__in=TROUBLE).exclude(
+def unresolved_runs(user: Any, limit: int = 5) -> list[SettlementRun]:
+    """Return the latest unbalanced or failed settlements that an operator may see: money somebody must look after."""
+    in_trouble = SettlementRun.objects.filter(state__in=TROUBLE)
+    runs = within(in_trouble, user, PARTS["money"]).exclude(
         state=RunState.FAILED, terminal__state=TerminalState.RETIRED
     )
     latest = runs.select_related("terminal__store").order_by("-id")[:limit]

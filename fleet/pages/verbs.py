@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.shortcuts import get_object_or_404
 from django.utils.text import capfirst
@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE, assign_release
+from terminals.common.scope import reach_of
 from terminals.common.states import Transition
 from terminals.common.words import word
 from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
@@ -101,6 +102,11 @@ VERBS: dict[str, Verb] = {
 }
 
 
-def offered(terminal: Terminal, has_perm: Callable[[str], bool]) -> set[str]:
+def may(user: Any, verb: Verb, terminal: Terminal) -> bool:
+    """Whether an operator may do it where the terminal stands."""
+    return reach_of(user, verb.permission).covers(terminal.path)
+
+
+def offered(terminal: Terminal, user: Any) -> set[str]:
     """Return the names of the verbs that the terminal's state and the operator's permissions allow."""
-    return {name for name, verb in VERBS.items() if terminal.state in verb.states and has_perm(verb.permission)}
+    return {name for name, verb in VERBS.items() if terminal.state in verb.states and may(user, verb, terminal)}

@@ -1,7 +1,7 @@
 """The overview and a terminal's page: inside the admin site, for staff, kept fresh by htmx."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 from urllib.parse import quote
 
@@ -18,8 +18,9 @@ from django.views.decorators.http import require_GET
 
 from firmware.models import Release
 from fleet.pages import selectors
-from fleet.pages.verbs import VERBS, Done, offered
+from fleet.pages.verbs import VERBS, Done, may, offered
 from terminals.common.errors import Refusal
+from terminals.common.scope import reach_of, within
 from terminals.common.words import sentence
 from terminals.estate.models import Terminal
 from terminals.keys.models import USAGES
@@ -28,7 +29,6 @@ from terminals.link.services import PLAIN_COMMANDS
 from terminals.parameters.models import ParameterVersion
 from terminals.settlement.selectors import at_stake
 
-VIEW = "terminals.view_terminal"  # what every page about terminals needs
 View = Callable[..., HttpResponse]
 
 
@@ -50,16 +50,16 @@ def staff_with(permission: str) -> Callable[[View], View]:
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Give the admin's first page the overview (unfold's DASHBOARD_CALLBACK), to who may see terminals."""
-    may = request.user.has_perm(VIEW)
-    return context | {"title": _("Overview"), "may_see_fleet": may} | (_overview_context(request) if may else {})
+    sees = request.user.has_perm(selectors.VIEW)
+    return context | {"title": _("Overview"), "may_see_fleet": sees} | (_overview_context(request) if sees else {})
 
 
 def _overview_context(request: HttpRequest) -> dict[str, Any]:
-    now, parts = timezone.now(), selectors.parts_for(request.user.has_perm)
+    now, reach = timezone.now(), partial(reach_of, request.user)
     return {
-        "parts": parts,
-        "overview": selectors.overview(now),
-        "unresolved_runs": selectors.unresolved_runs() if "money" in parts else [],
+        "parts": [part for part, permission in selectors.PARTS.items() if reach(permission).paths],
+        "overview": selectors.overview(now, reach),
+        "unresolved_runs": selectors.unresolved_runs(request.user),
         "silent": parts_to_look_after(now),
         "refreshed_at": now,
         "today": "&".join(
@@ -69,18 +69,18 @@ def _overview_context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-@staff_with(VIEW)
+@staff_with(selectors.VIEW)
 @require_GET
 def overview_panel(request: HttpRequest) -> HttpResponse:
     """The overview's changing part, fetched again and again by the page."""
     return render(request, "pages/overview_panel.html", _overview_context(request))
 
 
-@staff_with(VIEW)
+@staff_with(selectors.VIEW)
 @require_GET
 def terminal_page(request: HttpRequest, pk: int) -> HttpResponse:
     """One terminal: health, money, software, keys, timeline, and what an operator can do."""
-    return _show_terminal(request, _terminal(pk))
+    return _show_terminal(request, _terminal(request, pk))
 
 
 def _show_terminal(request: HttpRequest, terminal: Terminal, done: Done | None = None) -> HttpResponse:
@@ -91,21 +91,24 @@ def _show_terminal(request: HttpRequest, terminal: Terminal, done: Done | None =
     return response
 
 
-@staff_with(VIEW)
+@staff_with(selectors.VIEW)
 @require_GET
 def terminal_panel(request: HttpRequest, pk: int) -> HttpResponse:
-    return render(request, "pages/terminal_panel.html", _terminal_context(request, _terminal(pk)))
+    return render(request, "pages/terminal_panel.html", _terminal_context(request, _terminal(request, pk)))
 
 
-def _terminal(pk: int) -> Terminal:
-    return get_object_or_404(Terminal.objects.select_related("model", "store__merchant"), pk=pk)
+def _terminal(request: HttpRequest, pk: int) -> Terminal:
+    """Return a terminal that the operator may see; one that stands elsewhere in the tree is not found."""
+    visible = within(Terminal.objects.select_related("model", "store__merchant"), request.user, selectors.VIEW)
+    terminal: Terminal = get_object_or_404(visible, pk=pk)
+    return terminal
 
 
 def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any]:
     """Return what a terminal's page shows and offers; all of it is fetched again and again."""
-    now, parts = timezone.now(), selectors.parts_for(request.user.has_perm)
+    now, parts = timezone.now(), selectors.parts_for(request.user, terminal.path)
     page = selectors.terminal_page(terminal, parts)
-    verbs = offered(terminal, request.user.has_perm)
+    verbs = offered(terminal, request.user)
     return {
         "terminal": terminal,
         "page": page,
@@ -128,19 +131,19 @@ def _releases_for(terminal: Terminal) -> QuerySet[Release]:
     return fitting.select_related("package").defer("manifest")[:20]
 
 
-@staff_with(VIEW)
+@staff_with(selectors.VIEW)
 def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
     """Do what an operator pressed, and say in a sentence what came of it."""
     if request.method != "POST":  # the address bar shows this address after a button with a secret
         return redirect("terminal-page", pk=pk)
-    terminal, verb = _terminal(pk), VERBS.get(request.POST.get("action", ""))
-    if verb is None or not request.user.has_perm(verb.permission):
+    terminal, verb = _terminal(request, pk), VERBS.get(request.POST.get("action", ""))
+    if verb is None or not may(request.user, verb, terminal):
         raise PermissionDenied
     try:
         with transaction.atomic():
             done = verb.run(terminal, request.POST, request.user.get_username())
         if done.secret:  # on this answer alone: a message would lie in a cookie or a session
-            return _show_terminal(request, _terminal(pk), done)
+            return _show_terminal(request, _terminal(request, pk), done)
         messages.success(request, done.told)
     except IntegrityError:
         messages.error(request, _("Somebody else, or the terminal itself, did the same at this moment. Look again."))

@@ -5,12 +5,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import DataError, connection, models, transaction
 from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -23,6 +23,7 @@ from terminals.common.api.base import COUNT_LIMIT
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
+from terminals.common.scope import holds, opens, placed_by, within
 from terminals.common.words import TONES, sentence
 
 
@@ -90,7 +91,57 @@ class InteroperableJSONField(forms.JSONField):
 
 
 class StateAdmin(ModelAdmin):  # type: ignore[misc]
-    """What every list and form shares: a state is a badge, a refusal is told, an address asks only for what is offered."""
+    """What every list and form shares: it reaches no further than the operator, an address asks only for what is offered, a state
+    is a badge, a refusal is told."""
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Return what the operator may look at; lists, forms, choices by name and deletions all start from it."""
+        verb = "view" if request.user.has_perm(self.permission_to("view")) else "change"
+        return within(super().get_queryset(request), request.user, self.permission_to(verb))
+
+    # Where a verb needs another permission than Django's own of the model: the one beside its service.
+    needs: dict[str, str] = {}
+
+    def permission_to(self, verb: str) -> str:
+        return self.needs.get(verb, f"{self.opts.app_label}.{verb}_{self.opts.model_name}")
+
+    def may(self, request: HttpRequest, verb: str, obj: Any = None) -> bool:
+        """Whether the operator may do it to an object, or to any."""
+        permission = self.permission_to(verb)
+        if obj is not None and obj.pk is not None:
+            return holds(request.user, permission, obj)
+        return opens(request.user, permission, self.model)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, "view", obj) or self.may(request, "change", obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, "add")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, "change", obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, "delete", obj)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer, and take, only what lies where the operator may do what the form does."""
+        verb = "change" if request.resolver_match and "object_id" in request.resolver_match.kwargs else "add"
+        rows = kwargs.get("queryset") or db_field.remote_field.model._default_manager.all()
+        kwargs["queryset"] = within(rows, request.user, self.permission_to(verb))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """The same for references to many; what has no place (permissions, say) is its own page's business."""
+        related = db_field.remote_field.model
+        if placed_by(related):
+            verb = "change" if request.resolver_match and "object_id" in request.resolver_match.kwargs else "add"
+            kwargs["queryset"] = within(related._default_manager.all(), request.user, self.permission_to(verb))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        """What lies elsewhere in the tree answers like what is nowhere."""
+        raise Http404
 
     # What an address may filter by besides the filters that a list shows: the links of our own pages.
     lookups: tuple[str, ...] = ()
@@ -164,7 +215,13 @@ class AuditedAdmin(StateAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         old = stored_values(obj) if change else {}
         super().save_model(request, obj, form, change)
+        self.refuse_beyond_reach(request, obj, change)
         self._record(request, obj, "update" if change else "create", old=old, new=stored_values(obj))
+
+    def refuse_beyond_reach(self, request: HttpRequest, obj: Any, change: bool) -> None:
+        """Raise Refusal where what was just made or moved stands where the operator may not do so."""
+        if not self.may(request, "change" if change else "add", obj):
+            raise Refusal("beyond_your_reach", "that is beyond the part of the estate in which you may do this")
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         record_deletions(actor=request.user.get_username(), instances=[obj])
@@ -172,6 +229,9 @@ class AuditedAdmin(StateAdmin):
 
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        allowed = within(queryset, request.user, self.permission_to("delete"))
+        if allowed is not queryset and allowed.count() != queryset.count():
+            raise PermissionDenied
         record_deletions(actor=request.user.get_username(), instances=list(queryset))
         super().delete_queryset(request, queryset)
 

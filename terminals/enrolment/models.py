@@ -17,6 +17,8 @@ class ActivationCode(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
 
+    placed_by = "terminal__path"
+
     def __str__(self) -> str:
         return f"code for {self.terminal_id}"
 
@@ -31,6 +33,8 @@ class Certificate(models.Model):
     not_after = models.DateTimeField()
     issued_at = models.DateTimeField(db_default=Now())
     revoked_at = models.DateTimeField(null=True)
+
+    placed_by = "terminal__path"
 
     class Meta:
         ordering = ["-id"]

@@ -1,6 +1,6 @@
 """Enrolment: a one-time code and a certificate request become a certificate and everything a terminal must trust."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,14 +54,14 @@ def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     return code
 
 
-def withdraw_codes(terminal_id: int) -> None:
-    """Take the force of a terminal's unused codes: who leaves service must not come back by an old code."""
-    ActivationCode.objects.filter(terminal=terminal_id, used_at=None).delete()
+def withdraw_codes(terminal_ids: Sequence[int]) -> None:
+    """Take the force of terminals' unused codes: who leaves service must not come back by an old code."""
+    ActivationCode.objects.filter(terminal__in=terminal_ids, used_at=None).delete()
 
 
-def revoke_certificates(terminal_id: int) -> None:
-    """Revoke what a terminal that leaves service for good was issued."""
-    Certificate.objects.filter(terminal=terminal_id, revoked_at=None).update(revoked_at=timezone.now())
+def revoke_certificates(terminal_ids: Sequence[int]) -> None:
+    """Revoke what terminals that leave service for good were issued."""
+    Certificate.objects.filter(terminal__in=terminal_ids, revoked_at=None).update(revoked_at=timezone.now())
 
 
 @transaction.atomic

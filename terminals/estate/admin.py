@@ -1,6 +1,8 @@
 """The estate in the admin."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -11,14 +13,17 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy
+from unfold.contrib.filters.admin import TextFilter
 from unfold.decorators import display
 
 from terminals.common.admin_base import AuditedAdmin, Labels
 from terminals.common.audit.services import stored_values
-from terminals.common.words import TONES, choices, field_errors, word
+from terminals.common.errors import Refusal
+from terminals.common.words import TONES, choices, field_errors, sentence, word
 from terminals.estate import selectors, services
-from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
+from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.rules import LINKED_STATES, TerminalState, check_identifier, check_time_zone, device_id_for
+from terminals.estate.targets.choosing import check_filter, matching
 
 
 class MerchantForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -27,11 +32,30 @@ class MerchantForm(forms.ModelForm):  # type: ignore[type-arg]
             return check_identifier(self.cleaned_data["mid"])
 
 
+class OrganisationForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_parent(self) -> Organisation | None:
+        parent: Organisation | None = self.cleaned_data["parent"]
+        with field_errors():
+            selectors.check_parent(self.instance, parent)
+        return parent
+
+
+@admin.register(Organisation)
+class OrganisationAdmin(AuditedAdmin):
+    form = OrganisationForm
+    list_display = ["name", "kind", "parent"]
+    list_select_related = ["parent"]
+    search_fields = ["name"]
+    autocomplete_fields = ["parent"]
+
+
 @admin.register(Merchant)
 class MerchantAdmin(AuditedAdmin):
     form = MerchantForm
-    list_display = ["name", "mid"]
+    list_display = ["name", "mid", "organisation"]
+    list_select_related = ["organisation"]
     search_fields = ["name", "mid"]
+    autocomplete_fields = ["organisation"]
 
 
 class StoreForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -52,6 +76,34 @@ class StoreAdmin(AuditedAdmin):
         before = form.initial["time_zone"] if change else obj.time_zone
         super().save_model(request, obj, form, change)
         services.follow_clock(obj, before)
+
+
+class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if values.get("filter") and values.get("members"):
+            raise forms.ValidationError(gettext("a group has a filter or named terminals, not both"))
+        return values
+
+
+@admin.register(TerminalGroup)
+class TerminalGroupAdmin(AuditedAdmin):
+    form = GroupForm
+    list_display = ["name", "filter", "organisation", "merchant", "store"]
+    list_select_related = ["organisation", "merchant", "store"]
+    search_fields = ["name"]
+    fields = ["name", "filter", "members", "organisation", "merchant", "store"]
+    autocomplete_fields = ["members", "organisation", "merchant", "store"]
+
+    def save_model(self, request: HttpRequest, obj: TerminalGroup, form: Any, change: bool) -> None:
+        if obj.filter:
+            check_filter(obj.filter, request.user)
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        before = list(form.instance.members.values_list("pk", flat=True))
+        super().save_related(request, form, formsets, change)
+        services.record_members(form.instance, before, actor=request.user.get_username())
 
 
 @admin.register(TerminalModel)
@@ -104,6 +156,48 @@ class TerminalOwnedAdmin:
         return queryset.filter(found), False
 
 
+def filter_of_address(asked: Mapping[str, str]) -> str:
+    """Return what a list's address lets pass, in the filter language."""
+    model = (
+        TerminalModel.objects.filter(pk=int(key)).first()
+        if (key := asked.get("model__id__exact", "")).isdecimal()
+        else None
+    )
+    search = asked.get("q", "").strip().replace('"', "")
+    tests = [
+        f"({asked['filter']})" if asked.get("filter") else "",
+        f"state = {asked['state__exact']}" if asked.get("state__exact") else "",
+        f'model = "{model}"' if model else "",
+        "online" if asked.get("link") == "online" else "",
+        f"state in ({', '.join(LINKED_STATES)}) and not online" if asked.get("link") == "offline" else "",
+        "locked" if asked.get("locked") else "",
+        "tamper" if asked.get("tamper_alarm__active__exact") else "",
+        f'(serial ~ "{search}" or store ~ "{search}" or tid = "{search}")' if search else "",
+    ]
+    tests += [
+        f"{part} = {asked[f'health__{part}__exact']}"
+        for part in ("printer", "screen", "keypad", "card_reader")
+        if asked.get(f"health__{part}__exact")
+    ]
+    return " and ".join(filter(None, tests)) or f"state in ({', '.join(TerminalState)})"
+
+
+class TargetFilter(TextFilter):  # type: ignore[misc]
+    """The filter language, docs/filters.md."""
+
+    title = gettext_lazy("filter, for example: battery < 20")
+    parameter_name = "filter"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> QuerySet[Terminal]:
+        if not self.value():
+            return queryset
+        try:
+            return matching(queryset, self.value(), request.user)
+        except Refusal as refusal:
+            messages.error(request, sentence(refusal))
+            return queryset.none()
+
+
 class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_serial(self) -> str:
         with field_errors():
@@ -140,7 +234,7 @@ class TerminalAdmin(AuditedAdmin):
     fields = ["serial", "model", "store", "tid", "mid", "tags"]
     list_display = ["shown_serial", "store", "model", "shown_state", "shown_link", "tid"]
     list_display_links = None
-    list_filter = [OnlineFilter, "state", LockedFilter, "model"]
+    list_filter = [TargetFilter, OnlineFilter, "state", LockedFilter, "model"]
     # What the overview's numbers lead to; as side filters they would look through the whole table for their choices.
     lookups = (
         "health__printer",
@@ -159,6 +253,17 @@ class TerminalAdmin(AuditedAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         text = search_term.strip()
         return (selectors.find_terminals(queryset, text) if text else queryset), False
+
+    actions = ["do_to_many"]
+
+    @admin.action(description=gettext_lazy("Bulk work on the chosen terminals ..."), permissions=["view"])
+    def do_to_many(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> HttpResponse:
+        """Lead to the page on which something is done to many: the chosen ones, or all that the list's filters let pass."""
+        if request.POST.get("select_across") == "1":
+            text = filter_of_address(request.GET)
+        else:
+            text = f"serial in ({', '.join(queryset.order_by('serial').values_list('serial', flat=True))})"
+        return redirect(f"{reverse('bulk')}?{urlencode({'filter': text})}")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

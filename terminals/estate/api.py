@@ -22,25 +22,58 @@ from terminals.common.api.base import (
     actor_of,
     field_errors,
 )
+from terminals.common.api.filters import ByIdFilterSet, IdFilter
+from terminals.common.api.serializers import ModelSerializer, reachable
 from terminals.common.audit.services import stored_values
 from terminals.common.states import Transition
 from terminals.estate import services
-from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
+from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.rules import TerminalState, TerminalTransition, check_identifier, check_time_zone
-from terminals.estate.selectors import containing, ids_or_query
+from terminals.estate.selectors import check_parent, containing, ids_or_query
+from terminals.estate.targets.choosing import check_filter, matching
 
 
-class MerchantSerializer(serializers.ModelSerializer[Merchant]):
+class OrganisationSerializer(ModelSerializer[Organisation]):
+    class Meta:
+        model = Organisation
+        fields = ["id", "name", "kind", "parent", "created_at"]
+
+    def validate_parent(self, parent: Organisation | None) -> Organisation | None:
+        with field_errors():
+            check_parent(self.instance, parent)
+        return parent
+
+
+class GroupSerializer(ModelSerializer[TerminalGroup]):
+    class Meta:
+        model = TerminalGroup
+        fields = ["id", "name", "filter", "members", "organisation", "merchant", "store", "created_at"]
+        extra_kwargs = {"members": {"required": False}}
+        validators: list[Any] = []
+
+    def validate_filter(self, value: str) -> str:
+        if value:
+            with field_errors():
+                check_filter(value, self.context["request"].user)
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("filter") and attrs.get("members"):
+            raise serializers.ValidationError(gettext("a group has a filter or named terminals, not both"))
+        return attrs
+
+
+class MerchantSerializer(ModelSerializer[Merchant]):
     class Meta:
         model = Merchant
-        fields = ["id", "name", "mid", "created_at"]
+        fields = ["id", "organisation", "name", "mid", "created_at"]
 
     def validate_mid(self, value: str) -> str:
         with field_errors():
             return check_identifier(value)
 
 
-class StoreSerializer(serializers.ModelSerializer[Store]):
+class StoreSerializer(ModelSerializer[Store]):
     class Meta:
         model = Store
         fields = ["id", "merchant", "name", "city", "time_zone", "created_at"]
@@ -50,13 +83,13 @@ class StoreSerializer(serializers.ModelSerializer[Store]):
             return check_time_zone(value)
 
 
-class TerminalModelSerializer(serializers.ModelSerializer[TerminalModel]):
+class TerminalModelSerializer(ModelSerializer[TerminalModel]):
     class Meta:
         model = TerminalModel
         fields = ["id", "vendor", "name", "platform", "capabilities"]
 
 
-class TerminalSerializer(serializers.ModelSerializer[Terminal]):
+class TerminalSerializer(ModelSerializer[Terminal]):
     class Meta:
         model = Terminal
         fields = ["id", "serial", "device_id", "model", "store", "tid", "mid", "state", "tags", "registered_at"]
@@ -89,11 +122,39 @@ class TerminalsSerializer(serializers.Serializer[Any]):
     )
 
     def validate_terminals(self, ids: list[int]) -> list[Terminal]:
-        found = Terminal.objects.in_bulk(ids)
+        found = reachable(Terminal.objects.all(), self.context).in_bulk(ids)
         if missing := [str(pk) for pk in ids if pk not in found]:
             told = gettext("there is no terminal %(ids)s") % {"ids": ", ".join(missing[:5])}
             raise serializers.ValidationError(told)
         return list(found.values())
+
+
+class OrganisationViewSet(EditViewSet):
+    """Processors, acquirers and resellers, one below the other; merchants stand below them."""
+
+    queryset = Organisation.objects.all()
+    serializer_class = OrganisationSerializer
+    filterset_fields = ["name", "kind", "parent"]
+
+
+class GroupViewSet(EditViewSet):
+    """Terminals that are meant together: by a filter, or by name. `?filter=group = "NAME"` on terminals lists them."""
+
+    queryset = TerminalGroup.objects.all()
+    serializer_class = GroupSerializer
+    filterset_fields = ["name", "organisation", "merchant", "store"]
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        with transaction.atomic():
+            super().perform_create(serializer)
+            services.record_members(cast(TerminalGroup, serializer.instance), (), actor=actor_of(self.request))
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        group = cast(TerminalGroup, serializer.instance)
+        before = list(group.members.values_list("pk", flat=True))
+        with transaction.atomic():
+            super().perform_update(serializer)
+            services.record_members(group, before, actor=actor_of(self.request))
 
 
 class MerchantViewSet(EditViewSet):
@@ -101,7 +162,7 @@ class MerchantViewSet(EditViewSet):
 
     queryset = Merchant.objects.all()
     serializer_class = MerchantSerializer
-    filterset_fields = ["name", "mid"]
+    filterset_fields = ["organisation", "name", "mid"]
 
 
 class StoreViewSet(EditViewSet):
@@ -127,10 +188,14 @@ class TerminalModelViewSet(EditViewSet):
     filterset_fields = ["vendor", "name", "platform"]
 
 
-class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
+class TerminalFilter(ByIdFilterSet):
     serial_contains = django_filters.CharFilter(method="with_part_of_serial", label="part of a serial")
     tag = django_filters.CharFilter(field_name="tags", lookup_expr="contains", method="with_tag")
-    merchant = django_filters.NumberFilter(field_name="store__merchant")
+    merchant = IdFilter(field_name="store__merchant")
+    filter = django_filters.CharFilter(
+        method="by_filter", label="the filter language, docs/filters.md", max_length=2000
+    )
+    organisation = IdFilter(method="under_organisation", label="an organisation, and those below it")
 
     class Meta:
         model = Terminal
@@ -139,6 +204,13 @@ class TerminalFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     def with_part_of_serial(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
         return containing(queryset, "serial", value)
+
+    def by_filter(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
+        return matching(queryset, value, self.request.user)
+
+    def under_organisation(self, queryset: QuerySet[Terminal], name: str, value: int) -> QuerySet[Terminal]:
+        above = Organisation.objects.filter(pk=value).values_list("path", flat=True).first()
+        return queryset.filter(path__startswith=above) if above else queryset.none()
 
     def with_tag(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:
         return queryset.filter(pk__in=ids_or_query(Terminal.objects.order_by().filter(tags__contains=[value])))
@@ -172,7 +244,7 @@ class TerminalViewSet(
     needs: ClassVar[dict[str, str]] = {t.name: permission for t, permission in services.TRANSITION_PERMISSIONS.items()}
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
-        serializer.save()  # register_terminal audits it
+        self.refuse_beyond_reach(serializer.save())  # register_terminal audits it
 
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         terminal = cast(Terminal, serializer.instance)
@@ -202,9 +274,10 @@ class TerminalViewSet(
         transition: Transition[TerminalState],
         body: type[TransitionSerializer] = TransitionSerializer,
     ) -> Response:
+        terminal = self.get_object()
         wanted = body(data=request.data)
         wanted.is_valid(raise_exception=True)
         services.change_state(
-            terminal=self.get_object(), transition=transition, actor=actor_of(request), **wanted.validated_data
+            terminal=terminal, transition=transition, actor=actor_of(request), **wanted.validated_data
         )
         return Response(self.get_serializer(self.get_object()).data)

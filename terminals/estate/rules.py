@@ -11,6 +11,9 @@ DEVICE_ID = re.compile(r"[A-Z0-9-]{4,32}")
 SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,31}")
 
 
+ORGANISATION_KINDS = ("processor", "acquirer", "reseller")
+
+
 class TerminalState(StrEnum):
     REGISTERED = "registered"
     ENROLLED = "enrolled"

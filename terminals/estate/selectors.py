@@ -5,7 +5,8 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 
-from terminals.estate.models import Store, Terminal
+from terminals.common.errors import Refusal
+from terminals.estate.models import Organisation, Store, Terminal
 
 SHORTEST = 3  # letters of a part that the indexes know (migration 0002); less is looked for at the beginning
 LONGEST_LIST = 1000
@@ -47,3 +48,19 @@ def ids_or_query(rows: QuerySet[Any]) -> Any:
 def of_terminals_named(text: str) -> Q:
     """Return what holds for rows of terminals (`terminal`) whose serial has the text in it; terminals are looked up first."""
     return Q(terminal__in=ids_or_query(containing(Terminal.objects.order_by(), "serial", text)))
+
+
+def check_parent(organisation: Organisation | None, parent: Organisation | None) -> None:
+    """Raise Refusal where an organisation would stand below itself; the database refuses it, too (migration 0004)."""
+    if (
+        organisation is not None
+        and parent is not None
+        and organisation.pk
+        and parent.path.startswith(organisation.path)
+    ):
+        raise Refusal(
+            "below_itself",
+            "%(parent)s stands below %(organisation)s, or is the same: choose another",
+            parent=parent,
+            organisation=organisation,
+        )

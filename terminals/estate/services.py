@@ -1,6 +1,6 @@
 """What operators do to the estate. Every function writes the change and its audit entry in one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,10 +10,11 @@ from django.db import connection, models, transaction
 from terminals.common import transitions
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
 from terminals.common.states import Transition
 from terminals.estate.facts import StateChanged, TerminalEdited, TerminalRegistered
-from terminals.estate.models import Store, Terminal, TerminalModel
+from terminals.estate.models import Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.rules import (
     ImpossibleTransition,
     TerminalState,
@@ -34,27 +35,29 @@ TRANSITION_PERMISSIONS = {
 # The money that an operator agrees to lose: minor units by currency, as they were shown.
 WriteOff = Mapping[str, int]
 NOTHING: WriteOff = MappingProxyType({})
+Ids = Sequence[int]
+Refusals = Mapping[int, Refusal]
 
 
 @dataclass
 class TransitionHooks:
     """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/joints.py).
 
-    `before` may refuse it (it gets the terminal, what the operator writes off, and the operator's name),
-    `after` gets the terminal's id.
+    `before` may refuse it to some (it gets the terminals' ids, what the operator writes off, and the operator's name, and
+    returns id -> Refusal), `after` gets the ids of those that moved.
     """
 
-    before: dict[Transition[TerminalState], list[Callable[[Terminal, WriteOff, str], object]]] = field(
+    before: dict[Transition[TerminalState], list[Callable[[Ids, WriteOff, str], Refusals]]] = field(
         default_factory=dict
     )
-    after: dict[Transition[TerminalState], list[Callable[[int], object]]] = field(default_factory=dict)
+    after: dict[Transition[TerminalState], list[Callable[[Ids], object]]] = field(default_factory=dict)
 
 
 hooks = TransitionHooks()
 # Who must know when a store's clock is changed (they get its id); filled by the project.
 on_store_clock: list[Callable[[int], object]] = []
-# Who must know when a terminal moves to another store (they get its id); filled by the project.
-on_move: list[Callable[[int], object]] = []
+# Who must know when terminals move to another store (they get their ids); filled by the project.
+on_move: list[Callable[[Ids], object]] = []
 
 
 @transaction.atomic
@@ -103,7 +106,15 @@ def note_edit(terminal: Terminal, old: Mapping[str, object], *, actor: str) -> N
         record_facts([(terminal.pk, TerminalEdited(by=actor, fields=edited))])
     if "store" in edited:
         for follow in on_move:
-            follow(terminal.pk)
+            follow([terminal.pk])
+
+
+def record_members(group: TerminalGroup, before: Iterable[int], *, actor: str) -> None:
+    """Audit who came into a group of named terminals and who left it, in the transaction that did it."""
+    old, new = set(before), set(group.members.values_list("pk", flat=True))
+    if old != new:
+        detail = {"added": sorted(new - old), "removed": sorted(old - new)}
+        audit.record(actor=actor, action="terminalgroup.members", subject=subject_of(group), detail=detail)
 
 
 class Held(NamedTuple):
@@ -138,34 +149,86 @@ def change_state(
     reason: str = "",
     write_off: WriteOff = NOTHING,
 ) -> Terminal:
-    """Move a terminal by a named transition.
+    """Move one terminal by a named transition, with its audit entry.
 
     `write_off` lets a terminal retire though money in its open batches will never be settled; who asked (`hooks.before`)
-    audits it. The row is locked first, as the inbox does: no money is recorded between the question and the move.
-
-    Raises ImpossibleTransition, and changes nothing, where the terminal is in no state that the transition leaves.
+    audits it. Raises Refusal, and changes nothing, where a hook refuses it or its state is none that the transition leaves.
     """
     before = Terminal.objects.select_for_update().get(pk=terminal.pk).state
-    for ask in hooks.before.get(transition, ()):
-        ask(terminal, write_off, actor)
-    moved = move(Terminal.objects.filter(pk=terminal.pk), transition)
-    if not moved:
+    moved = change_states(
+        terminal_ids=[terminal.pk], transition=transition, actor=actor, reason=reason, write_off=write_off
+    )
+    for refusal in moved.values():
         terminal.refresh_from_db(fields=["state"])
-        raise ImpossibleTransition(
-            "impossible_transition",
-            "terminal %(serial)s is %(state)s; only %(states)s ones can %(verb)s",
-            serial=terminal.serial,
-            state=terminal.state,
-            states=transition.sources,
-            verb=transition.name,
-        )
+        raise refusal
     detail = {"from": before, "to": transition.target.value, "reason": reason}
     audit.record(actor=actor, action=f"terminal.{transition.name}", subject=subject_of(terminal), detail=detail)
-    record_facts([(terminal.pk, StateChanged(to=transition.target.value, by=actor, reason=reason))])
-    for follow in hooks.after.get(transition, ()):
-        follow(terminal.pk)
     terminal.refresh_from_db()
     return terminal
+
+
+@transaction.atomic
+def change_states(
+    *,
+    terminal_ids: Ids,
+    transition: Transition[TerminalState],
+    actor: str,
+    reason: str = "",
+    write_off: WriteOff = NOTHING,
+) -> dict[int, Refusal]:
+    """Move terminals by a named transition, set-based; return those that could not, and why. Whoever calls it audits it.
+
+    The rows are locked first, as the inbox does: no money is recorded between the question and the move.
+    """
+    rows = {row.pk: row for row in Terminal.objects.filter(pk__in=terminal_ids).order_by("pk").select_for_update()}
+    refused: dict[int, Refusal] = {}
+    for ask in hooks.before.get(transition, ()):
+        refused |= ask([pk for pk in rows if pk not in refused], write_off, actor)
+    refused |= {
+        pk: _impossible(row, transition)
+        for pk, row in rows.items()
+        if pk not in refused and not transition.leaves(row.state)
+    }
+    fit = [pk for pk in rows if pk not in refused]
+    if fit:
+        move(Terminal.objects.filter(pk__in=fit), transition)
+        record_facts((pk, StateChanged(to=transition.target.value, by=actor, reason=reason)) for pk in fit)
+        for follow in hooks.after.get(transition, ()):
+            follow(fit)
+    return refused
+
+
+def _impossible(terminal: Terminal, transition: Transition[TerminalState]) -> ImpossibleTransition:
+    return ImpossibleTransition(
+        "impossible_transition",
+        "terminal %(serial)s is %(state)s; only %(states)s ones can %(verb)s",
+        serial=terminal.serial,
+        state=terminal.state,
+        states=transition.sources,
+        verb=transition.name,
+    )
+
+
+@transaction.atomic
+def move_terminals(*, terminal_ids: Ids, store: Store, actor: str) -> None:
+    """Put terminals into another store, set-based; whoever calls it audits it. Their TIDs must be free there."""
+    moving = Terminal.objects.filter(pk__in=terminal_ids).exclude(store=store)
+    ids = sorted(moving.values_list("pk", flat=True))
+    moving.update(store=store, updated_at=models.functions.Now())
+    record_facts((pk, TerminalEdited(by=actor, fields=["store"])) for pk in ids)
+    for follow in on_move:
+        follow(ids)
+
+
+@transaction.atomic
+def tag_terminals(*, terminal_ids: Ids, tag: str, tagged: bool, actor: str) -> None:
+    """Give terminals a tag, or take it from them, set-based; whoever calls it audits it."""
+    has = models.Q(tags__contains=[tag])
+    changing = Terminal.objects.filter(pk__in=terminal_ids).filter(~has if tagged else has)
+    ids = sorted(changing.values_list("pk", flat=True))
+    change = models.Func(models.F("tags"), models.Value(tag), function="array_append" if tagged else "array_remove")
+    changing.update(tags=change, updated_at=models.functions.Now())
+    record_facts((pk, TerminalEdited(by=actor, fields=["tags"])) for pk in ids)
 
 
 def move(terminals: models.QuerySet[Terminal], transition: Transition[TerminalState]) -> int:

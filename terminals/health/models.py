@@ -39,6 +39,8 @@ class HealthState(Reading):
     terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="health")
     software = models.JSONField(default=dict)
 
+    placed_by = "terminal__path"
+
     class Meta:
         # What the overview's numbers lead to is rare, and found without looking at those that are well.
         indexes = [
@@ -57,6 +59,8 @@ class TamperAlarm(models.Model):
     active = models.BooleanField()
     detail = models.CharField(max_length=300, blank=True)
     occurred_at = models.DateTimeField(help_text="The terminal's clock")
+
+    placed_by = "terminal__path"
 
     class Meta:
         indexes = [models.Index(fields=["terminal"], condition=models.Q(active=True), name="tamper_alarm_active")]

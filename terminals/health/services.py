@@ -78,10 +78,10 @@ def store_readings(rows: Sequence[dict[str, object]]) -> None:
         cursor.execute(MERGE, {"rows": msgspec.json.encode(rows).decode(), "leap": SEQ_LEAP})
 
 
-def forget_condition(terminal_id: int) -> None:
-    """A terminal that left service for good has no condition; what it was remains in the history and the facts."""
-    HealthState.objects.filter(terminal=terminal_id).delete()
-    TamperAlarm.objects.filter(terminal=terminal_id).delete()
+def forget_condition(terminal_ids: Sequence[int]) -> None:
+    """Terminals that left service for good have no condition; what it was remains in the history and the facts."""
+    HealthState.objects.filter(terminal__in=terminal_ids).delete()
+    TamperAlarm.objects.filter(terminal__in=terminal_ids).delete()
 
 
 def note_tamper(events: Sequence[tuple[int, Tamper]]) -> None:

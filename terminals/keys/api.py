@@ -2,16 +2,17 @@
 
 from typing import Any, ClassVar
 
-from rest_framework import mixins, serializers, status
+from rest_framework import mixins, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.common.api.serializers import ModelSerializer
 from terminals.keys import services
 from terminals.keys.models import KeyRequirement, TerminalKey
 
 
-class KeySerializer(serializers.ModelSerializer[TerminalKey]):
+class KeySerializer(ModelSerializer[TerminalKey]):
     class Meta:
         model = TerminalKey
         fields = [
@@ -30,7 +31,7 @@ class KeySerializer(serializers.ModelSerializer[TerminalKey]):
         validators: list[Any] = []  # the service refuses, with its reason
 
 
-class KeyRequirementSerializer(serializers.ModelSerializer[KeyRequirement]):
+class KeyRequirementSerializer(ModelSerializer[KeyRequirement]):
     class Meta:
         model = KeyRequirement
         fields = ["id", "model", "usage"]

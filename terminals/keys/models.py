@@ -21,6 +21,8 @@ class ProtectionKey(models.Model):
     kcv = models.CharField("KCV", max_length=10)
     established_at = models.DateTimeField(db_default=Now())
 
+    placed_by = "terminal__path"
+
     def __str__(self) -> str:
         return f"KBPK {self.kcv}"
 
@@ -39,6 +41,8 @@ class TerminalKey(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     answered_at = models.DateTimeField(null=True)
     answered_kcv = models.CharField("answered KCV", max_length=10, blank=True)
+
+    placed_by = "terminal__path"
 
     class Meta:
         ordering = ["-id"]
@@ -72,6 +76,8 @@ class KeyRequirement(models.Model):
 
     model = models.ForeignKey(TerminalModel, on_delete=models.CASCADE, related_name="key_requirements")
     usage = models.CharField(max_length=2, choices=USAGES)
+
+    shared = True
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["model", "usage"], name="key_requirement_once")]

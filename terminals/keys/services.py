@@ -1,6 +1,6 @@
 """Making and delivering working keys. No function here returns, logs or raises with a clear key."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -109,10 +109,10 @@ def deliver_required(terminal_ids: Collection[int]) -> None:
         deliver_keys(missing, requested_by="key requirement")
 
 
-def destroy_keys(terminal_id: int) -> None:
-    """Destroy a terminal's keys for good: the sealed material goes, check values and states remain as the record."""
-    ProtectionKey.objects.filter(terminal=terminal_id).delete()
-    move(TerminalKey.objects.filter(terminal=terminal_id), rules.KeyTransition.destroy, sealed_key=b"")
+def destroy_keys(terminal_ids: Sequence[int]) -> None:
+    """Destroy terminals' keys for good: the sealed material goes, check values and states remain as the record."""
+    ProtectionKey.objects.filter(terminal__in=terminal_ids).delete()
+    move(TerminalKey.objects.filter(terminal__in=terminal_ids), rules.KeyTransition.destroy, sealed_key=b"")
 
 
 def reseal_keys(*, actor: str) -> tuple[int, list[str]]:

@@ -43,7 +43,7 @@ class CommandAdmin(TerminalOwnedAdmin, RecordAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         shown = ["terminal", "shown_type", "state_in_words", "percent", "code", "detail", "asked_by", "attempts"]
         shown += ["created_at", "sent_at", "answered_at", "finished_at", "expires_at", "next_attempt_at"]
-        return [*shown, "message"] if request.user.has_perm(READ_MESSAGE) else shown
+        return [*shown, "message"] if obj and request.user.has_perm(READ_MESSAGE, obj) else shown
 
     @admin.display(description=_("message"))
     def message(self, command: Command) -> str:

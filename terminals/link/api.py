@@ -6,11 +6,13 @@ import msgspec
 from rest_framework import serializers
 
 from terminals.common.api.base import ReadViewSet
+from terminals.common.api.serializers import ModelSerializer
+from terminals.common.scope import reach_of
 from terminals.link.models import Command, DeadLetter
 from terminals.link.services import PLAIN_COMMANDS, READ_MESSAGE
 
 
-class CommandSerializer(serializers.ModelSerializer[Command]):
+class CommandSerializer(ModelSerializer[Command]):
     """`state` follows the terminal's word: `sent` only says that the broker has it."""
 
     message = serializers.SerializerMethodField(help_text="The signed message as the terminal gets it")
@@ -38,7 +40,7 @@ class CommandSerializer(serializers.ModelSerializer[Command]):
     def get_message(self, command: Command) -> dict[str, Any] | None:
         """Null for who may not read whole messages: they hold key blocks and download links."""
         request = self.context.get("request")
-        if request is None or not request.user.has_perm(READ_MESSAGE):
+        if request is None or not reach_of(request.user, READ_MESSAGE).covers(command.terminal.path):
             return None
         message: dict[str, Any] = msgspec.json.decode(bytes(command.payload))
         return message
@@ -50,7 +52,7 @@ class PlainCommandSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(choices=PLAIN_COMMANDS)
 
 
-class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
+class DeadLetterSerializer(ModelSerializer[DeadLetter]):
     """`detail` is the refusal in the caller's language."""
 
     detail = serializers.CharField(read_only=True)
@@ -63,7 +65,7 @@ class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
 class CommandViewSet(ReadViewSet):
     """What was asked of terminals, and what came of it."""
 
-    queryset = Command.objects.all()
+    queryset = Command.objects.select_related("terminal")
     serializer_class = CommandSerializer
     filterset_fields = ["terminal", "type", "state"]
 

@@ -49,8 +49,10 @@ def on_result(messages: list[Received]) -> list[RefusedMessage]:
         if (message.terminal_id, result.command_id) in known:
             by_command[message.terminal_id, result.command_id].append(result)
         else:
-            template = "no command %(command)s was made for this terminal"
-            refused.append(RefusedMessage(message, Refusal("unknown_command", template, command=result.command_id)))
+            refusal = Refusal(
+                "unknown_command", "no command %(command)s was made for this terminal", command=result.command_id
+            )
+            refused.append(RefusedMessage(message, refusal))
     chosen = [
         (terminal_id, last_word((result, result.state) for result in results))
         for (terminal_id, _), results in by_command.items()

@@ -148,8 +148,11 @@ class Inbox:
                 kept.append(letter)
             elif count == LETTERS_A_MINUTE + 1:
                 logger.warning("more than %d dead letters a minute from %s", LETTERS_A_MINUTE, sender)
-                template = "more than %(limit)s dead letters in a minute; the rest of this minute is not kept"
-                refusal = Refusal("too_many", template, limit=LETTERS_A_MINUTE)
+                refusal = Refusal(
+                    "too_many",
+                    "more than %(limit)s dead letters in a minute; the rest of this minute is not kept",
+                    limit=LETTERS_A_MINUTE,
+                )
                 kept.append(Letter(letter.message._replace(payload=b""), refusal))
         return kept
 

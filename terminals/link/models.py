@@ -22,6 +22,8 @@ class DeviceSession(models.Model):
     locked = models.BooleanField(default=False, help_text="Takes no payments until it is unlocked")
     offline_at = models.DateTimeField(help_text="When it counts as offline unless it is heard again before")
 
+    placed_by = "terminal__path"
+
     class Meta:
         indexes = [models.Index(fields=["offline_at"], condition=Q(online=True), name="session_online_by_deadline")]
 
@@ -51,6 +53,8 @@ class Command(models.Model):
     percent = models.PositiveSmallIntegerField(null=True)
     code = models.CharField(max_length=64, blank=True)
     detail = models.CharField(max_length=300, blank=True)
+
+    placed_by = "terminal__path"
 
     class Meta:
         ordering = ["-id"]

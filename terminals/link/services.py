@@ -94,9 +94,8 @@ def wake_relay() -> None:
         cursor.execute("SELECT pg_notify(%s, '')", [NOTIFY_CHANNEL])
 
 
-@transaction.atomic
-def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> Command:
-    """Queue one of PLAIN_COMMANDS for a terminal, with its audit entry."""
+def check_plain(command_type: str) -> str:
+    """Return one of PLAIN_COMMANDS as it is; raise Refusal for another."""
     if command_type not in PLAIN_COMMANDS:
         raise Refusal(
             "unknown_command_type",
@@ -104,10 +103,22 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
             command_type=repr(command_type),
             known=", ".join(PLAIN_COMMANDS),
         )
-    request = CommandRequest(target_of(terminal), command_type, Empty(), timedelta(hours=1))
+    return command_type
+
+
+def send_plain_commands(*, targets: Sequence[Target], command_type: str, requested_by: str) -> list[Command]:
+    """Queue one of PLAIN_COMMANDS for each target, set-based; whoever calls it audits it."""
     if command_type in ("lock", "unlock"):
-        supersede_commands([terminal.pk], ["lock", "unlock"])
-    command = create_commands([request], requested_by=actor)[0]
+        supersede_commands([target.terminal_id for target in targets], ["lock", "unlock"])
+    requests = [CommandRequest(target, command_type, Empty(), timedelta(hours=1)) for target in targets]
+    return create_commands(requests, requested_by=requested_by)
+
+
+@transaction.atomic
+def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> Command:
+    """Queue one of PLAIN_COMMANDS for a terminal, with its audit entry."""
+    check_plain(command_type)
+    command = send_plain_commands(targets=[target_of(terminal)], command_type=command_type, requested_by=actor)[0]
     audit.record(
         actor=actor, action=f"command.{command_type}", subject=subject_of(terminal), detail={"command": str(command.pk)}
     )
@@ -229,9 +240,9 @@ def expire_commands() -> int:
 
 
 @transaction.atomic
-def cancel_commands(terminal_id: int) -> int:
-    """Close all open commands of a terminal that leaves service."""
-    return _close(_open_of([terminal_id]), CommandTransition.cancel)
+def cancel_commands(terminal_ids: Sequence[int]) -> int:
+    """Close all open commands of terminals that leave service."""
+    return _close(_open_of(terminal_ids), CommandTransition.cancel)
 
 
 def supersede_commands(terminal_ids: Iterable[int], types: Sequence[str]) -> int:

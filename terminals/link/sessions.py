@@ -1,6 +1,6 @@
 """Sessions: who was heard when, in which boot, and who fell silent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -105,9 +105,9 @@ def note_locked(terminal_ids: Iterable[int], *, locked: bool) -> None:
     DeviceSession.objects.filter(terminal__in=list(terminal_ids)).update(locked=locked)
 
 
-def close_session(terminal_id: int) -> None:
-    """A terminal that left service for good is not online, whatever it last said."""
-    DeviceSession.objects.filter(terminal=terminal_id).update(online=False, locked=False)
+def close_sessions(terminal_ids: Sequence[int]) -> None:
+    """Terminals that left service for good are not online, whatever they last said."""
+    DeviceSession.objects.filter(terminal__in=terminal_ids).update(online=False, locked=False)
 
 
 # Raw: the ORM cannot update a limited number of rows and skip the locked ones.

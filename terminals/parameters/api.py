@@ -9,12 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from terminals.common.api.base import IdempotentPosts, ReadViewSet, actor_of
+from terminals.common.api.serializers import ModelSerializer
 from terminals.estate.api import TerminalsSerializer
 from terminals.parameters import services
 from terminals.parameters.models import ParameterVersion
 
 
-class ParameterVersionSerializer(serializers.ModelSerializer[ParameterVersion]):
+class ParameterVersionSerializer(ModelSerializer[ParameterVersion]):
     class Meta:
         model = ParameterVersion
         fields = ["id", "name", "version", "parameters", "created_at", "created_by"]
@@ -42,7 +43,7 @@ class ParameterVersionViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadView
     @action(detail=True, methods=["post"])
     def send(self, request: Request, pk: str) -> Response:
         """Send this version to terminals."""
-        wanted = TerminalsSerializer(data=request.data)
+        wanted = TerminalsSerializer(data=request.data, context=self.get_serializer_context())
         wanted.is_valid(raise_exception=True)
         sent = services.configure_terminals(
             terminals=wanted.validated_data["terminals"], version=self.get_object(), actor=actor_of(request)

@@ -18,6 +18,8 @@ class ParameterVersion(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     created_by = models.CharField(max_length=150, editable=False)
 
+    shared = True
+
     class Meta:
         ordering = ["name", "-version"]
         constraints = [models.UniqueConstraint(fields=["name", "version"], name="parameter_version_once")]
@@ -36,6 +38,8 @@ class TerminalParameters(models.Model):
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="configured")
     changed_at = models.DateTimeField(auto_now=True)
 
+    placed_by = "terminal__path"
+
     class Meta:
         verbose_name = "parameters on a terminal"
         verbose_name_plural = "parameters on terminals"
@@ -51,6 +55,8 @@ class ModelParameters(models.Model):
         TerminalModel, on_delete=models.CASCADE, primary_key=True, related_name="default_parameters"
     )
     version = models.ForeignKey(ParameterVersion, on_delete=models.PROTECT, related_name="+")
+
+    shared = True
 
     class Meta:
         verbose_name = "parameters of a model"

@@ -43,7 +43,7 @@ def publish_parameters(*, name: str, parameters: dict[str, Any], actor: str) -> 
 def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVersion, actor: str) -> int:
     """Send a version to terminals; return how many. One that is still on its way is replaced."""
     chosen = list({terminal.pk: terminal for terminal in terminals}.values())
-    _send([(target, version) for target in targets_of(chosen)], requested_by=actor)
+    send([(target, version) for target in targets_of(chosen)], requested_by=actor)
     audit.record_many(
         actor=actor, action="parameters.send", subjects=map(subject_of, chosen), detail={"name": str(version)}
     )
@@ -81,10 +81,10 @@ def send_defaults(terminal_ids: Iterable[int]) -> None:
     ).select_related("model__default_parameters__version")
     wanted = [(Target(t.pk, t.device_id), t.model.default_parameters.version) for t in lacking]
     if wanted:
-        _send(wanted, requested_by="terminal model")
+        send(wanted, requested_by="terminal model")
 
 
-def _send(wanted: Sequence[tuple[Target, ParameterVersion]], *, requested_by: str) -> None:
+def send(wanted: Sequence[tuple[Target, ParameterVersion]], *, requested_by: str) -> None:
     """Queue `configure` for each terminal and note what it shall have."""
     requests = [
         CommandRequest(target, "configure", Configure(v.name, v.version, v.parameters), VALID_FOR)

@@ -80,6 +80,7 @@ class SettlementScheduleAdmin(TerminalOwnedAdmin, CycleAdmin):
     """A terminal's schedule goes only with the terminal: deleting it would end its settlements unnoticed."""
 
     form = ThresholdForm
+    needs = {"add": services.SET_SCHEDULE}
     fields = ["terminal", "plan", "cycle", "time_zone", "threshold"]
     list_display = ["terminal", "plan", "effective", "is_own", "next_due_at"]
     list_filter = ["plan"]
@@ -94,9 +95,6 @@ class SettlementScheduleAdmin(TerminalOwnedAdmin, CycleAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm(services.SET_SCHEDULE))
 
     @admin.display(description=_("settles"))
     def effective(self, schedule: SettlementSchedule) -> str:

@@ -8,12 +8,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.common.api.serializers import ModelSerializer
 from terminals.estate.models import Terminal
 from terminals.settlement import services
 from terminals.settlement.models import RunTotal, SettlementPlan, SettlementRun, SettlementSchedule, Transaction
 
 
-class PlanSerializer(serializers.ModelSerializer[SettlementPlan]):
+class PlanSerializer(ModelSerializer[SettlementPlan]):
     class Meta:
         model = SettlementPlan
         fields = [
@@ -38,7 +39,7 @@ class PlanSerializer(serializers.ModelSerializer[SettlementPlan]):
         return attrs
 
 
-class ScheduleSerializer(serializers.ModelSerializer[SettlementSchedule]):
+class ScheduleSerializer(ModelSerializer[SettlementSchedule]):
     """A terminal's plan with its overrides; saving replaces what the terminal had."""
 
     class Meta:
@@ -57,13 +58,13 @@ class ScheduleSerializer(serializers.ModelSerializer[SettlementSchedule]):
         extra_kwargs: dict[str, Any] = {"terminal": {"validators": []}}
 
 
-class RunTotalSerializer(serializers.ModelSerializer[RunTotal]):
+class RunTotalSerializer(ModelSerializer[RunTotal]):
     class Meta:
         model = RunTotal
         exclude = ["id", "run"]
 
 
-class RunSerializer(serializers.ModelSerializer[SettlementRun]):
+class RunSerializer(ModelSerializer[SettlementRun]):
     """`reasons` is why it failed or does not balance, as data; `reason` the same in words of the caller's language."""
 
     totals = RunTotalSerializer(many=True, read_only=True)
@@ -92,7 +93,7 @@ class RunSerializer(serializers.ModelSerializer[SettlementRun]):
         validators: list[Any] = []  # the service refuses, with its reason
 
 
-class TransactionSerializer(serializers.ModelSerializer[Transaction]):
+class TransactionSerializer(ModelSerializer[Transaction]):
     class Meta:
         model = Transaction
         exclude = ["received_at"]

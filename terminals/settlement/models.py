@@ -71,6 +71,8 @@ class SettlementPlan(Cycle):
     )
     enabled = models.BooleanField(default=True)
 
+    shared = True
+
     class Meta:
         ordering = ["name"]
         constraints = [
@@ -100,6 +102,8 @@ class SettlementSchedule(Cycle):
     plan = models.ForeignKey(SettlementPlan, on_delete=models.PROTECT, related_name="schedules")
     next_due_at = models.DateTimeField(null=True, editable=False)
     due_reason = models.CharField(max_length=10, choices=choices(TRIGGERS), default="cycle", editable=False)
+
+    placed_by = "terminal__path"
 
     class Meta:
         indexes = [models.Index(fields=["next_due_at"], condition=Q(next_due_at__isnull=False), name="schedule_due")]
@@ -163,6 +167,8 @@ class Batch(models.Model):
     closed = models.BooleanField(default=False)
     opened_at = models.DateTimeField(db_default=Now())
 
+    placed_by = "terminal__path"
+
     class Meta:
         verbose_name_plural = "batches"
         constraints = [
@@ -187,6 +193,8 @@ class Transaction(models.Model):
     card_last4 = models.CharField(max_length=4, blank=True)
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField()
+
+    placed_by = "terminal__path"
 
     class Meta:
         ordering = ["-id"]
@@ -219,6 +227,8 @@ class SettlementRun(models.Model):
     reported_minor = models.BigIntegerField(null=True, help_text="Net total that the terminal settled")
     difference_minor = models.BigIntegerField(null=True, help_text="Reported less recorded, net, over all methods")
     reasons = models.JSONField(default=list, help_text="Why it failed or does not balance, as data")
+
+    placed_by = "terminal__path"
 
     class Meta:
         ordering = ["-id"]
@@ -263,6 +273,8 @@ class RunTotal(models.Model):
     recorded_sale_minor = models.BigIntegerField(default=0)
     recorded_refund_count = models.IntegerField(default=0)
     recorded_refund_minor = models.BigIntegerField(default=0)
+
+    placed_by = "run__terminal__path"
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "method"], name="total_once_per_method")]

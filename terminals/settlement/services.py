@@ -20,16 +20,15 @@ from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.estate.services import WriteOff, hold
+from terminals.estate.services import hold
 from terminals.link.facts import failure_reason
 from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import CommandRequest, Target, create_commands, target_of
-from terminals.settlement.facts import NotSettled, ScheduleChanged, TerminalRetired, TotalsMissing, WrittenOff
+from terminals.settlement.facts import NotSettled, ScheduleChanged, TotalsMissing
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import LAST_BATCH_NUMBER, OPEN, RunState, RunTransition, next_batch_number
-from terminals.settlement.selectors import AtStake, at_stake, open_batches
 
 SET_SCHEDULE = "settlement.change_settlementschedule"  # what putting a terminal under a plan needs
 REQUEST_SETTLEMENT = "settlement.add_settlementrun"  # what asking a terminal to settle needs
@@ -40,7 +39,6 @@ REPORT_WITHIN = timedelta(hours=24)
 ASK_AGAIN_AFTER = timedelta(minutes=15)
 ASK_AGAIN_FOR = timedelta(hours=1)
 CHUNK = 500
-LISTED = 100  # batches that an audit entry of a write-off names; their sums and number are always whole
 
 
 def run_due_settlements(now: datetime) -> int:
@@ -147,53 +145,36 @@ def set_schedule(
     return schedule
 
 
+@transaction.atomic
+def set_plan(*, terminal_ids: Sequence[int], plan: SettlementPlan, actor: str) -> None:
+    """Put terminals under a plan, without anything of their own, set-based; whoever calls it audits it. Who is due stays due."""
+    now = timezone.now()
+    mine = SettlementSchedule.objects.filter(terminal__in=terminal_ids)
+    mine.update(plan=plan, cycle="", time_zone="", threshold_minor=None, threshold_currency="")
+    lacking = set(terminal_ids) - set(mine.values_list("terminal_id", flat=True))
+    SettlementSchedule.objects.bulk_create(SettlementSchedule(terminal_id=pk, plan=plan) for pk in sorted(lacking))
+    _reschedule(mine)
+    mark_over_threshold(terminal_ids, now)
+    by_itself = plan.enabled and bool(plan.cycle or plan.threshold_minor)
+    fact = ScheduleChanged(by=actor, plan=plan.name, own=False, by_itself=by_itself)
+    record_facts((pk, fact) for pk in terminal_ids)
+
+
+@transaction.atomic
+def request_settlements(*, targets: Sequence[Target], actor: str) -> int:
+    """Ask terminals to settle now, set-based; those that are settling already are left alone. Whoever calls it audits it."""
+    return len(_open_runs([(target, "operator") for target in targets], timezone.now(), actor))
+
+
 def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any]:
     """Tell a terminal that enrols which batch it opens: a new device must not count from 1 again into settled batches."""
     numbers = Batch.objects.filter(terminal=terminal).values_list("batch_number", flat=True).distinct()
     return {"batch_number": next_batch_number(numbers)}
 
 
-class UnsettledMoney(Refusal):
-    """Money would be stranded; programs are told how much, in minor units, to say so when they write it off."""
-
-    @property
-    def members(self) -> dict[str, Any]:
-        return {"write_off": cast(AtStake, self.values["amounts"]).by_currency}
-
-
-def refuse_stranded_money(terminal: Terminal, write_off: WriteOff, actor: str) -> None:
-    """Raise Refusal where a terminal would retire with money that nobody could settle; audit what is written off."""
-    stake = at_stake(terminal.pk)
-    if not stake:
-        return
-    if write_off != stake.by_currency:
-        raise UnsettledMoney(
-            "unsettled_money",
-            "%(amounts)s on %(serial)s are not settled; settle first, or write them off",
-            amounts=stake,
-            serial=terminal.serial,
-        )
-    stranded = open_batches(terminal.pk)
-    columns = ("batch_number", "currency", "net_minor", "transaction_count")
-    detail = {
-        "amounts": stake.by_currency,
-        "count": stranded.count(),
-        "batches": list(stranded.values(*columns)[:LISTED]),
-    }
-    audit.record(actor=actor, action="settlement.write_off", subject=subject_of(terminal), detail=detail)
-    stranded.update(closed=True)
-    record_facts([(terminal.pk, WrittenOff(amounts=list(stake.amounts), by=actor))])
-
-
-def end_schedule(terminal_id: int) -> None:
-    """A terminal that left service has no next settlement; runs still open will never be answered."""
-    SettlementSchedule.objects.filter(terminal=terminal_id).delete()
-    fail_runs(SettlementRun.objects.filter(terminal=terminal_id), TerminalRetired())
-
-
-def resume_settling(terminal_id: int) -> None:
-    """A terminal that is back in service settles what reached its threshold while nobody could ask it."""
-    mark_over_threshold([terminal_id], timezone.now())
+def resume_settling(terminal_ids: Sequence[int]) -> None:
+    """Terminals that are back in service settle what reached its threshold while nobody could ask them."""
+    mark_over_threshold(terminal_ids, timezone.now())
 
 
 def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
@@ -220,9 +201,9 @@ def change_plan(plan: SettlementPlan, *, actor: str) -> None:
     _reschedule(plan.schedules.all())
 
 
-def follow_terminal(terminal_id: int) -> None:
-    """The terminal moved to another store: it is due by that one's clock, where its plan goes by it."""
-    _reschedule(SettlementSchedule.objects.filter(terminal=terminal_id))
+def follow_terminals(terminal_ids: Sequence[int]) -> None:
+    """Terminals moved to another store: they are due by that one's clock, where their plan goes by it."""
+    _reschedule(SettlementSchedule.objects.filter(terminal__in=terminal_ids))
 
 
 def follow_store(store_id: int) -> None:

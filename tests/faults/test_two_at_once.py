@@ -154,5 +154,5 @@ def test_an_edit_of_a_schedule_waits_for_its_terminals_retirement_and_finds_it_g
             with pytest.raises(TimeoutError):
                 editing.result(timeout=0.5)
             retire(terminal)
-        assert editing.result(20) == 302
+        assert editing.result(20) == 404
     assert not SettlementSchedule.objects.exists()

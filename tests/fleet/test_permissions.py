@@ -50,6 +50,11 @@ DOES = {
     "settlement/schedules:create": "settlement.change_settlementschedule",
     "settlement/runs:create": "settlement.add_settlementrun",
     "merchants:create": "terminals.add_merchant",
+    "bulk:create": "terminals.view_terminal",  # and the verb's own: tests/fleet/test_bulk.py
+    "bulk/preview:preview": "terminals.view_terminal",
+    "bulk:cancel": "terminals.view_terminal",
+    "organisations:create": "terminals.add_organisation",
+    "groups:create": "terminals.add_terminalgroup",
     "stores:create": "terminals.add_store",
     "terminal-models:create": "terminals.add_terminalmodel",
 }
@@ -134,6 +139,8 @@ def test_the_page_and_the_api_ask_the_same(register: Callable[[str], Terminal]) 
     assert {name: VERBS[name].permission for name in same} == {name: DOES[there] for name, there in same.items()}
 
 
+# Jobs are looked at by who may look at terminals: whose they are decides which.
+LOOKED_AT = {"bulk.bulkjob": "terminals.view_terminal"}
 MODELS = list(admin.site._registry)
 # Where adding replaces what stands there, it needs what changing needs.
 REPLACES = {
@@ -148,7 +155,7 @@ def test_an_admin_list_and_its_form_are_opened_by_their_permission_and_by_no_oth
     meta = model._meta
     for verb, page in (("view", "changelist"), ("add", "add")):
         name = f"{meta.app_label}.{verb}_{meta.model_name}"
-        name = REPLACES.get(meta.label_lower, name) if verb == "add" else name
+        name = REPLACES.get(meta.label_lower, name) if verb == "add" else LOOKED_AT.get(meta.label_lower, name)
         url = reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}")
         change = [f"{meta.app_label}.change_{meta.model_name}"] if verb == "view" else []  # who may change may look
         client.force_login(staff_with(*(one for one in everything_but(name) if one not in change)))

@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 
 from firmware.models import Baseline, Package
 from firmware.services import publish_release, set_baseline
-from fleet.pages.models import Tally
+from fleet.pages.models import Tally, TallyChange
 from fleet.pages.tasks import fold_tallies
 from terminals.estate.models import Terminal
 from terminals.link.inbox import LETTERS_A_MINUTE, Inbox
@@ -63,8 +63,8 @@ def test_what_handlers_fail_on_is_kept_within_the_senders_limit(device: Device, 
 
 
 def test_sums_that_no_number_holds_do_not_stop_the_folding(db: None) -> None:
-    Tally.objects.bulk_create(Tally(measure="unsettled", label="EUR", amount=9 * 10**18) for _ in range(3))
-    Tally.objects.bulk_create(Tally(measure="online", label="true", amount=1) for _ in range(3))
+    TallyChange.objects.bulk_create(TallyChange(measure="unsettled", label="EUR", amount=9 * 10**18) for _ in range(3))
+    TallyChange.objects.bulk_create(TallyChange(measure="online", label="true", amount=1) for _ in range(3))
     fold_tallies()
     assert dict(Tally.objects.values_list("measure", "amount")) == {"unsettled": 9 * 10**18, "online": 3}
 

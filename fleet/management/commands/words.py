@@ -22,6 +22,7 @@ from django.utils.translation import template as django_template
 
 from firmware.rules import InstallationTransition
 from fleet.translation import BACKGROUND_WORK, named_fields, our_models
+from terminals.bulk.verbs import verbs
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import kinds
 from terminals.common.states import Machine
@@ -45,6 +46,8 @@ FOR_TERMINALS = (
 )
 KEYWORDS: dict[str, Any] = {
     "_": None,
+    "Unfit": (2,),
+    "_where": (2,),
     "gettext": None,
     "gettext_lazy": None,
     "gettext_noop": None,
@@ -193,6 +196,7 @@ def _vocabulary() -> Iterator[Message]:
     words |= {"view", "add", "change", "delete"}
     words -= {"P0", "D0", "M6", "qr"}
     words |= {"QR", "locked", "online", "offline", "command", "broker", "link", "worker", "database", "web", *TRIGGERS}
+    words |= {verb.name for verb in verbs.all()}
     words |= {transition.name for machine in MACHINES for transition in machine.all}
     words |= {*REQUESTERS, *messages.COMMANDS, *DEAD_LETTERS.split(), *(kind.partition(".")[0] for kind in kinds())}
     for literal in (health.Part, health.PrinterState, health.Network.__annotations__["kind"]):

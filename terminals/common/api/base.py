@@ -20,8 +20,10 @@ from rest_framework.views import exception_handler
 from rest_framework.viewsets import GenericViewSet
 
 from terminals.common.api.models import IdempotentResponse
+from terminals.common.api.permissions import needed
 from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
+from terminals.common.scope import holds, within
 from terminals.common.words import sentence
 
 COUNT_LIMIT = 10_000
@@ -267,6 +269,16 @@ class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewS
             told = gettext("not known here; choose one of %(names)s") % {"names": ", ".join(sorted(known))}
             raise exceptions.ValidationError({name: [told] for name in unknown})
 
+    def get_queryset(self) -> QuerySet[Any]:
+        """Return the objects to which the caller may do what the operation does; others do not exist for them."""
+        permission = needed(self, str(self.request.method), self.action)
+        return within(super().get_queryset(), self.request.user, permission)
+
+    def refuse_beyond_reach(self, instance: models.Model) -> None:
+        """Raise PermissionDenied where an object that was just made or moved stands where the caller may not do so."""
+        if not holds(self.request.user, needed(self, str(self.request.method), self.action), instance):
+            raise exceptions.PermissionDenied("that is beyond the part of the estate in which you may do this")
+
     def _filter_names(self) -> list[str]:
         declared = getattr(self, "filterset_class", None)
         return list(declared.base_filters) if declared else list(getattr(self, "filterset_fields", ()))
@@ -278,12 +290,14 @@ class ModelAuditMixin:
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         with transaction.atomic():
             instance = serializer.save()
+            self.refuse_beyond_reach(instance)  # type: ignore[attr-defined]
             self._record("create", instance, old={}, new=stored_values(instance))
 
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         with transaction.atomic():
             old = stored_values(serializer.instance)  # type: ignore[arg-type]
             instance = serializer.save()
+            self.refuse_beyond_reach(instance)  # type: ignore[attr-defined]
             self._record("update", instance, old=old, new=stored_values(instance))
 
     def perform_destroy(self, instance: models.Model) -> None:

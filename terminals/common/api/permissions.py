@@ -5,18 +5,23 @@ from typing import Any
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from terminals.common.scope import opens
+
 _VERBS = {"GET": "view", "HEAD": "view", "OPTIONS": "view", "POST": "add", "PUT": "change", "PATCH": "change"}
 
 
 class StaffWithPermission(BasePermission):
-    """Staff who hold what the operation needs: the view's `needs` names it by action, else it is the model's own."""
+    """Staff who hold what the operation needs: the view's `needs` names it by action, else it is the model's own.
+
+    Which objects they find then is `scope.within`'s business; what has no place in the tree asks more of who changes it.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         user = request.user
         return bool(
             user.is_authenticated
             and getattr(user, "is_staff", False)
-            and user.has_perm(needed(view, str(request.method), view.action))
+            and opens(user, needed(view, str(request.method), view.action), view.queryset.model)
         )
 
 

@@ -5,10 +5,11 @@ from typing import Any
 from rest_framework import serializers
 
 from terminals.common.api.base import ReadViewSet
+from terminals.common.api.serializers import ModelSerializer
 from terminals.common.audit.models import AuditEntry
 
 
-class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+class AuditEntrySerializer(ModelSerializer[AuditEntry]):
     """`position` and `hash` are the entry's place in the chain; null until it is sealed, a second after its commit."""
 
     position = serializers.SerializerMethodField()

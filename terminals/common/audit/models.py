@@ -12,6 +12,15 @@ class AuditEntry(models.Model):
     action = models.CharField(max_length=60)
     subject = models.CharField(max_length=150, help_text="kind:id of what was acted upon")
     detail = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    place = models.CharField(
+        max_length=200,
+        default="",
+        editable=False,
+        db_collation="C",
+        help_text="Where the object stood in the tree; set by the database, and no part of the chain",
+    )
+
+    placed_by = "place"
 
     class Meta:
         ordering = ["-id"]
@@ -20,6 +29,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["subject", "-id"], name="audit_by_subject"),
             models.Index(fields=["actor", "-id"], name="audit_by_actor"),
             models.Index(fields=["action", "-id"], name="audit_by_action"),
+            models.Index(fields=["place"], name="audit_by_place"),
         ]
 
     def __str__(self) -> str:

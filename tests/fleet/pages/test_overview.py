@@ -1,6 +1,7 @@
 """The overview: its numbers are right after every change, its cost is that of a page, and only staff sees it."""
 
 import html
+import io
 import json
 import re
 from collections.abc import Callable
@@ -9,15 +10,17 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from fleet.pages import selectors
-from fleet.pages.models import DAILY, Tally
+from fleet.pages.models import DAILY, Tally, TallyChange
 from fleet.pages.tasks import fold_tallies
-from terminals.estate.models import Terminal
+from terminals.common.scope import Reach
+from terminals.estate.models import Merchant, Store, Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.health.models import HealthState
@@ -29,7 +32,7 @@ from terminals.settlement.models import SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey, working_device
+from tests.conftest import deliver, enrolled_device, obey, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -66,17 +69,18 @@ def test_the_numbers_follow_every_change(register: Register) -> None:
 def test_folding_the_tallies_changes_no_number(register: Register) -> None:
     for n in range(5):
         deliver(enrolled_device(register(f"SN-{n}")).hello())
-    before, rows = overview(), Tally.objects.count()
+    before, rows = overview(), TallyChange.objects.count()
     fold_tallies()
     assert overview() == before
-    assert Tally.objects.count() < rows
+    assert (rows > 0, TallyChange.objects.count()) == (True, 0)
+    assert Tally.objects.filter(place="").count() > 0
 
 
-def test_the_overview_counts_nothing_over_the_fleet(register: Register) -> None:
+def test_the_overview_counts_nothing_over_the_fleet(register: Register, operator: Any) -> None:
     def queries() -> list[str]:
         with CaptureQueriesContext(connection) as captured:
             overview()
-            selectors.unresolved_runs()
+            selectors.unresolved_runs(operator)
         return [query["sql"] for query in captured]
 
     few = queries()
@@ -254,6 +258,42 @@ def test_tallies_of_past_days_are_forgotten(register: Register) -> None:
         currency="EUR",
         batch_number=1,
     )
-    assert Tally.objects.filter(measure__in=DAILY).count() == 3
+    assert TallyChange.objects.filter(measure__in=DAILY).count() == 3
     fold_tallies()
     assert Tally.objects.filter(measure__in=DAILY).count() == 0
+
+
+def test_a_terminal_takes_its_numbers_along_when_it_moves(register: Register) -> None:
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    deliver(sold(device, 4757), device.health())
+    other = Store.objects.create(merchant=Merchant.objects.create(name="Other", mid="2"), name="There")
+    here, there = (Reach((path,)) for path in (terminal.store.path, other.path))
+
+    def numbers(reach: Reach) -> tuple[dict[str, int], int, list[str], dict[str, int]]:
+        shown = selectors.overview(datetime.now(UTC), lambda permission: reach)
+        return shown.states, shown.online, shown.unsettled, shown.printers
+
+    before, nothing = numbers(here), numbers(there)
+    assert before == ({"active": 1}, 1, ["47.57 EUR"], {"ok": 1})
+    fold_tallies()
+    Terminal.objects.filter(pk=terminal.pk).update(store=other)
+    assert (numbers(here), numbers(there)) == (nothing, before)
+    fold_tallies()
+    assert (numbers(here), numbers(there)) == (nothing, before)
+
+
+def test_numbers_that_are_wrong_are_counted_anew(register: Register) -> None:
+    terminal = register("SN-1")
+    deliver(working_device(terminal).health())
+    right = overview()
+    fold_tallies()
+    Tally.objects.filter(measure="state").update(amount=7)
+    TallyChange.objects.create(measure="online", label="true", amount=5)
+    assert overview() != right
+    call_command("count_tallies", stdout=io.StringIO())
+    assert overview() == right
+    assert set(Tally.objects.values_list("place", flat=True)) == {
+        "",
+        *(node.path for node in (terminal.store.merchant, terminal.store)),
+    }

@@ -18,7 +18,7 @@ def test_every_body_of_the_reference_is_accepted(api: APIClient, register: Calla
             continue
         wanted = {name: rows.get(name, value) for name, value in body.items()}
         answer = api.post(f"/api/v1/{path}", wanted, format="json")
-        assert answer.status_code == 201, (path, answer.json())
+        assert answer.status_code in (200, 201, 202), (path, answer.json())
     for verb in ("suspend", "resume", "retire"):
         answer = api.post(
             f"/api/v1/terminals/{terminal.pk}/{verb}/", BODIES[f"terminals/{{id}}/{verb}/"], format="json"

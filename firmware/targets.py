@@ -1,0 +1,37 @@
+"""What a filter may ask of terminals' software."""
+
+from typing import Any
+
+from django.db.models import Q
+
+from firmware.models import Installation, InstalledSoftware
+from firmware.rules import OPEN
+from terminals.estate.targets.fields import FLAG, LOOKUPS, TEXT, VERSION, Field, having, version_numbers
+
+SEE = "firmware.view_installation"
+
+
+def _payment_version(operator: str, numbers: list[int]) -> Q:
+    versions = InstalledSoftware.objects.filter(component="payment").alias(numbers=version_numbers("version"))
+    return having(versions, **{f"numbers{LOOKUPS[operator]}": numbers})
+
+
+def _component(operator: str, text: str) -> Q:
+    name, _space, version = text.partition(" ")
+    if operator == "~":
+        return having(InstalledSoftware.objects.all(), component__icontains=text)
+    wanted: dict[str, Any] = {"component": name} | ({"version": version} if version else {})
+    return having(InstalledSoftware.objects.all(), **wanted)
+
+
+def _installing(operator: str, value: object) -> Q:
+    return having(Installation.objects.filter(state__in=OPEN))
+
+
+FIELDS = (
+    Field("software", VERSION, "version of the payment software", build=_payment_version, needs=SEE),
+    Field("component", TEXT, 'runs a component, with or without its version: "os 12.4"', build=_component, needs=SEE),
+    Field(
+        "installing", FLAG, "an installation is under way", build=_installing, needs=SEE, index="partial, where open"
+    ),
+)

@@ -1,0 +1,251 @@
+"""What operators can do to many terminals at once: the services of the features as bulk verbs (terminals/bulk/verbs.py)."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+
+from firmware.models import Installation, Release
+from firmware.rules import OPEN as OPEN_INSTALLATIONS
+from firmware.services import ASSIGN_RELEASE, install
+from terminals.bulk.verbs import Arguments, BulkVerb, Unfit
+from terminals.common.errors import Refusal
+from terminals.common.scope import within
+from terminals.common.states import Transition
+from terminals.estate.models import Store, Terminal, TerminalGroup
+from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES, TerminalState, TerminalTransition
+from terminals.estate.services import (
+    TRANSITION_PERMISSIONS,
+    change_states,
+    move_terminals,
+    tag_terminals,
+)
+from terminals.keys.models import ProtectionKey, TerminalKey
+from terminals.keys.rules import KeyState, check_usage
+from terminals.keys.services import DELIVER_KEY, deliver_keys
+from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, Target, send_plain_commands
+from terminals.parameters.models import ParameterVersion
+from terminals.parameters.services import SEND_PARAMETERS
+from terminals.parameters.services import send as send_parameters
+from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
+from terminals.settlement.rules import OPEN as OPEN_RUNS
+from terminals.settlement.services import REQUEST_SETTLEMENT, SET_SCHEDULE, request_settlements, set_plan
+
+CHANGE_TERMINAL = "terminals.change_terminal"
+CHANGE_GROUP = "terminals.change_terminalgroup"
+Ids = Sequence[int]
+Refused = Mapping[int, Refusal]
+NOBODY: Refused = {}
+MINE = OuterRef("pk")
+
+
+def _not_in(states: Sequence[str]) -> Unfit:
+    return Unfit(
+        "not_in_service", "its state is none of these: %(states)s", ~Q(state__in=states), {"states": ", ".join(states)}
+    )
+
+
+def _where(reason: str, template: str, rows: Any) -> Unfit:
+    """Leave out terminals that have such a row."""
+    return Unfit(reason, template, Q(Exists(rows.filter(terminal=MINE).order_by())))
+
+
+def _targets(ids: Ids) -> list[Target]:
+    return [Target(*row) for row in Terminal.objects.filter(pk__in=ids).order_by("pk").values_list("pk", "device_id")]
+
+
+def _chosen(model: Any, arguments: Arguments, name: str, user: Any, permission: str) -> Any:
+    """Return the object that an argument names by its id, where the operator may use it; raise Refusal otherwise."""
+    key = arguments.get(name)
+    rows = within(model._default_manager.all(), user, permission)
+    found = rows.filter(pk=key).first() if isinstance(key, int) and 0 < key < 2**63 else None
+    if found is None:
+        raise Refusal("bad_arguments", "%(name)s: choose one by its id", name=name)
+    return found
+
+
+# --- commands, software, keys, parameters, settlement ----------------------------------------------------------------
+def _send(command_type: str, ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    send_plain_commands(targets=_targets(ids), command_type=command_type, requested_by=actor)
+    return NOBODY
+
+
+def _check_release(arguments: Arguments, user: Any) -> dict[str, Any]:
+    return {"release": _chosen(Release, arguments, "release", user, ASSIGN_RELEASE).pk}
+
+
+def _unfit_for_release(arguments: Arguments) -> list[Unfit]:
+    platform = Release.objects.get(pk=arguments["release"]).platform
+    return [
+        _not_in(COMMANDED_STATES),
+        Unfit(
+            "wrong_platform", "its platform is not %(platform)s", ~Q(model__platform=platform), {"platform": platform}
+        ),
+        _where(
+            "installation_under_way",
+            "an installation is under way",
+            Installation.objects.filter(state__in=OPEN_INSTALLATIONS),
+        ),
+    ]
+
+
+def _install(ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    release = Release.objects.select_related("package").get(pk=arguments["release"])
+    install([(target, release) for target in _targets(ids)], requested_by=actor)
+    return NOBODY
+
+
+def _check_usage(arguments: Arguments, user: Any) -> dict[str, Any]:
+    usage = str(arguments.get("usage", ""))
+    check_usage(usage)
+    return {"usage": usage}
+
+
+def _unfit_for_key(arguments: Arguments) -> list[Unfit]:
+    pending = TerminalKey.objects.filter(usage=arguments["usage"], state=KeyState.PENDING)
+    return [
+        _not_in(COMMANDED_STATES),
+        _where("key_pending", "a key of this usage is on its way", pending),
+        Unfit(
+            "no_protection_key",
+            "it has no protection key; it must enrol first",
+            ~Q(Exists(ProtectionKey.objects.filter(terminal=MINE))),
+        ),
+    ]
+
+
+def _deliver(ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    deliver_keys([(target, arguments["usage"]) for target in _targets(ids)], requested_by=actor)
+    return NOBODY
+
+
+def _check_version(arguments: Arguments, user: Any) -> dict[str, Any]:
+    return {"version": _chosen(ParameterVersion, arguments, "version", user, SEND_PARAMETERS).pk}
+
+
+def _configure(ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    version = ParameterVersion.objects.get(pk=arguments["version"])
+    send_parameters([(target, version) for target in _targets(ids)], requested_by=actor)
+    return NOBODY
+
+
+def _check_plan(arguments: Arguments, user: Any) -> dict[str, Any]:
+    return {"plan": _chosen(SettlementPlan, arguments, "plan", user, SET_SCHEDULE).pk}
+
+
+def _plan(ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    set_plan(terminal_ids=ids, plan=SettlementPlan.objects.get(pk=arguments["plan"]), actor=actor)
+    return NOBODY
+
+
+def _settle(ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    request_settlements(targets=_targets(ids), actor=actor)
+    return NOBODY
+
+
+# --- the estate ------------------------------------------------------------------------------------------------------
+def _transition(transition: Transition[TerminalState], ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    reason = str(arguments.get("reason", ""))
+    return change_states(terminal_ids=ids, transition=transition, actor=actor, reason=reason)
+
+
+def _check_reason(arguments: Arguments, user: Any) -> dict[str, Any]:
+    return {"reason": str(arguments.get("reason", ""))[:200]}
+
+
+def _unfit_for(transition: Transition[TerminalState], arguments: Arguments) -> list[Unfit]:
+    unfit = [_not_in([state.value for state in transition.sources])]
+    if transition is TerminalTransition.retire:
+        unsettled = Batch.objects.filter(closed=False, transaction_count__gt=0)
+        unfit.append(_where("unsettled_money", "it has money that is not settled; settle first", unsettled))
+    return unfit
+
+
+def _check_tag(arguments: Arguments, user: Any) -> dict[str, Any]:
+    tag = str(arguments.get("tag", "")).strip()
+    if not 0 < len(tag) <= 40 or not tag.isprintable():
+        raise Refusal("bad_arguments", "tag: 1 to 40 printable characters")
+    return {"tag": tag}
+
+
+def _tag(ids: Ids, arguments: Arguments, actor: str, *, tagged: bool) -> Refused:
+    tag_terminals(terminal_ids=ids, tag=arguments["tag"], tagged=tagged, actor=actor)
+    return NOBODY
+
+
+def _check_store(arguments: Arguments, user: Any) -> dict[str, Any]:
+    return {"store": _chosen(Store, arguments, "store", user, CHANGE_TERMINAL).pk}
+
+
+def _unfit_for_move(arguments: Arguments) -> list[Unfit]:
+    there = Terminal.objects.filter(store=arguments["store"]).exclude(state=TerminalState.RETIRED)
+    same = there.filter(tid=OuterRef("tid")).exclude(pk=MINE).exclude(tid="")
+    return [
+        Unfit("there_already", "it stands there already", Q(store=arguments["store"])),
+        Unfit("tid_taken", "another terminal there has its TID", Q(Exists(same.order_by()))),
+    ]
+
+
+def _move(ids: Ids, arguments: Arguments, actor: str) -> Refused:
+    """Move them, but for those whose TID an earlier one of the same set has."""
+    rows = Terminal.objects.filter(pk__in=ids).exclude(tid="").exclude(state=TerminalState.RETIRED).order_by("pk")
+    seen: Counter[str] = Counter()
+    refused: dict[int, Refusal] = {}
+    for pk, tid in rows.values_list("pk", "tid"):
+        seen[tid] += 1
+        if seen[tid] > 1:
+            refused[pk] = Refusal("tid_taken", "another terminal there has its TID")
+    store = Store.objects.get(pk=arguments["store"])
+    move_terminals(terminal_ids=[pk for pk in ids if pk not in refused], store=store, actor=actor)
+    return refused
+
+
+def _check_group(arguments: Arguments, user: Any) -> dict[str, Any]:
+    group = _chosen(TerminalGroup, arguments, "group", user, CHANGE_GROUP)
+    if group.filter:
+        raise Refusal("bad_arguments", "the group %(group)s has a filter; it has no named terminals", group=group)
+    return {"group": group.pk}
+
+
+def _group(ids: Ids, arguments: Arguments, actor: str, *, joins: bool) -> Refused:
+    members = TerminalGroup.objects.get(pk=arguments["group"]).members
+    members.add(*ids) if joins else members.remove(*ids)
+    return NOBODY
+
+
+VERBS = (
+    BulkVerb(
+        "settle",
+        REQUEST_SETTLEMENT,
+        _settle,
+        lambda arguments: [
+            _not_in(COMMANDED_STATES),
+            _where("already_settling", "it is settling already", SettlementRun.objects.filter(state__in=OPEN_RUNS)),
+        ],
+    ),
+    BulkVerb("install", ASSIGN_RELEASE, _install, _unfit_for_release, _check_release),
+    BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),
+    BulkVerb("configure", SEND_PARAMETERS, _configure, lambda arguments: [_not_in(COMMANDED_STATES)], _check_version),
+    BulkVerb("plan", SET_SCHEDULE, _plan, lambda arguments: [_not_in(LINKED_STATES)], _check_plan),
+    *(
+        BulkVerb(name, SEND_COMMAND, partial(_send, name), lambda arguments: [_not_in(COMMANDED_STATES)])
+        for name in PLAIN_COMMANDS
+    ),
+    *(
+        BulkVerb(
+            transition.name,
+            permission,
+            partial(_transition, transition),
+            partial(_unfit_for, transition),
+            _check_reason,
+        )
+        for transition, permission in TRANSITION_PERMISSIONS.items()
+    ),
+    BulkVerb("tag", CHANGE_TERMINAL, partial(_tag, tagged=True), check=_check_tag),
+    BulkVerb("untag", CHANGE_TERMINAL, partial(_tag, tagged=False), check=_check_tag),
+    BulkVerb("move", CHANGE_TERMINAL, _move, _unfit_for_move, _check_store),
+    BulkVerb("join_group", CHANGE_TERMINAL, partial(_group, joins=True), check=_check_group),
+    BulkVerb("leave_group", CHANGE_TERMINAL, partial(_group, joins=False), check=_check_group),
+)

@@ -1,0 +1,90 @@
+"""The roles that an operator can have at a node of the tree: named sets of the permissions that stand beside the services.
+
+They are groups of Django's, made and kept as written here at each `manage.py migrate`; an administrator can make others beside
+them. What a role may do, it may do at its node and below (terminals/common/scope.py).
+"""
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.auth.models import Group, Permission
+
+from firmware.services import ASSIGN_RELEASE, SET_BASELINE
+from fleet.pages.selectors import PARTS
+from terminals.enrolment.services import ISSUE_CODE
+from terminals.estate.services import REGISTER, TRANSITION_PERMISSIONS
+from terminals.keys.services import DELIVER_KEY
+from terminals.link.services import READ_MESSAGE, SEND_COMMAND
+from terminals.parameters.services import SEND_PARAMETERS
+from terminals.settlement.services import REQUEST_SETTLEMENT, SET_SCHEDULE
+
+
+def _all_of(app: str, *models: str, verbs: tuple[str, ...] = ("view", "add", "change", "delete")) -> set[str]:
+    return {f"{app}.{verb}_{model}" for model in models for verb in verbs}
+
+
+def _seen(app: str, *models: str) -> set[str]:
+    return _all_of(app, *models, verbs=("view",))
+
+
+OWN_TOKENS = _all_of("knox", "authtoken", verbs=("view", "add", "delete"))
+VIEWER = (
+    OWN_TOKENS
+    | set(PARTS.values())
+    | _seen("terminals", "organisation", "merchant", "store", "terminalmodel", "terminal")
+    | _seen("firmware", "package", "release", "baseline")
+    | _seen("keys", "keyrequirement")
+    | _seen("parameters", "parameterversion", "modelparameters")
+    | _seen("settlement", "settlementplan", "settlementschedule", "batch", "transaction", "runtotal")
+)
+OPERATOR = (
+    VIEWER
+    | _all_of("terminals", "terminalgroup")
+    | {
+        REGISTER,
+        "terminals.change_terminal",
+        ISSUE_CODE,
+        SEND_COMMAND,
+        SEND_PARAMETERS,
+        REQUEST_SETTLEMENT,
+        SET_SCHEDULE,
+    }
+    | {permission for verb, permission in TRANSITION_PERMISSIONS.items() if verb.name != "retire"}
+)
+RELEASE_MANAGER = VIEWER | {ASSIGN_RELEASE, SET_BASELINE} | _all_of("firmware", "package", "release", "baseline")
+KEY_CUSTODIAN = VIEWER | {DELIVER_KEY} | _all_of("keys", "keyrequirement")
+AUDITOR = VIEWER | _seen("common", "auditentry") | _seen("auth", "user", "group") | _seen("link", "deadletter")
+ADMINISTRATOR = (
+    OPERATOR
+    | RELEASE_MANAGER
+    | KEY_CUSTODIAN
+    | AUDITOR
+    | {READ_MESSAGE, *TRANSITION_PERMISSIONS.values()}
+    | _all_of(
+        "terminals", "organisation", "merchant", "store", "terminalmodel", verbs=("view", "add", "change", "delete")
+    )
+    | _all_of("parameters", "parameterversion", "modelparameters")
+    | _all_of("settlement", "settlementplan")
+    | _all_of("auth", "user", "group")
+)
+ROLES = {
+    "viewer": VIEWER,
+    "operator": OPERATOR,
+    "release manager": RELEASE_MANAGER,
+    "key custodian": KEY_CUSTODIAN,
+    "auditor": AUDITOR,
+    "administrator": ADMINISTRATOR,
+}
+
+
+def keep_roles(**_of_signal: Any) -> None:
+    """Make the roles what is written here; called after each migration, of the last application, whose permissions Django may
+    not have made yet."""
+    create_permissions(apps.get_app_config("firmware"), verbosity=0)
+    permissions = {
+        f"{one.content_type.app_label}.{one.codename}": one for one in Permission.objects.select_related("content_type")
+    }
+    for name, needs in ROLES.items():
+        role, _made = Group.objects.get_or_create(name=name)
+        role.permissions.set(permissions[one] for one in needs)

@@ -1,0 +1,178 @@
+"""Previewing, starting, running and cancelling bulk work.
+
+The one who asks must hold the verb's permission where each terminal stands; others of the target are left out. A job keeps the
+ids of its terminals from the start; whom the verb leaves out is asked again when a chunk runs, with its terminals held.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.core.exceptions import PermissionDenied
+from django.db import connection, transaction
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+
+from terminals.bulk.models import BulkItem, BulkJob
+from terminals.bulk.rules import ItemState, ItemTransition, JobState, JobTransition, ranges
+from terminals.bulk.verbs import Arguments, BulkVerb, Unfit, verbs
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.common.scope import holds, within
+from terminals.common.transitions import move
+from terminals.estate.models import Terminal
+from terminals.estate.services import hold
+from terminals.estate.targets.choosing import matching
+
+VIEW = "terminals.view_terminal"
+CHUNK = 500
+NOT_ALLOWED = Refusal("not_allowed", "you may not do this where it stands")
+SHOWN = 5  # serials that a preview names for each reason
+
+
+class LeftOut(NamedTuple):
+    """How many a verb would leave out for one reason, and some of them."""
+
+    refusal: Refusal
+    number: int
+    serials: list[str]
+
+
+class Preview(NamedTuple):
+    """What a verb would do to a target."""
+
+    total: int
+    ready: int
+    left_out: list[LeftOut]
+
+
+def preview(*, verb: str, arguments: Arguments, text: str, user: Any) -> Preview:
+    """Return what would be done to the terminals that pass a filter, and who would be left out and why. Changes nothing."""
+    chosen, arguments, terminals = _asked(verb, arguments, text, user)
+    total = terminals.count()
+    fit = within(terminals, user, chosen.permission)
+    allowed = fit.count()
+    left_out = []
+    if allowed < total:
+        strangers = terminals.exclude(pk__in=fit.order_by().values("pk")).order_by("serial")
+        left_out.append(LeftOut(NOT_ALLOWED, total - allowed, list(strangers.values_list("serial", flat=True)[:SHOWN])))
+    for unfit in chosen.unfit(arguments):
+        concerned = fit.filter(unfit.q).order_by("serial")
+        if number := concerned.count():
+            serials = list(concerned.values_list("serial", flat=True)[:SHOWN])
+            left_out.append(LeftOut(_refusal(unfit), number, serials))
+            allowed -= number
+            fit = fit.exclude(unfit.q)
+    return Preview(total, allowed, left_out)
+
+
+def _asked(verb: str, arguments: Arguments, text: str, user: Any) -> tuple[BulkVerb, Arguments, QuerySet[Terminal]]:
+    """Return the verb, its arguments as they are kept, and the target; raise Refusal where one of them cannot be."""
+    chosen = verbs.named(verb)
+    if not holds(user, chosen.permission):
+        raise PermissionDenied
+    if not text.strip():
+        raise Refusal("no_target", "say which terminals: a filter, for example state = active")
+    checked = chosen.check(arguments, user)
+    return chosen, checked, matching(within(Terminal.objects.order_by(), user, VIEW), text, user)
+
+
+def _refusal(unfit: Unfit) -> Refusal:
+    return Refusal(unfit.reason, unfit.template, **unfit.values)
+
+
+# Raw: the ORM has no INSERT ... SELECT, and 100,000 ids need not travel.
+CHOOSE = "INSERT INTO bulk_bulkitem (job_id, terminal_id, state, reason, template, values) SELECT %s, id, %s, '', '', '{}' FROM"
+
+
+@transaction.atomic
+def start(*, verb: str, arguments: Arguments, text: str, user: Any) -> BulkJob:
+    """Fix the target and let the verb be done to it in the background; one audit entry names the filter and the ids."""
+    chosen, arguments, terminals = _asked(verb, arguments, text, user)
+    fit = within(terminals, user, chosen.permission)
+    job = BulkJob.objects.create(verb=chosen.name, arguments=dict(arguments), filter=text, requested_by=user, total=0)
+    query, parameters = fit.values("pk").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"{CHOOSE} ({query}) AS target(id)", [job.pk, ItemState.WAITING.value, *parameters])
+        job.total = cursor.rowcount
+    if not job.total:
+        raise Refusal("no_terminal", "no terminal passes the filter where you may do this")
+    job.save(update_fields=["total"])
+    ids = job.items.order_by("terminal").values_list("terminal", flat=True)
+    detail = {"verb": chosen.name, "arguments": dict(arguments), "filter": text, "total": job.total, "ids": ranges(ids)}
+    audit.record(actor=user.get_username(), action=f"bulk.{chosen.name}", subject=subject_of(job), detail=detail)
+    return job
+
+
+def run_jobs(until: float) -> int:
+    """Run chunks of the running jobs, the oldest first, as long as there is time (`until` by the monotonic clock)."""
+    done = 0
+    for job in BulkJob.objects.filter(state=JobState.RUNNING).select_related("requested_by").order_by("pk"):
+        while time.monotonic() < until and (handled := run_chunk(job)):
+            done += handled
+    return done
+
+
+@transaction.atomic
+def run_chunk(job: BulkJob) -> int:
+    """Do the verb to the next terminals of a job; return how many items were closed. Two workers take different ones."""
+    waiting = job.items.filter(state=ItemState.WAITING).order_by("terminal").select_for_update(skip_locked=True)
+    items = list(waiting[:CHUNK])
+    if not items:
+        _finish(job)
+        return 0
+    chosen = verbs.named(job.verb)
+    held = hold(item.terminal_id for item in items)
+    now_allowed = within(Terminal.objects.order_by().filter(pk__in=held), job.requested_by, chosen.permission)
+    strangers = held.keys() - set(now_allowed.values_list("pk", flat=True))  # moved, or a grant that ended meanwhile
+    refused: dict[int, Refusal] = dict.fromkeys(strangers, NOT_ALLOWED)
+    for unfit in chosen.unfit(job.arguments):
+        rest = Terminal.objects.order_by().filter(pk__in=held.keys() - refused.keys())
+        refused |= dict.fromkeys(rest.filter(unfit.q).values_list("pk", flat=True), _refusal(unfit))
+    fit = sorted(held.keys() - refused.keys())
+    if fit:
+        refused |= chosen.run(fit, job.arguments, job.requested_by.get_username())
+    _close(job, items, refused)
+    return len(items)
+
+
+def _close(job: BulkJob, items: Sequence[BulkItem], refused: Mapping[int, Refusal]) -> None:
+    done = [item.pk for item in items if item.terminal_id not in refused]
+    move(BulkItem.objects.filter(pk__in=done), ItemTransition.do)
+    left_out = [item for item in items if item.terminal_id in refused]
+    for item in left_out:
+        refusal = refused[item.terminal_id]
+        item.state = ItemTransition.leave_out.after(item.state)
+        item.reason, item.template = refusal.reason, refusal.template[:300]
+        item.values = {name: str(value) for name, value in refusal.values.items()}
+    BulkItem.objects.bulk_update(left_out, ["state", "reason", "template", "values"])
+
+
+def _finish(job: BulkJob) -> None:
+    """A job is done when nobody of it waits, nor is just being handled by another worker."""
+    if not job.items.filter(state=ItemState.WAITING).exists():
+        move(BulkJob.objects.filter(pk=job.pk), JobTransition.finish, finished_at=timezone.now())
+
+
+@transaction.atomic
+def cancel(*, job: BulkJob, user: Any) -> int:
+    """Stop a job: what was not done yet is not done any more. Return how many that are; what was done stays done.
+
+    Who may do the verb may stop it.
+    """
+    if not holds(user, verbs.named(job.verb).permission):
+        raise PermissionDenied
+    if not move(BulkJob.objects.filter(pk=job.pk), JobTransition.cancel, finished_at=timezone.now()):
+        raise Refusal("not_running", "this job is not running any more")
+    cancelled = move(BulkItem.objects.filter(job=job), ItemTransition.cancel)
+    audit.record(
+        actor=user.get_username(), action="bulk.cancel", subject=subject_of(job), detail={"cancelled": cancelled}
+    )
+    return cancelled
+
+
+def progress(job: BulkJob) -> dict[str, int]:
+    """Return how many terminals of a job are in which state."""
+    counts = dict.fromkeys((state.value for state in ItemState), 0)
+    return counts | dict(job.items.order_by().values_list("state").annotate(n=Count("pk")))

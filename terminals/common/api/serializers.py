@@ -1,0 +1,32 @@
+"""Serializers whose references reach no further than the caller: what lies elsewhere in the tree does not exist for them."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from django.db.models import Model, QuerySet
+from rest_framework import serializers
+
+from terminals.common.api.permissions import needed
+from terminals.common.scope import within
+
+M = TypeVar("M", bound=Model)
+
+
+def reachable(rows: QuerySet[Any], context: Mapping[str, Any]) -> QuerySet[Any]:
+    """Return the rows to which the caller may do what the operation in a serializer's context does."""
+    request, view = context["request"], context["view"]
+    return within(rows, request.user, needed(view, str(request.method), view.action))
+
+
+class ReachableField(serializers.PrimaryKeyRelatedField[Any]):
+    """A reference to another object, by id."""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = cast("QuerySet[Any]", super().get_queryset())
+        return reachable(rows, self.context) if "view" in self.context else rows
+
+
+class ModelSerializer(serializers.ModelSerializer[M]):
+    """What every serializer of a model is."""
+
+    serializer_related_field = ReachableField

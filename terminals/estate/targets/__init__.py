@@ -1,0 +1,1 @@
+"""Targets: a filter language over terminals, for lists, groups and everything that is done to many at once."""

@@ -1,0 +1,320 @@
+"""Nothing of another part of the tree can be found or touched: every page and every operation, in every role."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db.models import Model, QuerySet
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from rest_framework.test import APIClient
+
+from firmware.models import Baseline, Package, Release
+from fleet.pages.verbs import VERBS
+from fleet.roles import ROLES
+from terminals.bulk.services import start
+from terminals.common.scope import below, placed_by
+from terminals.estate.models import Membership, Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
+from terminals.estate.services import register_terminal
+from terminals.keys.services import request_key_delivery
+from terminals.link.protocol.messages.health import Tamper
+from terminals.parameters.models import ParameterVersion
+from terminals.parameters.services import configure_terminals, publish_parameters
+from terminals.settlement.models import SettlementPlan
+from terminals.settlement.services import request_settlement, set_schedule
+from tests.conftest import deliver, obey, sold, working_device
+from tests.fleet import test_permissions
+
+OPERATIONS: list[tuple[str, Any, str, str]] = test_permissions.OPERATIONS
+
+
+class Part:
+    """An organisation with a merchant, a store and a terminal about which there is something of every kind."""
+
+    def __init__(self, name: str, shared: "Shared") -> None:
+        self.organisation = Organisation.objects.create(name=name)
+        self.merchant = Merchant.objects.create(name=f"{name} shops", mid=name, organisation=self.organisation)
+        self.store = Store.objects.create(merchant=self.merchant, name="Corner")
+        TerminalGroup.objects.create(name=name, organisation=self.organisation)
+        self.terminal = register_terminal(serial=f"SN-{name}", model=shared.model, store=self.store, actor="ops")
+        device = working_device(self.terminal)
+        set_schedule(terminal=self.terminal, plan=shared.plan, actor="ops")
+        configure_terminals(terminals=[self.terminal], version=shared.version, actor="ops")
+        request_key_delivery(terminal=self.terminal, usage="P0", actor="ops")
+        deliver(sold(device, 4757), device.health(), device.report("tamper", Tamper(True, device.now(), "case open")))
+        request_settlement(terminal=self.terminal, actor="ops")
+        obey(device, "settle")
+        self.terminal.refresh_from_db()
+
+    def its(self, model: type[Model]) -> QuerySet[Any]:
+        """Return a model's rows that stand in this part."""
+        return model._default_manager.filter(below(placed_by(model), [self.organisation.path]))
+
+
+class Shared:
+    def __init__(self) -> None:
+        self.model = TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
+        self.plan = SettlementPlan.objects.create(name="Nightly", cycle="30 22 * * *")
+        self.version = publish_parameters(name="shop", parameters={}, actor="ops")
+        package = Package.objects.create(name="pay")
+        self.release = Release.objects.create(
+            package=package, version="2.0.0", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
+        )
+        self.baseline = Baseline.objects.create(model=self.model, package=package, release=self.release)
+
+
+class World:
+    def __init__(self, role: str) -> None:
+        shared = Shared()
+        self.shared, self.home, self.foreign = shared, Part("HOME", shared), Part("FOREIGN", shared)
+        self.user = User.objects.create_user("ann", password="a-long-password-here", is_staff=True)
+        Membership.objects.create(
+            user=self.user, role=Group.objects.get(name=role), organisation=self.home.organisation
+        )
+        self.api = APIClient()
+        self.api.force_authenticate(self.user)
+        self.browser = Client()
+        self.browser.force_login(self.user)
+
+
+@pytest.fixture(params=ROLES)
+def world(request: Any, db: None) -> World:
+    return World(request.param)
+
+
+PLACED = [model for model in admin.site._registry if placed_by(model)]
+
+
+def test_whatever_belongs_to_terminals_says_how_it_stands_in_the_tree() -> None:
+    """What is forgotten here is closed to whoever works in a part of the tree; nothing that they need may be."""
+    forgotten = [
+        view.queryset.model._meta.label
+        for _url, view, _method, _action in OPERATIONS
+        if any(field.name == "terminal" for field in view.queryset.model._meta.get_fields())
+        and not placed_by(view.queryset.model)
+    ]
+    assert forgotten == []
+
+
+def test_no_operation_of_the_api_finds_a_foreign_object(world: World) -> None:
+    for url, view, method, _action in OPERATIONS:
+        model = view.queryset.model
+        if "{pk}" not in url or not placed_by(model):
+            continue
+        theirs = world.foreign.its(model).first()
+        assert theirs is not None, f"the test makes no {model._meta.label}"
+        answer = world.api.generic(
+            method.upper(), "/api/v1/" + url.replace("{pk}", str(theirs.pk)), "{}", content_type="application/json"
+        )
+        assert answer.status_code in (403, 404), (method, url, answer.status_code)
+
+
+def test_the_apis_lists_show_what_is_at_home_and_nothing_foreign(world: World) -> None:
+    seen = 0
+    for url, view, _method, action in OPERATIONS:
+        model = view.queryset.model
+        if action != "list" or not placed_by(model):
+            continue
+        answer = world.api.get(f"/api/v1/{url}")
+        if answer.status_code == 403:
+            continue
+        shown = {str(row.get("id", row.get("terminal"))) for row in answer.json()["results"]}
+        assert not shown & {str(pk) for pk in world.foreign.its(model).values_list("pk", flat=True)}, url
+        assert shown == {str(pk) for pk in world.home.its(model).values_list("pk", flat=True)}, url
+        assert answer.json()["count"] == len(shown)
+        seen += 1
+    assert seen >= 8
+
+
+def test_nothing_is_made_for_foreign_objects(world: World) -> None:
+    shared, foreign, home = world.shared, world.foreign, world.home
+    attempts = {
+        "organisations/": {"name": "new", "parent": foreign.organisation.pk},
+        "merchants/": {"name": "new", "mid": "new", "organisation": foreign.organisation.pk},
+        "stores/": {"name": "new", "merchant": foreign.merchant.pk},
+        "terminals/": {"serial": "SN-NEW", "model": shared.model.pk, "store": foreign.store.pk},
+        "groups/": {"name": "new", "organisation": foreign.organisation.pk},
+        "groups": {"name": "of nobody"},
+        "keys/": {"terminal": foreign.terminal.pk, "usage": "D0"},
+        "settlement/runs/": {"terminal": foreign.terminal.pk},
+        "settlement/schedules/": {"terminal": foreign.terminal.pk, "plan": shared.plan.pk},
+        f"releases/{shared.release.pk}/assign/": {"terminals": [home.terminal.pk, foreign.terminal.pk]},
+        f"parameters/{shared.version.pk}/send/": {"terminals": [foreign.terminal.pk]},
+        # on top of the tree, or where everybody would have it
+        "organisations": {"name": "on top"},
+        "merchants": {"name": "on top", "mid": "on top"},
+        "terminal-models/": {"vendor": "V", "name": "M", "platform": "linux-arm64"},
+        "settlement/plans/": {"name": "For all", "cycle": "* * * * *"},
+        "parameters/": {"name": "for all", "parameters": {}},
+        "packages/": {"name": "for-all"},
+        "baselines/": {"model": shared.model.pk, "release": shared.release.pk},
+        "key-requirements/": {"model": shared.model.pk, "usage": "D0"},
+    }
+    watched = [
+        TerminalGroup,
+        Organisation,
+        Merchant,
+        Store,
+        Terminal,
+        TerminalModel,
+        SettlementPlan,
+        ParameterVersion,
+        Package,
+    ]
+    before = [model._default_manager.count() for model in watched]
+    for path, body in attempts.items():
+        answer = world.api.post(f"/api/v1/{path.rstrip('/')}/", body)
+        assert answer.status_code in (400, 403, 404), (path, answer.status_code, answer.content)
+    assert [model._default_manager.count() for model in watched] == before
+
+
+def test_nothing_of_ones_own_is_moved_away(world: World) -> None:
+    moves = {
+        f"merchants/{world.home.merchant.pk}/": {"organisation": world.foreign.organisation.pk},
+        f"stores/{world.home.store.pk}/": {"merchant": world.foreign.merchant.pk},
+        f"terminals/{world.home.terminal.pk}/": {"store": world.foreign.store.pk},
+        f"organisations/{world.home.organisation.pk}/": {"parent": world.foreign.organisation.pk},
+    }
+    for path, body in moves.items():
+        assert world.api.patch(f"/api/v1/{path}", body).status_code in (400, 403, 404), path
+    assert world.api.patch(f"/api/v1/merchants/{world.home.merchant.pk}/", {"organisation": None}).status_code == 403
+    assert world.home.its(Terminal).get() == world.home.terminal
+
+
+@pytest.mark.parametrize("model", PLACED, ids=lambda model: str(model._meta.label))
+def test_no_page_of_the_admin_finds_a_foreign_object(db: None, model: type[Model]) -> None:
+    world = World("administrator")
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    theirs = world.foreign.its(model).first()
+    assert theirs is not None
+    for page in ("change", "delete", "history"):
+        for send in (world.browser.get, world.browser.post):
+            assert send(reverse(f"{name}_{page}", args=[theirs.pk])).status_code in (403, 404), page
+    listed = world.browser.get(reverse(f"{name}_changelist"))
+    assert listed.status_code == 200
+    shown = {row.pk for row in listed.context["cl"].result_list}
+    assert shown == set(world.home.its(model).values_list("pk", flat=True))
+    chosen = {"action": "delete_selected", "_selected_action": [theirs.pk], "post": "yes"}
+    world.browser.post(reverse(f"{name}_changelist"), chosen)
+    assert world.foreign.its(model).filter(pk=theirs.pk).exists()
+
+
+@pytest.mark.parametrize("model", PLACED, ids=lambda model: str(model._meta.label))
+def test_the_admins_choices_and_forms_take_nothing_foreign(db: None, model: type[Model]) -> None:
+    world = World("administrator")
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    page = world.browser.get(reverse(f"{name}_add"))
+    if page.status_code == 403:
+        return
+    for field in page.context["adminform"].form.fields.values():
+        rows = getattr(field, "queryset", None)
+        if rows is not None and placed_by(rows.model):
+            assert not rows.filter(pk__in=world.foreign.its(rows.model)).exists(), rows.model
+
+
+def test_choices_by_name_offer_nothing_foreign(db: None) -> None:
+    world = World("administrator")
+    asked = {"app_label": "terminals", "model_name": "terminal", "field_name": "store", "term": ""}
+    offered = {row["id"] for row in world.browser.get(reverse("admin:autocomplete"), asked).json()["results"]}
+    assert offered == {str(world.home.store.pk)}
+
+
+def test_a_foreign_terminals_pages_are_not_found(world: World) -> None:
+    theirs, mine = world.foreign.terminal.pk, world.home.terminal.pk
+    for page in ("terminal-page", "terminal-panel"):
+        assert world.browser.get(reverse(page, args=[theirs])).status_code == 404
+        assert world.browser.get(reverse(page, args=[mine])).status_code == 200
+    for verb in VERBS:
+        assert world.browser.post(reverse("terminal-action", args=[theirs]), {"action": verb}).status_code == 404, verb
+    assert Terminal.objects.get(pk=theirs).state == world.foreign.terminal.state
+
+
+def test_the_overview_counts_ones_own_part(world: World) -> None:
+    panel = world.browser.get(reverse("overview-panel"))
+    overview = panel.context["overview"]
+    assert overview.states == {"active": 1}
+    assert (overview.online, overview.tampered) == (1, 1)
+    assert overview.settlements == {"unbalanced": 1}
+    assert overview.unreconciled_today == ["47.57 EUR"]
+    assert overview.versions == {
+        f"{c} {v}": 1 for c, v in world.home.terminal.software.values_list("component", "version")
+    }
+    assert "SN-FOREIGN" not in panel.content.decode()
+
+
+def test_the_overview_of_who_works_everywhere_counts_all(db: None, client: Client) -> None:
+    World("viewer")
+    client.force_login(User.objects.create_superuser("root"))
+    assert client.get(reverse("overview-panel")).context["overview"].states == {"active": 2}
+
+
+def test_an_auditor_reads_what_happened_in_the_own_part(db: None) -> None:
+    world = World("auditor")
+    entries = world.api.get("/api/v1/audit/?page_size=1000").json()["results"]
+    subjects = {entry["subject"] for entry in entries}
+    assert "terminal:SN-HOME" in subjects
+    assert not any("FOREIGN" in subject for subject in subjects)
+
+
+# --- every address ---------------------------------------------------------------------------------------------------
+OPEN_TO_ALL = {"healthz", "readyz", "metrics", "favicon.ico", "", "enrol", "artifacts/<str:token>", "^api/"}
+# Pages that show nothing of the tree, and those that the tests above walk.
+OF_NOBODY = {"admin/preferences/", "admin/api/", "admin/password_change/", "api/v1/schema/", "api/v1/"}
+OF_THE_SITE = {"", "login/", "logout/", "password_change/", "password_change/done/", "autocomplete/", "jsi18n/"}
+OF_THE_SITE |= {"r/<path:content_type_id>/<path:object_id>/", "^(?P<app_label>auth|...)/$", "search/", "(?P<url>.*)$"}
+WALKED = {
+    "admin/overview/panel/",
+    "admin/terminals/<int:pk>/",
+    "admin/terminals/<int:pk>/panel/",
+    "admin/terminals/<int:pk>/action/",
+    "admin/bulk/new/",
+    "admin/bulk/jobs/<int:pk>/",
+    "admin/bulk/jobs/<int:pk>/panel/",
+    "admin/bulk/jobs/<int:pk>/cancel/",
+}
+
+
+def addresses(resolver: Any, before: str = "") -> Iterator[str]:
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern, before + str(pattern.pattern))
+        elif isinstance(pattern, URLPattern):
+            yield before + str(pattern.pattern)
+
+
+def test_every_address_is_walked_by_a_test_or_shows_nothing_of_the_tree() -> None:
+    """A new page is named here, and tried with an object of a foreign part above."""
+    unknown = {
+        address
+        for address in addresses(get_resolver())
+        if address not in OPEN_TO_ALL | OF_NOBODY | WALKED and not address.startswith(("admin/", "api/v1/"))
+    }
+    assert unknown == set()
+    pages = {a for a in addresses(get_resolver()) if a.startswith("admin/")} - OF_NOBODY - WALKED
+    models = {f"admin/{m._meta.app_label}/{m._meta.model_name}/" for m in admin.site._registry}
+    rest = {page.removeprefix("admin/") for page in pages if not page.startswith(tuple(models))}
+    assert {page for page in rest if page not in OF_THE_SITE and not page.startswith("^(?P<app_label>")} == set()
+
+
+def test_the_sites_shortcut_to_an_object_is_not_a_way_around(db: None) -> None:
+    world = World("administrator")
+    assert world.browser.get(f"/admin/r/{uuid.uuid4()}/1/").status_code == 404
+
+
+def test_a_foreign_job_is_not_found_and_a_target_ends_at_ones_own_part(world: World, client: Client) -> None:
+    root = User.objects.create_superuser("root")
+    job = start(verb="tag", arguments={"tag": "x"}, text="serial = SN-FOREIGN", user=root)
+    for page in ("bulk-job", "bulk-job-panel"):
+        assert world.browser.get(reverse(page, args=[job.pk])).status_code == 404
+    assert world.browser.post(reverse("bulk-job-cancel", args=[job.pk])).status_code == 404
+    assert job.items.filter(state="waiting").count() == 1
+    asked = {"filter": "serial ~ SN-", "verb": "tag", "tag": "x", "preview": "1"}
+    answer = world.browser.post(reverse("bulk"), asked)
+    if "tag" in dict(answer.context["form"].fields["verb"].choices):
+        assert answer.context["preview"].total == 1
+    assert "SN-FOREIGN" not in answer.content.decode()
+    offered = dict(answer.context["form"].fields["store"].choices)
+    assert world.foreign.store.pk not in offered
