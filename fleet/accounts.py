@@ -1,9 +1,12 @@
 """Accounts, roles, tokens, log-ins and passwords in the admin: each change is audited, and nobody grants what they lack."""
 
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
+from axes.signals import user_locked_out
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
@@ -13,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -311,6 +315,24 @@ def change_own_password(request: HttpRequest) -> HttpResponseBase:
     )(request)
 
 
+def address_of(request: HttpRequest) -> str:
+    """Return where a request comes from: behind our proxy what it says in the last place, which nobody else can write."""
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_PROXY else ""
+    told = forwarded.rpartition(",")[2].strip()
+    try:
+        return str(ip_address(told))
+    except ValueError:
+        return str(request.META.get("REMOTE_ADDR", ""))
+
+
+@receiver(user_locked_out)
+def record_lock_out(username: str | None = None, ip_address: str | None = None, **_of_signal: Any) -> None:
+    """A lock-out is recorded like the refused log-ins that led to it."""
+    shown = (username or "")[:LONGEST_NAME].replace("\0", "")
+    with transaction.atomic():
+        audit.record(actor=shown, action="login.locked_out", subject=f"user:{shown}", detail={"address": ip_address})
+
+
 class AuditedLogIn(AuthenticationForm):  # type: ignore[misc]
     """Log-ins and refused ones are recorded; what was typed as a password is not."""
 
@@ -325,7 +347,7 @@ class AuditedLogIn(AuthenticationForm):  # type: ignore[misc]
         return cleaned
 
     def _record(self, action: str, username: str) -> None:
-        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+        address = address_of(self.request) if self.request else ""
         shown = username[:LONGEST_NAME]
         with transaction.atomic():
             audit.record(actor=shown, action=action, subject=f"user:{shown}", detail={"address": address})

@@ -24,7 +24,8 @@ CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", PUBLIC_URL)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("BEHIND_PROXY", default=False) else None
+BEHIND_PROXY = env.flag("BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # The reasons: TLS ends at the proxy that PUBLIC_URL names, and `make run` is plain HTTP on loopback only.
@@ -46,6 +47,7 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "django_celery_beat",
+    "axes",
     "terminals.common",
     "terminals.estate",
     "terminals.bulk",
@@ -71,6 +73,7 @@ MIDDLEWARE = [
     "fleet.middleware.ReadersLanguageAndZone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # nothing that is told lies in a cookie
 LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
@@ -99,7 +102,16 @@ DATABASES = {
 }
 DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 5
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-AUTHENTICATION_BACKENDS = ["terminals.estate.grants.PlacedBackend"]
+# The first refuses whoever is locked out before a password is looked at; the second knows accounts and their grants.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "terminals.estate.grants.PlacedBackend"]
+AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = 10, timedelta(minutes=30)
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]  # each for itself
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or a stranger could lock an operator out for ever
+AXES_DISABLE_ACCESS_LOG = True  # the audit has it
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+AXES_HTTP_RESPONSE_CODE, AXES_LOCKOUT_TEMPLATE = 429, "locked_out.html"
+AXES_CLIENT_IP_CALLABLE = "fleet.accounts.address_of"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

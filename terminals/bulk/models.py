@@ -6,8 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from terminals.bulk.rules import ItemState, JobState
-from terminals.common.errors import Refusal
-from terminals.common.words import choices, sentence, word
+from terminals.common.words import choices, stored_sentence, word
 from terminals.estate.models import Terminal
 
 
@@ -57,4 +56,4 @@ class BulkItem(models.Model):
 
     def why(self) -> str:
         """Return why it was left out, in the reader's language."""
-        return sentence(Refusal(self.reason, self.template, **self.values)) if self.template else ""
+        return stored_sentence(self.template, self.values) if self.template else ""

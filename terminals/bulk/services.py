@@ -4,8 +4,10 @@ The one who asks must hold the verb's permission where each terminal stands; oth
 ids of its terminals from the start; whom the verb leaves out is asked again when a chunk runs, with its terminals held.
 """
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
@@ -26,7 +28,7 @@ from terminals.estate.services import hold
 from terminals.estate.targets.choosing import matching
 
 VIEW = "terminals.view_terminal"
-CHUNK = 500
+CHUNK = 1000
 NOT_ALLOWED = Refusal("not_allowed", "you may not do this where it stands")
 SHOWN = 5  # serials that a preview names for each reason
 
@@ -118,12 +120,12 @@ def run_jobs(until: float) -> int:
 def run_chunk(job: BulkJob) -> int:
     """Do the verb to the next terminals of a job; return how many items were closed. Two workers take different ones."""
     waiting = job.items.filter(state=ItemState.WAITING).order_by("terminal").select_for_update(skip_locked=True)
-    items = list(waiting[:CHUNK])
+    items = dict(waiting.values_list("terminal_id", "pk")[:CHUNK])
     if not items:
         _finish(job)
         return 0
     chosen = verbs.named(job.verb)
-    held = hold(item.terminal_id for item in items)
+    held = hold(items)
     now_allowed = within(Terminal.objects.order_by().filter(pk__in=held), job.requested_by, chosen.permission)
     strangers = held.keys() - set(now_allowed.values_list("pk", flat=True))  # moved, or a grant that ended meanwhile
     refused: dict[int, Refusal] = dict.fromkeys(strangers, NOT_ALLOWED)
@@ -133,20 +135,25 @@ def run_chunk(job: BulkJob) -> int:
     fit = sorted(held.keys() - refused.keys())
     if fit:
         refused |= chosen.run(fit, job.arguments, job.requested_by.get_username())
-    _close(job, items, refused)
+    _close(items, refused)
     return len(items)
 
 
-def _close(job: BulkJob, items: Sequence[BulkItem], refused: Mapping[int, Refusal]) -> None:
-    done = [item.pk for item in items if item.terminal_id not in refused]
+def _close(items: Mapping[int, int], refused: Mapping[int, Refusal]) -> None:
+    """Note what became of items (terminal id -> item id): done, or left out and why; a statement for each reason."""
+    done = [item for terminal_id, item in items.items() if terminal_id not in refused]
     move(BulkItem.objects.filter(pk__in=done), ItemTransition.do)
-    left_out = [item for item in items if item.terminal_id in refused]
-    for item in left_out:
-        refusal = refused[item.terminal_id]
-        item.state = ItemTransition.leave_out.after(item.state)
-        item.reason, item.template = refusal.reason, refusal.template[:300]
-        item.values = {name: str(value) for name, value in refusal.values.items()}
-    BulkItem.objects.bulk_update(left_out, ["state", "reason", "template", "values"])
+    alike: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for terminal_id, refusal in refused.items():
+        values = json.dumps({name: _plain(value) for name, value in refusal.values.items()})
+        alike[refusal.reason, refusal.template[:300], values].append(items[terminal_id])
+    for (reason, template, values), left_out in alike.items():
+        rows = BulkItem.objects.filter(pk__in=left_out)
+        move(rows, ItemTransition.leave_out, reason=reason, template=template, values=json.loads(values))
+
+
+def _plain(value: object) -> str | list[str]:
+    return [str(one) for one in value] if isinstance(value, tuple) else str(value)
 
 
 def _finish(job: BulkJob) -> None:

@@ -100,10 +100,29 @@ def within(rows: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:
     if reach.everywhere:
         return rows
     if lookups := placed_by(rows.model):
-        return rows.filter(below(lookups, reach.paths)) if reach.paths else rows.none()
+        return rows.filter(_placed(rows.model, lookups, reach.paths)) if reach.paths else rows.none()
     if owner := owned_by(rows.model):
         return rows.filter(**{owner: user.pk}) if reach.paths else rows.none()
     return rows if opens(user, permission, rows.model) else rows.none()
+
+
+FEW = 1000
+
+
+def _placed(model: type[Model], lookups: tuple[str, ...], paths: tuple[str, ...]) -> Q:
+    """Return what holds for a model's rows under one of the paths.
+
+    Where rows lie with something that has the path, as commands do with terminals, and few of those lie there, they are looked
+    up first: a plan that joins would walk through everybody's rows to find the few.
+    """
+    relation, _dash, column = lookups[0].rpartition("__")
+    if len(lookups) == 1 and relation and "__" not in relation:
+        placed: Any = model._meta.get_field(relation).related_model
+        keys = placed._default_manager.order_by().filter(below([column], paths)).values_list("pk", flat=True)
+        found = list(keys[: FEW + 1])
+        if len(found) <= FEW:
+            return Q(**{f"{relation}__in": found})
+    return below(lookups, paths)
 
 
 def below(lookups: Iterable[str], paths: Iterable[str]) -> Q:
@@ -119,4 +138,7 @@ def holds(user: Any, permission: str, instance: Model | None = None) -> bool:
     model = type(instance)
     if not placed_by(model) and not owned_by(model):
         return opens(user, permission, model)
-    return within(model._default_manager.filter(pk=instance.pk), user, permission).exists()
+    rows = model._default_manager.filter(pk=instance.pk)
+    if lookups := placed_by(model):  # of one row the join costs nothing
+        return rows.filter(below(lookups, reach.paths)).exists()
+    return within(rows, user, permission).exists()

@@ -61,6 +61,11 @@ def field_errors(field: str | None = None) -> Iterator[None]:
         raise ValidationError({field: told} if field else told) from None
 
 
+def stored_sentence(template: str, values: dict[str, Any]) -> str:
+    """Return the sentence of a refusal that was stored as data (JSON keeps a tuple of states as a list)."""
+    return sentence(Refusal("", template, **{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}))
+
+
 # How a state looks: the colour that an operator's eye goes to. What is not named is neutral.
 TONES = (
     dict.fromkeys(["active", "balanced", "succeeded", "confirmed", "installed", "applied", "ok", "online"], "success")

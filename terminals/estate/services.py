@@ -11,7 +11,7 @@ from terminals.common import transitions
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
-from terminals.common.facts.services import record_facts
+from terminals.common.facts.services import record_fact_of_many, record_facts
 from terminals.common.states import Transition
 from terminals.estate.facts import StateChanged, TerminalEdited, TerminalRegistered
 from terminals.estate.models import Store, Terminal, TerminalGroup, TerminalModel
@@ -192,7 +192,7 @@ def change_states(
     fit = [pk for pk in rows if pk not in refused]
     if fit:
         move(Terminal.objects.filter(pk__in=fit), transition)
-        record_facts((pk, StateChanged(to=transition.target.value, by=actor, reason=reason)) for pk in fit)
+        record_fact_of_many(fit, StateChanged(to=transition.target.value, by=actor, reason=reason))
         for follow in hooks.after.get(transition, ()):
             follow(fit)
     return refused
@@ -215,7 +215,7 @@ def move_terminals(*, terminal_ids: Ids, store: Store, actor: str) -> None:
     moving = Terminal.objects.filter(pk__in=terminal_ids).exclude(store=store)
     ids = sorted(moving.values_list("pk", flat=True))
     moving.update(store=store, updated_at=models.functions.Now())
-    record_facts((pk, TerminalEdited(by=actor, fields=["store"])) for pk in ids)
+    record_fact_of_many(ids, TerminalEdited(by=actor, fields=["store"]))
     for follow in on_move:
         follow(ids)
 
@@ -228,7 +228,7 @@ def tag_terminals(*, terminal_ids: Ids, tag: str, tagged: bool, actor: str) -> N
     ids = sorted(changing.values_list("pk", flat=True))
     change = models.Func(models.F("tags"), models.Value(tag), function="array_append" if tagged else "array_remove")
     changing.update(tags=change, updated_at=models.functions.Now())
-    record_facts((pk, TerminalEdited(by=actor, fields=["tags"])) for pk in ids)
+    record_fact_of_many(ids, TerminalEdited(by=actor, fields=["tags"]))
 
 
 def move(terminals: models.QuerySet[Terminal], transition: Transition[TerminalState]) -> int:

@@ -5,8 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.common.errors import Refusal
-from terminals.common.words import choices, sentence, word
+from terminals.common.words import choices, stored_sentence, word
 from terminals.estate.models import Terminal
 from terminals.link.protocol.states import OPEN_STATES, CommandState
 
@@ -123,8 +122,7 @@ class DeadLetter(models.Model):
     @property
     def detail(self) -> str:
         """The refusal's sentence in the reader's language."""
-        listed = {name: tuple(value) if isinstance(value, list) else value for name, value in self.values.items()}
-        return sentence(Refusal(self.reason, self.template, **listed))
+        return stored_sentence(self.template, self.values)
 
     def __str__(self) -> str:
         return f"{word(self.reason)}: {self.topic}"

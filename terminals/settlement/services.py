@@ -16,7 +16,7 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import Reason
-from terminals.common.facts.services import record_facts
+from terminals.common.facts.services import record_fact_of_many, record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
@@ -156,8 +156,7 @@ def set_plan(*, terminal_ids: Sequence[int], plan: SettlementPlan, actor: str) -
     _reschedule(mine)
     mark_over_threshold(terminal_ids, now)
     by_itself = plan.enabled and bool(plan.cycle or plan.threshold_minor)
-    fact = ScheduleChanged(by=actor, plan=plan.name, own=False, by_itself=by_itself)
-    record_facts((pk, fact) for pk in terminal_ids)
+    record_fact_of_many(terminal_ids, ScheduleChanged(by=actor, plan=plan.name, own=False, by_itself=by_itself))
 
 
 @transaction.atomic

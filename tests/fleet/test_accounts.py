@@ -1,15 +1,19 @@
 """Accounts: nobody grants what they lack, and what happens to passwords and tokens is recorded."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 from knox.models import AuthToken
 
+from fleet.accounts import address_of
 from terminals.common.audit.models import AuditEntry
 
 PASSWORD = "a-long-password-here"
@@ -200,3 +204,48 @@ def test_a_name_that_the_audit_could_not_tell_is_refused(staff: Client, name: st
     assert answer.status_code == 200
     assert "username" in answer.context["adminform"].form.errors
     assert User.objects.count() == 1
+
+
+def attempt(client: Client, name: str = "ops", password: str = "wrong", address: str = "10.0.0.1") -> int:  # noqa: S107
+    body = {"username": name, "password": password}
+    return client.post(reverse("admin:login"), body, REMOTE_ADDR=address).status_code
+
+
+def test_ten_failures_lock_an_account_out_for_half_an_hour_wherever_they_come_from(
+    client: Client, operator: Any
+) -> None:
+    for n in range(10):
+        assert attempt(client, address=f"10.0.1.{n}") in (200, 429)
+    assert attempt(client, password=PASSWORD, address="10.0.2.1") == 429, "the right one is not looked at"
+    assert "_auth_user_id" not in client.session
+    other = User.objects.create_superuser("other", password=PASSWORD)
+    assert attempt(client, other.username, PASSWORD, "10.0.2.1") == 302
+    entry = AuditEntry.objects.filter(action="login.locked_out").earliest("id")
+    assert (entry.subject, entry.detail["address"]) == ("user:ops", "10.0.1.9")
+    with time_machine.travel(timezone.now() + timedelta(minutes=31)):
+        assert attempt(client, password=PASSWORD) == 302
+
+
+def test_ten_failures_lock_an_address_out_whatever_names_it_tries(client: Client, operator: Any) -> None:
+    for n in range(10):
+        attempt(client, f"name-{n}")
+    assert attempt(client, password=PASSWORD) == 429
+    assert attempt(client, password=PASSWORD, address="10.0.0.2") == 302
+
+
+def test_failures_during_a_lock_out_do_not_prolong_it(client: Client, operator: Any) -> None:
+    start = timezone.now()
+    for minute in (0,) * 10 + (10, 20, 29):
+        with time_machine.travel(start + timedelta(minutes=minute), tick=False):
+            attempt(client, address="10.1.1.1")
+    with time_machine.travel(start + timedelta(minutes=31)):
+        assert attempt(client, password=PASSWORD, address="10.9.9.9") == 302
+
+
+def test_behind_a_proxy_the_last_address_that_it_names_counts(settings: Any) -> None:
+    request = RequestFactory().get("/", REMOTE_ADDR="127.0.0.1", HTTP_X_FORWARDED_FOR="6.6.6.6, 10.0.0.7")
+    assert address_of(request) == "127.0.0.1"
+    settings.BEHIND_PROXY = True
+    assert address_of(request) == "10.0.0.7"
+    request.META["HTTP_X_FORWARDED_FOR"] = "nonsense"
+    assert address_of(request) == "127.0.0.1"

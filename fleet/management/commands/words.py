@@ -62,9 +62,9 @@ DEAD_LETTERS = (
 SAID_BETTER = (" By %(filter_title)s ",)  # texts of Django's whose own translation does not read well
 # What the audit's actions call what was done, and to what, where it is no model.
 DONE = (
-    "create update delete grant set_password disable_password login refused activation_code enrol edit register request "
-    "write_off schedule publish assign resign baseline deliver send reseal seed vault estate release key parameters "
-    "settlement"
+    "create update delete grant locked_out members cancel bulk set_password disable_password login refused activation_code "
+    "enrol edit register request write_off schedule publish assign resign baseline deliver send reseal seed vault estate "
+    "release key parameters settlement"
 )
 # Why the server asks something of a terminal by itself.
 REQUESTERS = ("model baseline", "key requirement", "settlement plan", "trust anchors", "terminal model")

@@ -22,6 +22,20 @@ def record_facts(facts: Iterable[tuple[int, FactBody]]) -> None:
     )
 
 
+# Raw: the ORM cannot insert one body for an array of ids.
+RECORD_ONE = """
+INSERT INTO common_fact (kind, subject, terminal_id, at, body)
+SELECT %s, %s, terminal_id, now(), %s::jsonb FROM unnest(%s::bigint[]) AS terminal_id
+"""
+
+
+def record_fact_of_many(terminal_ids: Iterable[int], body: FactBody) -> None:
+    """Store that the same happened to terminals, in one statement that carries it once."""
+    with connection.cursor() as cursor:
+        said = msgspec.json.encode(body).decode()
+        cursor.execute(RECORD_ONE, [body.kind, body.subject(), said, list(terminal_ids)])
+
+
 # Raw, here and below: the ORM knows no partitions.
 LEAVES = "SELECT relid::text FROM pg_partition_tree('common_fact') WHERE isleaf"
 
