@@ -63,7 +63,7 @@ def main(terminals: int) -> None:
     columns = "id, terminal_id, type, state, payload, requested_by, created_at, expires_at, next_attempt_at, attempts"
     columns += ", code, detail"
     began = time.monotonic()
-    with connection.cursor() as cursor, cursor.copy(f"COPY link_command ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+    with connection.cursor() as cursor, cursor.copy(f"COPY link_command ({columns}) FROM STDIN") as copy:
         for one in rows:
             copy.write_row(
                 (one.id, one.terminal_id, one.type, "queued", one.payload, "bench", now, one.expires_at, now, 0, "", "")

@@ -91,7 +91,7 @@ def estate_of(terminals: int) -> Iterator[Estate]:
     """Make a database with so many terminals and serve it as in production."""
     name = f"{terminals // 1000}k" if terminals < 1_000_000 else f"{terminals // 1_000_000}m"
     with psycopg.connect(services.address("postgres"), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE estate_{name}")  # type: ignore[arg-type]
+        server.execute(f"CREATE DATABASE estate_{name}")
     port = services.free_port_pair()
     environment = {
         **os.environ,

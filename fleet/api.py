@@ -19,11 +19,14 @@ from terminals.bulk import api as bulk
 from terminals.common.api.base import actor_of
 from terminals.common.api.records import AuditViewSet, TimelineSerializer
 from terminals.common.facts.kinds import reasons_text
-from terminals.common.scope import reach_of
-from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
+from terminals.common.scope import reach_of, within
+from terminals.common.words import sentence
+from terminals.enrolment.services import ISSUE_CODE, issue_activation_code, issue_first_codes
 from terminals.estate import api as estate
-from terminals.estate.models import Terminal
+from terminals.estate.models import Store, Terminal, TerminalModel
+from terminals.estate.registering import MOST, Registered, register_terminals
 from terminals.estate.rules import LINKED_STATES
+from terminals.estate.services import REGISTER
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
 from terminals.keys import api as keys
@@ -87,6 +90,22 @@ class ActivationCodeSerializer(serializers.Serializer[Any]):
     activation_code = serializers.CharField(allow_null=True)
 
 
+class RowsSerializer(serializers.Serializer[Any]):
+    """Rows of `serial`, `model` and `store` (ids), and where wanted `tid`, `mid`, `tags`."""
+
+    terminals = serializers.ListField(child=serializers.DictField(), allow_empty=False, max_length=MOST)
+
+
+class RowAnswerSerializer(serializers.Serializer[Any]):
+    """What became of a row: the terminal with its code, or why it was left out."""
+
+    id = serializers.IntegerField(required=False)
+    serial = serializers.CharField(required=False)
+    activation_code = serializers.CharField(required=False, allow_null=True)
+    reason = serializers.CharField(required=False)
+    detail = serializers.CharField(required=False)
+
+
 class TerminalHealthSerializer(serializers.Serializer[Any]):
     """A terminal's latest reading, null before the first, and its last hundred."""
 
@@ -110,6 +129,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
     needs: ClassVar[dict[str, str]] = {
         **estate.TerminalViewSet.needs,
         "activation_code": ISSUE_CODE,
+        "register": REGISTER,
         "commands": SEND_COMMAND,
         "list_commands": "link.view_command",
         "health": "health.view_healthstate",
@@ -131,6 +151,33 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         made = selectors.with_fleet_columns(Terminal.objects.filter(pk=terminal.pk)).get()
         shown = self.get_serializer(made).data | {"activation_code": code}
         return Response(shown, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=RowsSerializer, responses={200: RowAnswerSerializer(many=True)})
+    @action(detail=False, methods=["post"], pagination_class=None)
+    def register(self, request: Request) -> Response:
+        """Register up to 1,000 terminals; an answer for each row, in order. A row that does not fit is left out, with its reason.
+
+        Who may issue activation codes gets one with each terminal, shown only now.
+        """
+        wanted = RowsSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        rows, actor = wanted.validated_data["terminals"], actor_of(request)
+        stores = within(Store.objects.order_by(), request.user, REGISTER)
+        with transaction.atomic():
+            done = register_terminals(rows, stores=stores, models=TerminalModel.objects.order_by(), actor=actor)
+            codes = within(Terminal.objects.filter(pk__in=[t.pk for t in done.made.values()]), request.user, ISSUE_CODE)
+            issued = (
+                issue_first_codes(terminal_ids=list(codes.values_list("pk", flat=True)), actor=actor)
+                if done.made
+                else {}
+            )
+        return Response([self._answer(place, done, issued) for place in range(len(rows))])
+
+    def _answer(self, place: int, done: Registered, codes: dict[int, str]) -> dict[str, Any]:
+        if terminal := done.made.get(place):
+            return {"id": terminal.pk, "serial": terminal.serial, "activation_code": codes.get(terminal.pk)}
+        refusal = done.refused[place]
+        return {"reason": refusal.reason, "detail": sentence(refusal)}
 
     @extend_schema(request=None, responses={201: ActivationCodeSerializer})
     @action(detail=True, methods=["post"], url_path="activation-code")

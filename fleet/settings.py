@@ -8,6 +8,7 @@ import dj_database_url
 
 from fleet import env
 from fleet.pages.look import UNFOLD  # noqa: F401 - a setting
+from terminals.estate.rules import TerminalState
 
 env.load_state_environment()
 
@@ -24,12 +25,22 @@ CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", PUBLIC_URL)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
+# Other hosts of the domain, and browsers' preload lists, are their owner's decision.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_INCLUDE_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = env.flag("HSTS_PRELOAD", default=False)
 BEHIND_PROXY = env.flag("BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-# The reasons: TLS ends at the proxy that PUBLIC_URL names, and `make run` is plain HTTP on loopback only.
-SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
+# The reasons: TLS ends at the proxy that PUBLIC_URL names, `make run` is plain HTTP on loopback only, and see HSTS above.
+SILENCED_SYSTEM_CHECKS = [
+    "security.W004",
+    "security.W005",
+    "security.W008",
+    "security.W012",
+    "security.W016",
+    "security.W021",
+]
 
 INSTALLED_APPS = [
     "unfold",
@@ -224,6 +235,11 @@ SPECTACULAR_SETTINGS = {
     "DISABLE_ERRORS_AND_WARNINGS": True,  # of names that it makes up itself, at each request
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    # What it would give a made-up name, or two.
+    "ENUM_NAME_OVERRIDES": {
+        "TerminalStateEnum": [(state.value, state.value) for state in TerminalState],
+        "SettlementTriggerEnum": [(one, one) for one in ("cycle", "threshold", "operator", "terminal")],
+    },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 

@@ -31,6 +31,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "stores/": {"merchant": 1, "name": "Ribeira", "city": "Porto", "time_zone": "Europe/Lisbon"},
     "terminal-models/": {"vendor": "Acme", "name": "Counter 500", "platform": "linux-arm64"},
     "terminals/": {"serial": "SN-100200", "model": 1, "store": 1, "tid": "00000001"},
+    "terminals/register/": {"terminals": [{"serial": "SN-100201", "model": 1, "store": 1}]},
     "terminals/{id}/commands/": {"type": "ping"},
     "terminals/{id}/resume/": {"reason": "found again"},
     "terminals/{id}/retire/": {"reason": "broken"},

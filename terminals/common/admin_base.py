@@ -5,12 +5,18 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import DataError, connection, models, transaction
 from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+)
 from django.shortcuts import redirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -19,6 +25,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from terminals.common import admin_export
 from terminals.common.api.base import COUNT_LIMIT
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit.services import record_change, record_deletions, stored_values
@@ -142,6 +149,23 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         """What lies elsewhere in the tree answers like what is nowhere."""
         raise Http404
+
+    list_after_template = "pages/list_export.html"
+    export_kinds = ("csv", "xlsx")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """The list, or with `_export` the list as a file: the same rows and columns, filtered and narrowed alike."""
+        asked = request.GET.copy()
+        kind = asked.pop("_export", [""])[0]
+        if kind not in self.export_kinds:
+            return super().changelist_view(request, extra_context)  # type: ignore[no-any-return]
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        request.GET = asked  # type: ignore[assignment]
+        try:
+            return admin_export.export(self, request, kind)
+        except IncorrectLookupParameters:
+            return redirect(f"{request.path}?e=1")
 
     # What an address may filter by besides the filters that a list shows: the links of our own pages.
     lookups: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
-from terminals.common.facts.services import record_facts
+from terminals.common.facts.services import record_fact_of_many, record_facts
 from terminals.enrolment import authority, rules, trust
 from terminals.enrolment.facts import CodeIssued, Enrolled
 from terminals.enrolment.models import ActivationCode, Certificate
@@ -52,6 +52,23 @@ def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
     audit.record(actor=actor, action="terminal.activation_code", subject=subject_of(terminal), detail=detail)
     record_facts([(terminal.pk, CodeIssued(by=actor))])
     return code
+
+
+@transaction.atomic
+def issue_first_codes(*, terminal_ids: Sequence[int], actor: str) -> dict[int, str]:
+    """Return a one-time code for each of terminals that were just registered, in two statements. They are shown only now."""
+    codes = {terminal_id: rules.new_code() for terminal_id in terminal_ids}
+    expires_at = timezone.now() + CODE_LIFETIME
+    ActivationCode.objects.bulk_create(
+        ActivationCode(terminal_id=pk, digest=rules.code_digest(code), expires_at=expires_at, created_by=actor)
+        for pk, code in codes.items()
+    )
+    serials = Terminal.objects.filter(pk__in=codes).values_list("serial", flat=True)
+    detail = {"expires_at": expires_at.isoformat()}
+    subjects = [f"terminal:{serial}" for serial in serials]
+    audit.record_many(actor=actor, action="terminal.activation_code", subjects=subjects, detail=detail)
+    record_fact_of_many(codes, CodeIssued(by=actor))
+    return codes
 
 
 def withdraw_codes(terminal_ids: Sequence[int]) -> None:

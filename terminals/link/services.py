@@ -101,7 +101,7 @@ COPY link_command (id, terminal_id, type, state, payload, requested_by, created_
 
 def _copy(commands: Sequence[Command]) -> None:
     """Insert new commands; what COPY leaves out is null."""
-    with connection.cursor() as cursor, cursor.copy(COPY) as copy:  # type: ignore[attr-defined]
+    with connection.cursor() as cursor, cursor.copy(COPY) as copy:
         for c in commands:
             times = (c.created_at, c.expires_at, c.next_attempt_at)
             copy.write_row(

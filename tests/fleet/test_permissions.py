@@ -33,6 +33,7 @@ OPERATIONS = [
 # Whoever adds an operation that does something says here, too, what it shall need.
 DOES = {
     "terminals:create": "terminals.add_terminal",
+    "terminals/register:register": "terminals.add_terminal",
     "terminals:suspend": "terminals.suspend_terminal",
     "terminals:resume": "terminals.suspend_terminal",
     "terminals:retire": "terminals.retire_terminal",

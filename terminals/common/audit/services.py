@@ -25,6 +25,11 @@ def record_many(*, actor: str, action: str, subjects: Iterable[str], detail: dic
     _append(actor, action, ((subject, detail or {}) for subject in subjects))
 
 
+def record_each(*, actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Append one entry a (subject, detail), in one statement."""
+    _append(actor, action, entries)
+
+
 def record_deletions(*, actor: str, instances: Iterable[models.Model]) -> None:
     """Audit the end of objects, and of each one that the database deletes with them, with the values that go."""
     going = NestedObjects(using=connection.alias)
