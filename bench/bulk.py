@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import django
 import psycopg
@@ -25,50 +25,59 @@ def main(terminals: int) -> None:
     call_command("migrate", verbosity=0)
     call_command("seed_estate", terminals=terminals)
     from django.contrib.auth.models import User
+
+    root = User.objects.create_superuser("root")
+    for verb, arguments in (("lock", {}), ("tag", {"tag": "x"})):
+        measure_verb(verb, arguments, root)
+    print(f"COPY of as many commands as they are: {copy_commands():,.0f} a second")
+
+
+def measure_verb(verb: str, arguments: dict[str, str], root: Any) -> None:
+    """Do a verb to all active terminals, and say how fast and with how many statements a chunk."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
     from terminals.bulk.services import run_chunk, run_jobs, start
-    from terminals.link.models import Command
 
-    root = User.objects.create_superuser("root")
-    for verb, arguments in (("lock", {}), ("tag", {"tag": "x"})):
-        began = time.monotonic()
-        job = start(verb=verb, arguments=arguments, text="state = active", user=root)
-        chosen = time.monotonic() - began
-        with CaptureQueriesContext(connection) as captured:
-            run_chunk(job)
-        began = time.monotonic()
-        done = run_jobs(time.monotonic() + 600)
-        seconds = time.monotonic() - began
-        print(
-            f"{verb}: {job.total:,} chosen in {chosen:.2f} s, {len(captured)} statements a chunk, {done / seconds:,.0f} a second"
-        )
-    command = Command.objects.filter(type="lock").first()
-    assert command is not None
-    now = datetime.now(UTC)
-    rows = [
-        Command(
-            id=uuid.uuid4(),
-            terminal_id=pk,
-            type="ping",
-            payload=command.payload,
-            requested_by="bench",
-            created_at=now,
-            expires_at=now + timedelta(hours=1),
-            next_attempt_at=now,
-        )
-        for pk in Command.objects.filter(type="lock").values_list("terminal_id", flat=True)
-    ]
-    columns = "id, terminal_id, type, state, payload, requested_by, created_at, expires_at, next_attempt_at, attempts"
-    columns += ", code, detail"
     began = time.monotonic()
-    with connection.cursor() as cursor, cursor.copy(f"COPY link_command ({columns}) FROM STDIN") as copy:
-        for one in rows:
-            copy.write_row(
-                (one.id, one.terminal_id, one.type, "queued", one.payload, "bench", now, one.expires_at, now, 0, "", "")
-            )
-    print(f"COPY of as many rows: {len(rows) / (time.monotonic() - began):,.0f} a second")
+    job = start(verb=verb, arguments=arguments, text="state = active", user=root)
+    chosen = time.monotonic() - began
+    with CaptureQueriesContext(connection) as captured:
+        run_chunk(job)
+    began = time.monotonic()
+    rate = run_jobs(time.monotonic() + 600) / (time.monotonic() - began)
+    print(f"{verb}: {job.total:,} chosen in {chosen:.2f} s, {len(captured)} statements a chunk, {rate:,.0f} a second")
+
+
+def copy_commands() -> float:
+    """Insert the same commands once more under new ids, with nothing made or signed; return how many a second."""
+    from django.db import connection
+
+    from terminals.link.models import Command
+    from terminals.link.services import COPY
+
+    rows = [
+        (
+            uuid.uuid4(),
+            c.terminal_id,
+            "ping",
+            c.state,
+            c.payload,
+            "bench",
+            c.created_at,
+            c.expires_at,
+            c.expires_at,
+            0,
+            "",
+            "",
+        )
+        for c in Command.objects.filter(type="lock")
+    ]
+    began = time.monotonic()
+    with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+        for row in rows:
+            copy.write_row(row)
+    return len(rows) / (time.monotonic() - began)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,19 @@
 """Accounts, roles, tokens, log-ins and passwords in the admin: each change is audited, and nobody grants what they lack."""
 
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from typing import Any
 
-from axes.signals import user_locked_out
 from django import forms
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
-from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -27,9 +21,7 @@ from knox import admin as knox_admin  # noqa: F401 - it registers its pages, whi
 from knox.models import AuthToken
 from unfold.admin import TabularInline
 from unfold.forms import (
-    AdminOwnPasswordChangeForm,
     AdminPasswordChangeForm,
-    AuthenticationForm,
     UserChangeForm,
     UserCreationForm,
 )
@@ -42,6 +34,7 @@ from terminals.common.scope import EVERYWHERE, Grants, below, reach_of, within
 from terminals.estate.grants import NODE_PATH, read_grants
 from terminals.estate.models import Membership
 
+NOBODYS = ("admin", "axes", "contenttypes", "sessions")  # permissions that open no page of ours
 LONGEST_TOKEN = timedelta(days=3653)
 LONGEST_NAME = 140  # of a user, so that `user:NAME` fits the audit's subject
 for _model in (User, Group, AuthToken):
@@ -74,6 +67,7 @@ class GrantsAdmin(AuditedAdmin):
         field = super().formfield_for_manytomany(db_field, request, **kwargs)
         if db_field.name in ("permissions", "user_permissions"):
             field.label_from_instance = permission_label
+            field.queryset = field.queryset.exclude(content_type__app_label__in=NOBODYS)
         return field
 
     def _within_reach(self, request: HttpRequest, obj: Any) -> bool:
@@ -149,6 +143,11 @@ class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]
             raise ValidationError(_("choose one organisation, one merchant or one store"))
         return values
 
+    def validate_constraints(self) -> None:
+        """What `clean` refused the database's own words need not repeat."""
+        if not self.errors:
+            super().validate_constraints()
+
 
 class MembershipRow(TabularInline):  # type: ignore[misc]
     """Where somebody works, and in which role. Who may keep an account may keep these rows of it."""
@@ -221,6 +220,11 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
             (title, {**options, "fields": [name for name in options["fields"] if name not in self.HOLD_EVERYWHERE]})
             for title, options in fieldsets
         ]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Whoever gets an account here is an operator, who may log in; what they may do is another matter."""
+        obj.is_staff = obj.is_staff if change else True
+        super().save_model(request, obj, form, change)
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
@@ -296,61 +300,3 @@ class OwnTokenAdmin(AuditedAdmin):
         answer = render(request, "pages/token_page.html", context)
         answer["Cache-Control"] = "no-store"
         return answer
-
-
-class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
-    @transaction.atomic
-    def save(self, commit: bool = True) -> User:
-        user: User = super().save(commit)
-        audit.record(actor=user.get_username(), action="user.set_password", subject=audit.subject_of(user))
-        return user
-
-
-def change_own_password(request: HttpRequest) -> HttpResponseBase:
-    """Stands before the admin's own page, which would leave no trace."""
-    return PasswordChangeView.as_view(
-        form_class=OwnPasswordForm,
-        success_url=reverse("admin:password_change_done"),
-        extra_context=admin.site.each_context(request),
-    )(request)
-
-
-def address_of(request: HttpRequest) -> str:
-    """Return where a request comes from: behind our proxy what it says in the last place, which nobody else can write."""
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_PROXY else ""
-    told = forwarded.rpartition(",")[2].strip()
-    try:
-        return str(ip_address(told))
-    except ValueError:
-        return str(request.META.get("REMOTE_ADDR", ""))
-
-
-@receiver(user_locked_out)
-def record_lock_out(username: str | None = None, ip_address: str | None = None, **_of_signal: Any) -> None:
-    """A lock-out is recorded like the refused log-ins that led to it."""
-    shown = (username or "")[:LONGEST_NAME].replace("\0", "")
-    with transaction.atomic():
-        audit.record(actor=shown, action="login.locked_out", subject=f"user:{shown}", detail={"address": ip_address})
-
-
-class AuditedLogIn(AuthenticationForm):  # type: ignore[misc]
-    """Log-ins and refused ones are recorded; what was typed as a password is not."""
-
-    def clean(self) -> dict[str, Any]:
-        try:
-            cleaned: dict[str, Any] = super().clean()
-        except ValidationError:
-            self._record("login.refused", str(self.cleaned_data.get("username", "")))
-            raise
-        if self.get_user() is not None:  # a form that lacks a name or a password asks nobody
-            self._record("login", self.get_user().get_username())
-        return cleaned
-
-    def _record(self, action: str, username: str) -> None:
-        address = address_of(self.request) if self.request else ""
-        shown = username[:LONGEST_NAME]
-        with transaction.atomic():
-            audit.record(actor=shown, action=action, subject=f"user:{shown}", detail={"address": address})
-
-
-admin.site.login_form = AuditedLogIn

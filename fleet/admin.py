@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from firmware.models import Baseline, Release
 from firmware.services import replace_baselines
-from fleet import accounts  # noqa: F401 - it registers its pages
+from fleet import accounts, logins, terminal_list  # noqa: F401 - they register their pages
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit import services as audit

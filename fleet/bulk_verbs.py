@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from firmware.models import Installation, Release
+from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OPEN as OPEN_INSTALLATIONS
 from firmware.services import ASSIGN_RELEASE, install
 from terminals.bulk.verbs import Arguments, BulkVerb, Unfit
 from terminals.common.errors import Refusal
 from terminals.common.scope import within
 from terminals.common.states import Transition
+from terminals.common.words import format_minor
 from terminals.estate.models import Store, Terminal, TerminalGroup
 from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES, TerminalState, TerminalTransition
 from terminals.estate.services import (
@@ -29,6 +32,7 @@ from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, Target, send_p
 from terminals.parameters.models import ParameterVersion
 from terminals.parameters.services import SEND_PARAMETERS
 from terminals.parameters.services import send as send_parameters
+from terminals.settlement.leaving import OTHERS_MONEY, has_history
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
 from terminals.settlement.rules import OPEN as OPEN_RUNS
 from terminals.settlement.services import REQUEST_SETTLEMENT, SET_SCHEDULE, request_settlements, set_plan
@@ -77,7 +81,9 @@ def _check_release(arguments: Arguments, user: Any) -> dict[str, Any]:
 
 
 def _unfit_for_release(arguments: Arguments) -> list[Unfit]:
-    platform = Release.objects.get(pk=arguments["release"]).platform
+    release = Release.objects.select_related("package").get(pk=arguments["release"])
+    platform = release.platform
+    running = InstalledSoftware.objects.filter(component=release.package.component, version=release.version)
     return [
         _not_in(COMMANDED_STATES),
         Unfit(
@@ -88,7 +94,13 @@ def _unfit_for_release(arguments: Arguments) -> list[Unfit]:
             "an installation is under way",
             Installation.objects.filter(state__in=OPEN_INSTALLATIONS),
         ),
+        _where("runs_it_already", "it runs this version already", running),
     ]
+
+
+def _name_of(model: Any, name: str, arguments: Arguments) -> str:
+    """Return what an argument names, in words; what is gone by its id."""
+    return str(model._default_manager.filter(pk=arguments[name]).first() or arguments[name])
 
 
 def _install(ids: Ids, arguments: Arguments, actor: str) -> Refused:
@@ -155,11 +167,57 @@ def _check_reason(arguments: Arguments, user: Any) -> dict[str, Any]:
     return {"reason": str(arguments.get("reason", ""))[:200]}
 
 
+def _money(fit: QuerySet[Terminal], arguments: Arguments) -> list[str]:
+    """Say what is not settled on terminals that will not settle by themselves any more."""
+    open_batches = Batch.objects.filter(closed=False, transaction_count__gt=0, terminal__in=fit.order_by().values("pk"))
+    terminals = open_batches.aggregate(n=Count("terminal", distinct=True))["n"]
+    if not terminals:
+        return []
+    sums = open_batches.order_by("currency").values_list("currency").annotate(net=Sum("net_minor"))
+    amounts = ", ".join(format_minor(net, currency) for currency, net in sums)
+    told = ngettext(
+        "Not settled on %(n)s terminal: %(amounts)s. Settle first: it does not settle until it is resumed.",
+        "Not settled on %(n)s terminals: %(amounts)s. Settle first: they do not settle until they are resumed.",
+        terminals,
+    )
+    return [told % {"n": terminals, "amounts": amounts}]
+
+
+def _for_good(fit: QuerySet[Terminal], arguments: Arguments) -> list[str]:
+    told = [_("For good: certificates are revoked, keys are destroyed, and they settle no more.")]
+    if online := fit.filter(session__online=True).exclude(session__locked=True).count():
+        said = ngettext(
+            "%(n)s of them is online and not locked: lock it or switch it off first, or it goes on selling.",
+            "%(n)s of them are online and not locked: lock them or switch them off first, or they go on selling.",
+            online,
+        )
+        told.append(said % {"n": online})
+    return told
+
+
+def _own_schedules(fit: QuerySet[Terminal], arguments: Arguments) -> list[str]:
+    own = Q(schedule__cycle__gt="") | Q(schedule__time_zone__gt="") | Q(schedule__threshold_minor__isnull=False)
+    if not (number := fit.filter(own).count()):
+        return []
+    said = ngettext(
+        "%(n)s terminal has a cycle, zone or threshold of its own, which it loses.",
+        "%(n)s terminals have a cycle, zone or threshold of their own, which they lose.",
+        number,
+    )
+    return [said % {"n": number}]
+
+
 def _unfit_for(transition: Transition[TerminalState], arguments: Arguments) -> list[Unfit]:
     unfit = [_not_in([state.value for state in transition.sources])]
     if transition is TerminalTransition.retire:
         unsettled = Batch.objects.filter(closed=False, transaction_count__gt=0)
-        unfit.append(_where("unsettled_money", "it has money that is not settled; settle first", unsettled))
+        unfit.append(
+            _where(
+                "unsettled_money",
+                "it has money that is not settled; settle first, and resume it before if it is suspended",
+                unsettled,
+            )
+        )
     return unfit
 
 
@@ -180,10 +238,12 @@ def _check_store(arguments: Arguments, user: Any) -> dict[str, Any]:
 
 
 def _unfit_for_move(arguments: Arguments) -> list[Unfit]:
+    merchant = Store.objects.get(pk=arguments["store"]).merchant_id
     there = Terminal.objects.filter(store=arguments["store"]).exclude(state=TerminalState.RETIRED)
     same = there.filter(tid=OuterRef("tid")).exclude(pk=MINE).exclude(tid="")
     return [
         Unfit("there_already", "it stands there already", Q(store=arguments["store"])),
+        Unfit(OTHERS_MONEY.reason, OTHERS_MONEY.template, ~Q(store__merchant=merchant) & has_history()),
         Unfit("tid_taken", "another terminal there has its TID", Q(Exists(same.order_by()))),
     ]
 
@@ -215,37 +275,73 @@ def _group(ids: Ids, arguments: Arguments, actor: str, *, joins: bool) -> Refuse
     return NOBODY
 
 
+def _for_transition(transition: Transition[TerminalState], permission: str) -> BulkVerb:
+    told = {TerminalTransition.suspend: _money, TerminalTransition.retire: _for_good}
+    return BulkVerb(
+        transition.name,
+        permission,
+        partial(_transition, transition),
+        partial(_unfit_for, transition),
+        _check_reason,
+        warnings=told.get(transition, lambda fit, arguments: []),
+        final=transition is TerminalTransition.retire,
+    )
+
+
+def _settling(arguments: Arguments) -> list[Unfit]:
+    open_runs = SettlementRun.objects.filter(state__in=OPEN_RUNS)
+    return [_not_in(COMMANDED_STATES), _where("already_settling", "it is settling already", open_runs)]
+
+
+def _commanded(arguments: Arguments) -> list[Unfit]:
+    return [_not_in(COMMANDED_STATES)]
+
+
+def _linked(arguments: Arguments) -> list[Unfit]:
+    return [_not_in(LINKED_STATES)]
+
+
 VERBS = (
+    BulkVerb("settle", REQUEST_SETTLEMENT, _settle, _settling),
     BulkVerb(
-        "settle",
-        REQUEST_SETTLEMENT,
-        _settle,
-        lambda arguments: [
-            _not_in(COMMANDED_STATES),
-            _where("already_settling", "it is settling already", SettlementRun.objects.filter(state__in=OPEN_RUNS)),
-        ],
+        "install",
+        ASSIGN_RELEASE,
+        _install,
+        _unfit_for_release,
+        _check_release,
+        told=partial(_name_of, Release, "release"),
     ),
-    BulkVerb("install", ASSIGN_RELEASE, _install, _unfit_for_release, _check_release),
     BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),
-    BulkVerb("configure", SEND_PARAMETERS, _configure, lambda arguments: [_not_in(COMMANDED_STATES)], _check_version),
-    BulkVerb("plan", SET_SCHEDULE, _plan, lambda arguments: [_not_in(LINKED_STATES)], _check_plan),
-    *(
-        BulkVerb(name, SEND_COMMAND, partial(_send, name), lambda arguments: [_not_in(COMMANDED_STATES)])
-        for name in PLAIN_COMMANDS
+    BulkVerb(
+        "configure",
+        SEND_PARAMETERS,
+        _configure,
+        _commanded,
+        _check_version,
+        told=partial(_name_of, ParameterVersion, "version"),
     ),
-    *(
-        BulkVerb(
-            transition.name,
-            permission,
-            partial(_transition, transition),
-            partial(_unfit_for, transition),
-            _check_reason,
-        )
-        for transition, permission in TRANSITION_PERMISSIONS.items()
+    BulkVerb(
+        "set_plan",
+        SET_SCHEDULE,
+        _plan,
+        _linked,
+        _check_plan,
+        told=partial(_name_of, SettlementPlan, "plan"),
+        warnings=_own_schedules,
     ),
+    *(BulkVerb(name, SEND_COMMAND, partial(_send, name), _commanded) for name in PLAIN_COMMANDS),
+    *(_for_transition(transition, permission) for transition, permission in TRANSITION_PERMISSIONS.items()),
     BulkVerb("tag", CHANGE_TERMINAL, partial(_tag, tagged=True), check=_check_tag),
     BulkVerb("untag", CHANGE_TERMINAL, partial(_tag, tagged=False), check=_check_tag),
-    BulkVerb("move", CHANGE_TERMINAL, _move, _unfit_for_move, _check_store),
-    BulkVerb("join_group", CHANGE_TERMINAL, partial(_group, joins=True), check=_check_group),
-    BulkVerb("leave_group", CHANGE_TERMINAL, partial(_group, joins=False), check=_check_group),
+    BulkVerb("move", CHANGE_TERMINAL, _move, _unfit_for_move, _check_store, told=partial(_name_of, Store, "store")),
+    *(
+        BulkVerb(
+            name,
+            CHANGE_TERMINAL,
+            partial(_group, joins=name == "join_group"),
+            check=_check_group,
+            told=partial(_name_of, TerminalGroup, "group"),
+        )
+        for name in ("join_group", "leave_group")
+    ),
 )

@@ -46,6 +46,7 @@ def join_rooms() -> None:
     ]
     on_store_clock[:] = [settlement.follow_store]
     on_move[:] = [settlement.follow_terminals]
+    hooks.before_move = [leaving.refuse_other_merchant]
     hooks.before = {TerminalTransition.retire: [leaving.refuse_stranded_money]}
     hooks.after = {
         TerminalTransition.resume: [settlement.resume_settling],

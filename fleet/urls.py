@@ -11,8 +11,8 @@ from drf_spectacular.views import SpectacularAPIView
 
 from firmware.downloads import download_artifact
 from fleet import readiness
-from fleet.accounts import change_own_password
 from fleet.api import router
+from fleet.logins import change_own_password
 from fleet.pages import bulk, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference

@@ -33,7 +33,7 @@ ASKS = {
     "install": "release",
     "deliver_key": "usage",
     "configure": "version",
-    "plan": "plan",
+    "set_plan": "plan",
     "tag": "tag",
     "untag": "tag",
     "move": "store",
@@ -65,6 +65,8 @@ class BulkForm(forms.Form):
     group = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Group"))
     tag = forms.CharField(max_length=40, required=False, label=gettext_lazy("Tag"))
     reason = forms.CharField(max_length=200, required=False, label=gettext_lazy("Reason"))
+    expected = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    sure = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,6 +75,11 @@ class BulkForm(forms.Form):
         fields["verb"].choices = [(name, word(name)) for name in offered]
         for name, (rows, needs) in CHOSEN_BY_ID.items():
             fields[name].choices = [(row.pk, str(row)) for row in within(rows.all(), user, needs)[:MOST_CHOICES]]
+
+    def confirm(self) -> None:
+        """Raise Refusal where what cannot be taken back was not confirmed."""
+        if verbs.named(self.cleaned_data["verb"]).final and not self.cleaned_data["sure"]:
+            raise Refusal("not_confirmed", "tick that you are sure: this cannot be taken back")
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -91,7 +98,8 @@ def bulk_page(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             if "start" in request.POST:
-                job = services.start(user=request.user, **form.wanted)
+                form.confirm()
+                job = services.start(user=request.user, expected=form.cleaned_data["expected"], **form.wanted)
                 return redirect("bulk-job", pk=job.pk)
             shown = services.preview(user=request.user, **form.wanted)
         except Refusal as refusal:
@@ -101,6 +109,9 @@ def bulk_page(request: HttpRequest) -> HttpResponse:
         "form": form,
         "preview": shown,
         "left_out": [(sentence(one.refusal), one.number, one.serials) for one in shown.left_out] if shown else [],
+        "expected": sum((shown.ready, *(one.number for one in shown.left_out if one.refusal.reason != "not_allowed")))
+        if shown
+        else 0,
         "asks": ASKS,
         "verb_word": word(form.cleaned_data["verb"]) if shown else "",
     }
@@ -117,9 +128,10 @@ def _job(request: HttpRequest, pk: int) -> BulkJob:
 def _job_context(request: HttpRequest, job: BulkJob) -> dict[str, Any]:
     counts = services.progress(job)
     left_out = job.items.filter(state=ItemState.LEFT_OUT).select_related("terminal").order_by("id")[:50]
-    handled = job.total - counts[ItemState.WAITING]
+    handled = counts[ItemState.DONE] + counts[ItemState.LEFT_OUT]
     return {
         "job": job,
+        "told": verbs.named(job.verb).told(job.arguments),
         "counts": counts,
         "percent": handled * 100 // job.total,
         "left_out": left_out,

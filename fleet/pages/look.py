@@ -9,24 +9,26 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from terminals.common.scope import opens
+from terminals.common.scope import holds, opens
 
 Item = dict[str, Any]
 
 
-def _list_of(title: Any, icon: str, model: str, needs: str = "") -> Item:
-    """Return the entry of a model's list (`app_model`), shown to who may see it."""
+def _list_of(title: Any, icon: str, model: str, needs: str = "", *, own: bool = False) -> Item:
+    """Return the entry of a model's list (`app_model`), shown to who may see it; `own`: everybody sees their own there."""
     app, name = model.rsplit("_", 1)
     return {
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{model}_changelist"),
-        "permission": _opened_by(app, name, needs or f"{app}.view_{name}"),
+        "permission": _opened_by(app, name, needs or f"{app}.view_{name}", own),
     }
 
 
-def _opened_by(app: str, name: str, permission: str) -> Callable[[HttpRequest], bool]:
-    return lambda request: opens(request.user, permission, apps.get_model(app, name))
+def _opened_by(app: str, name: str, permission: str, own: bool) -> Callable[[HttpRequest], bool]:
+    return lambda request: (
+        holds(request.user, permission) if own else opens(request.user, permission, apps.get_model(app, name))
+    )
 
 
 MENU: list[dict[str, Any]] = [
@@ -81,7 +83,7 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Audit"), "history", "common_auditentry"),
             _list_of(_("Operators"), "group", "auth_user"),
             _list_of(_("Roles"), "badge", "auth_group"),
-            _list_of(_("Your API tokens"), "vpn_key", "knox_authtoken"),
+            _list_of(_("Your API tokens"), "vpn_key", "knox_authtoken", own=True),
             {"title": _("API reference"), "icon": "api", "link": reverse_lazy("api-reference")},
             {"title": _("Language and time zone"), "icon": "translate", "link": reverse_lazy("preferences")},
             _list_of(_("Background work"), "schedule", "django_celery_beat_periodictask"),

@@ -37,6 +37,7 @@ class PreviewSerializer(serializers.Serializer[Any]):
     total = serializers.IntegerField()
     ready = serializers.IntegerField()
     left_out = LeftOutSerializer(many=True)
+    warnings = serializers.ListField(child=serializers.CharField(), help_text="What to know before it is done")
 
 
 class JobSerializer(ModelSerializer[BulkJob]):
@@ -100,7 +101,8 @@ class JobViewSet(IdempotentPosts, ReadViewSet):
             {"reason": one.refusal.reason, "detail": sentence(one.refusal), "count": one.number, "serials": one.serials}
             for one in found.left_out
         ]
-        return Response({"total": found.total, "ready": found.ready, "left_out": left_out})
+        body = {"total": found.total, "ready": found.ready, "left_out": left_out, "warnings": found.warnings}
+        return Response(body)
 
     @extend_schema(request=None, responses={200: JobSerializer})
     @action(detail=True, methods=["post"])

@@ -47,6 +47,10 @@ class Preview(NamedTuple):
     total: int
     ready: int
     left_out: list[LeftOut]
+    warnings: list[str]
+    serials: list[str]
+    told: str
+    final: bool
 
 
 def preview(*, verb: str, arguments: Arguments, text: str, user: Any) -> Preview:
@@ -66,7 +70,15 @@ def preview(*, verb: str, arguments: Arguments, text: str, user: Any) -> Preview
             left_out.append(LeftOut(_refusal(unfit), number, serials))
             allowed -= number
             fit = fit.exclude(unfit.q)
-    return Preview(total, allowed, left_out)
+    return Preview(
+        total=total,
+        ready=allowed,
+        left_out=left_out,
+        warnings=chosen.warnings(fit, arguments) if allowed else [],
+        serials=list(fit.order_by("serial").values_list("serial", flat=True)[:SHOWN]),
+        told=chosen.told(arguments),
+        final=chosen.final,
+    )
 
 
 def _asked(verb: str, arguments: Arguments, text: str, user: Any) -> tuple[BulkVerb, Arguments, QuerySet[Terminal]]:
@@ -89,8 +101,12 @@ CHOOSE = "INSERT INTO bulk_bulkitem (job_id, terminal_id, state, reason, templat
 
 
 @transaction.atomic
-def start(*, verb: str, arguments: Arguments, text: str, user: Any) -> BulkJob:
-    """Fix the target and let the verb be done to it in the background; one audit entry names the filter and the ids."""
+def start(*, verb: str, arguments: Arguments, text: str, user: Any, expected: int | None = None) -> BulkJob:
+    """Fix the target and let the verb be done to it in the background; one audit entry names the filter and the ids.
+
+    Each terminal to which it is done gets an entry of its own besides, so that whoever audits a part of the tree finds it.
+    `expected` is how many terminals a preview counted; where there are others by now, it is refused.
+    """
     chosen, arguments, terminals = _asked(verb, arguments, text, user)
     fit = within(terminals, user, chosen.permission)
     job = BulkJob.objects.create(verb=chosen.name, arguments=dict(arguments), filter=text, requested_by=user, total=0)
@@ -100,6 +116,12 @@ def start(*, verb: str, arguments: Arguments, text: str, user: Any) -> BulkJob:
         job.total = cursor.rowcount
     if not job.total:
         raise Refusal("no_terminal", "no terminal passes the filter where you may do this")
+    if expected is not None and job.total != expected:
+        raise Refusal(
+            "target_changed",
+            "meanwhile %(number)s terminals pass the filter where you may do this; look once more at what would happen",
+            number=job.total,
+        )
     job.save(update_fields=["total"])
     ids = job.items.order_by("terminal").values_list("terminal", flat=True)
     detail = {"verb": chosen.name, "arguments": dict(arguments), "filter": text, "total": job.total, "ids": ranges(ids)}
@@ -134,7 +156,10 @@ def run_chunk(job: BulkJob) -> int:
         refused |= dict.fromkeys(rest.filter(unfit.q).values_list("pk", flat=True), _refusal(unfit))
     fit = sorted(held.keys() - refused.keys())
     if fit:
-        refused |= chosen.run(fit, job.arguments, job.requested_by.get_username())
+        actor = job.requested_by.get_username()
+        refused |= chosen.run(fit, job.arguments, actor)
+        subjects = [f"terminal:{held[pk].serial}" for pk in fit if pk not in refused]
+        audit.record_many(actor=actor, action=f"bulk.{job.verb}", subjects=subjects, detail={"job": job.pk})
     _close(items, refused)
     return len(items)
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
 
 Arguments = Mapping[str, Any]
 
@@ -25,13 +26,17 @@ class Unfit:
 class BulkVerb:
     """`check` returns the arguments as they are kept, or raises Refusal; `unfit` says whom the verb leaves out, the first
     reason that holds; `run` does it to terminals (ids, held and fit), set-based, and returns those that were left out
-    after all."""
+    after all. `told` says the arguments in words; `warnings` what the operator must know of the fit ones before it is done;
+    what is `final` cannot be taken back, and is confirmed once more."""
 
     name: str
     permission: str
     run: Callable[[Sequence[int], Arguments, str], Mapping[int, Refusal]]
     unfit: Callable[[Arguments], Sequence[Unfit]] = lambda arguments: ()
     check: Callable[[Arguments, Any], dict[str, Any]] = lambda arguments, user: {}
+    told: Callable[[Arguments], str] = lambda arguments: ", ".join(str(value) for value in arguments.values() if value)
+    warnings: Callable[[QuerySet[Terminal], Arguments], list[str]] = lambda fit, arguments: []
+    final: bool = False
 
 
 class Verbs:

@@ -1,6 +1,5 @@
 """The estate in the admin."""
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,6 +18,7 @@ from unfold.decorators import display
 from terminals.common.admin_base import AuditedAdmin, Labels
 from terminals.common.audit.services import stored_values
 from terminals.common.errors import Refusal
+from terminals.common.scope import reach_of
 from terminals.common.words import TONES, choices, field_errors, sentence, word
 from terminals.estate import selectors, services
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
@@ -59,6 +59,11 @@ class MerchantAdmin(AuditedAdmin):
 
 
 class StoreForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_merchant(self) -> Merchant:
+        with field_errors():
+            selectors.check_new_merchant(self.instance, self.cleaned_data["merchant"])
+        return self.cleaned_data["merchant"]  # type: ignore[no-any-return]
+
     def clean_time_zone(self) -> str:
         with field_errors():
             return check_time_zone(self.cleaned_data["time_zone"])
@@ -79,26 +84,45 @@ class StoreAdmin(AuditedAdmin):
 
 
 class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+    user: Any  # who fills it in; set by the page
+
+    def clean_filter(self) -> str:
+        text: str = self.cleaned_data["filter"]
+        if text:
+            with field_errors():
+                check_filter(text, self.user)
+        return text
+
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         if values.get("filter") and values.get("members"):
             raise forms.ValidationError(gettext("a group has a filter or named terminals, not both"))
+        nodes = [name for name in ("organisation", "merchant", "store") if values.get(name)]
+        if len(nodes) > 1 or not (nodes or reach_of(self.user, "terminals.change_terminalgroup").everywhere):
+            raise forms.ValidationError(gettext("choose one organisation, one merchant or one store"))
         return values
 
 
 @admin.register(TerminalGroup)
 class TerminalGroupAdmin(AuditedAdmin):
     form = GroupForm
-    list_display = ["name", "filter", "organisation", "merchant", "store"]
+    list_display = ["name", "filter", "its_terminals", "organisation", "merchant", "store"]
     list_select_related = ["organisation", "merchant", "store"]
     search_fields = ["name"]
     fields = ["name", "filter", "members", "organisation", "merchant", "store"]
     autocomplete_fields = ["members", "organisation", "merchant", "store"]
 
-    def save_model(self, request: HttpRequest, obj: TerminalGroup, form: Any, change: bool) -> None:
-        if obj.filter:
-            check_filter(obj.filter, request.user)
-        super().save_model(request, obj, form, change)
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.user = request.user
+        return form
+
+    @admin.display(description=gettext_lazy("terminals"))
+    def its_terminals(self, group: TerminalGroup) -> str:
+        query = urlencode({"filter": f'group = "{group.name}"'})
+        return format_html(
+            '<a href="{}?{}">{}</a>', reverse("admin:terminals_terminal_changelist"), query, gettext("list")
+        )
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         before = list(form.instance.members.values_list("pk", flat=True))
@@ -156,32 +180,6 @@ class TerminalOwnedAdmin:
         return queryset.filter(found), False
 
 
-def filter_of_address(asked: Mapping[str, str]) -> str:
-    """Return what a list's address lets pass, in the filter language."""
-    model = (
-        TerminalModel.objects.filter(pk=int(key)).first()
-        if (key := asked.get("model__id__exact", "")).isdecimal()
-        else None
-    )
-    search = asked.get("q", "").strip().replace('"', "")
-    tests = [
-        f"({asked['filter']})" if asked.get("filter") else "",
-        f"state = {asked['state__exact']}" if asked.get("state__exact") else "",
-        f'model = "{model}"' if model else "",
-        "online" if asked.get("link") == "online" else "",
-        f"state in ({', '.join(LINKED_STATES)}) and not online" if asked.get("link") == "offline" else "",
-        "locked" if asked.get("locked") else "",
-        "tamper" if asked.get("tamper_alarm__active__exact") else "",
-        f'(serial ~ "{search}" or store ~ "{search}" or tid = "{search}")' if search else "",
-    ]
-    tests += [
-        f"{part} = {asked[f'health__{part}__exact']}"
-        for part in ("printer", "screen", "keypad", "card_reader")
-        if asked.get(f"health__{part}__exact")
-    ]
-    return " and ".join(filter(None, tests)) or f"state in ({', '.join(TerminalState)})"
-
-
 class TargetFilter(TextFilter):  # type: ignore[misc]
     """The filter language, docs/filters.md."""
 
@@ -219,6 +217,9 @@ class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
         """The database says the same of a TID, but to nobody who types."""
         values = super().clean() or {}
         store, tid = values.get("store"), values.get("tid")
+        if store and self.instance.pk and store.pk != self.initial.get("store"):
+            for refusal in services.refuse_move([self.instance.pk], store).values():
+                self.add_error("store", sentence(refusal))
         others = Terminal.objects.exclude(pk=self.instance.pk).exclude(state=TerminalState.RETIRED)
         if store and tid and (other := others.filter(store=store, tid=tid).first()):
             told = gettext("%(other)s of this store has this TID; retire it first, or choose another TID")
@@ -234,6 +235,7 @@ class TerminalAdmin(AuditedAdmin):
     fields = ["serial", "model", "store", "tid", "mid", "tags"]
     list_display = ["shown_serial", "store", "model", "shown_state", "shown_link", "tid"]
     list_display_links = None
+    list_filter_submit = True  # or the filter that is typed belongs to no form
     list_filter = [TargetFilter, OnlineFilter, "state", LockedFilter, "model"]
     # What the overview's numbers lead to; as side filters they would look through the whole table for their choices.
     lookups = (
@@ -253,17 +255,6 @@ class TerminalAdmin(AuditedAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         text = search_term.strip()
         return (selectors.find_terminals(queryset, text) if text else queryset), False
-
-    actions = ["do_to_many"]
-
-    @admin.action(description=gettext_lazy("Bulk work on the chosen terminals ..."), permissions=["view"])
-    def do_to_many(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> HttpResponse:
-        """Lead to the page on which something is done to many: the chosen ones, or all that the list's filters let pass."""
-        if request.POST.get("select_across") == "1":
-            text = filter_of_address(request.GET)
-        else:
-            text = f"serial in ({', '.join(queryset.order_by('serial').values_list('serial', flat=True))})"
-        return redirect(f"{reverse('bulk')}?{urlencode({'filter': text})}")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -26,10 +26,11 @@ from terminals.common.api.filters import ByIdFilterSet, IdFilter
 from terminals.common.api.serializers import ModelSerializer, reachable
 from terminals.common.audit.services import stored_values
 from terminals.common.states import Transition
+from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.rules import TerminalState, TerminalTransition, check_identifier, check_time_zone
-from terminals.estate.selectors import check_parent, containing, ids_or_query
+from terminals.estate.selectors import check_new_merchant, check_parent, containing, ids_or_query
 from terminals.estate.targets.choosing import check_filter, matching
 
 
@@ -78,6 +79,11 @@ class StoreSerializer(ModelSerializer[Store]):
         model = Store
         fields = ["id", "merchant", "name", "city", "time_zone", "created_at"]
 
+    def validate_merchant(self, merchant: Merchant) -> Merchant:
+        with field_errors():
+            check_new_merchant(self.instance, merchant)
+        return merchant
+
     def validate_time_zone(self, value: str) -> str:
         with field_errors():
             return check_time_zone(value)
@@ -97,6 +103,12 @@ class TerminalSerializer(ModelSerializer[Terminal]):
 
     def create(self, validated_data: dict[str, Any]) -> Terminal:
         return services.register_terminal(actor=actor_of(self.context["request"]), **validated_data)
+
+    def validate_store(self, store: Store) -> Store:
+        if self.instance is not None and store.pk != self.instance.store_id:
+            for refusal in services.refuse_move([self.instance.pk], store).values():
+                raise serializers.ValidationError(sentence(refusal))
+        return store
 
     def validate_tid(self, value: str) -> str:
         with field_errors():

@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 
 from terminals.common.errors import Refusal
-from terminals.estate.models import Organisation, Store, Terminal
+from terminals.estate.models import Merchant, Organisation, Store, Terminal
 
 SHORTEST = 3  # letters of a part that the indexes know (migration 0002); less is looked for at the beginning
 LONGEST_LIST = 1000
@@ -48,6 +48,14 @@ def ids_or_query(rows: QuerySet[Any]) -> Any:
 def of_terminals_named(text: str) -> Q:
     """Return what holds for rows of terminals (`terminal`) whose serial has the text in it; terminals are looked up first."""
     return Q(terminal__in=ids_or_query(containing(Terminal.objects.order_by(), "serial", text)))
+
+
+def check_new_merchant(store: Store | None, merchant: Merchant) -> None:
+    """Raise Refusal where a store would pass to another merchant with its terminals, and their money's history with them."""
+    if store is not None and store.pk and store.merchant_id != merchant.pk and store.terminals.exists():
+        raise Refusal(
+            "has_terminals", "it has terminals, whose money was this merchant's; make a new store and move them there"
+        )
 
 
 def check_parent(organisation: Organisation | None, parent: Organisation | None) -> None:

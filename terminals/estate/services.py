@@ -43,6 +43,7 @@ Refusals = Mapping[int, Refusal]
 class TransitionHooks:
     """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/joints.py).
 
+    `before_move` may refuse some another store.
     `before` may refuse it to some (it gets the terminals' ids, what the operator writes off, and the operator's name, and
     returns id -> Refusal), `after` gets the ids of those that moved.
     """
@@ -51,6 +52,7 @@ class TransitionHooks:
         default_factory=dict
     )
     after: dict[Transition[TerminalState], list[Callable[[Ids], object]]] = field(default_factory=dict)
+    before_move: list[Callable[[Ids, Store], Refusals]] = field(default_factory=list)
 
 
 hooks = TransitionHooks()
@@ -107,6 +109,14 @@ def note_edit(terminal: Terminal, old: Mapping[str, object], *, actor: str) -> N
     if "store" in edited:
         for follow in on_move:
             follow([terminal.pk])
+
+
+def refuse_move(terminal_ids: Ids, store: Store) -> dict[int, Refusal]:
+    """Return why terminals cannot stand in another store, of those that cannot."""
+    refused: dict[int, Refusal] = {}
+    for ask in hooks.before_move:
+        refused |= ask(terminal_ids, store)
+    return refused
 
 
 def record_members(group: TerminalGroup, before: Iterable[int], *, actor: str) -> None:

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+from django.db.models import Exists, OuterRef, Q
+
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
-from terminals.estate.models import Terminal
+from terminals.estate.models import Store, Terminal
 from terminals.estate.services import WriteOff
 from terminals.settlement.facts import TerminalRetired, WrittenOff
-from terminals.settlement.models import SettlementRun, SettlementSchedule
+from terminals.settlement.models import SettlementRun, SettlementSchedule, Transaction
 from terminals.settlement.selectors import AtStake, open_batches, stakes
 from terminals.settlement.services import fail_runs
 
@@ -41,6 +43,25 @@ def refuse_stranded_money(terminal_ids: Sequence[int], write_off: WriteOff, acto
         else:
             _write_off(Terminal.objects.get(pk=terminal_id), stake, actor)
     return refused
+
+
+def has_history() -> Q:
+    """Return what holds for terminals with money that belongs to their merchant's past or present."""
+    mine = OuterRef("pk")
+    return Q(Exists(Transaction.objects.filter(terminal=mine).order_by())) | Q(
+        Exists(SettlementRun.objects.filter(terminal=mine).order_by())
+    )
+
+
+def refuse_other_merchant(terminal_ids: Sequence[int], store: Store) -> dict[int, Refusal]:
+    """Return a Refusal for each terminal that would take its merchant's transactions and settlements to another merchant."""
+    foreign = Terminal.objects.filter(pk__in=terminal_ids).exclude(store__merchant=store.merchant_id)
+    return dict.fromkeys(foreign.filter(has_history()).values_list("pk", flat=True), OTHERS_MONEY)
+
+
+OTHERS_MONEY = Refusal(
+    "others_money", "it has transactions of its present merchant, which would go along; use another device there"
+)
 
 
 def _write_off(terminal: Terminal, stake: AtStake, actor: str) -> None:

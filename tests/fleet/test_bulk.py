@@ -78,7 +78,7 @@ def arguments_for(verb: str, fleet: list[Terminal]) -> dict[str, Any]:
     made: dict[str, Callable[[], dict[str, Any]]] = {
         "deliver_key": lambda: {"usage": "P0"},
         "configure": lambda: {"version": publish_parameters(name="shop", parameters={}, actor="ops").pk},
-        "plan": lambda: {"plan": SettlementPlan.objects.get_or_create(name="nightly", cycle="30 22 * * *")[0].pk},
+        "set_plan": lambda: {"plan": SettlementPlan.objects.get_or_create(name="nightly", cycle="30 22 * * *")[0].pk},
         "tag": lambda: {"tag": "pilot"},
         "untag": lambda: {"tag": "pilot"},
         "move": lambda: {"store": Store.objects.get_or_create(merchant=fleet[0].store.merchant, name="New")[0].pk},
@@ -96,7 +96,7 @@ LEAVES_OUT: dict[str, dict[str, str]] = {
     ),
     "suspend": NOT_IN_SERVICE,
     "resume": {f"SN-{n}": "not_in_service" for n in range(4)},
-    "plan": {"SN-3": "not_in_service"},
+    "set_plan": {"SN-3": "not_in_service"},
     **{name: {} for name in ("retire", "tag", "untag", "move", "join_group", "leave_group")},
 }
 
@@ -106,7 +106,7 @@ def test_the_table_names_every_verb() -> None:
 
 
 @pytest.mark.parametrize("verb", LEAVES_OUT)
-def test_a_verb_leaves_out_whom_its_preview_says_and_leaves_one_audit_entry(
+def test_a_verb_leaves_out_whom_its_preview_says_and_leaves_its_audit_entries(
     fleet: list[Terminal], root: User, verb: str
 ) -> None:
     arguments = arguments_for(verb, fleet)
@@ -118,7 +118,10 @@ def test_a_verb_leaves_out_whom_its_preview_says_and_leaves_one_audit_entry(
     assert left_out(job) == LEAVES_OUT[verb]
     assert (preview.total, preview.ready) == (5, 5 - len(LEAVES_OUT[verb]))
     assert services.progress(job)["done"] == preview.ready
-    entry = AuditEntry.objects.order_by("id")[before:].get()
+    entry, *each = AuditEntry.objects.order_by("id")[before:]
+    done = {f"terminal:SN-{n}" for n in range(5)} - {f"terminal:{serial}" for serial in LEAVES_OUT[verb]}
+    assert {one.subject for one in each} == done, "and one for each terminal, where its part's auditor finds it"
+    assert {(one.actor, one.action, one.detail["job"]) for one in each} <= {("root", f"bulk.{verb}", job.pk)}
     assert (entry.actor, entry.action, entry.subject) == ("root", f"bulk.{verb}", f"bulkjob:{job.pk}")
     assert entry.detail["filter"] == "serial ~ SN-"
     assert entry.detail["ids"] == ranges(terminal.pk for terminal in fleet)
@@ -184,7 +187,7 @@ def test_a_plan_replaces_what_a_terminal_had_of_its_own(fleet: list[Terminal], r
     set_schedule(
         terminal=fleet[0], plan=by_hand, actor="ops", cycle="0 4 * * *", threshold_minor=5, threshold_currency="EUR"
     )
-    do("plan", root, **arguments_for("plan", fleet))
+    do("set_plan", root, **arguments_for("set_plan", fleet))
     schedules = SettlementSchedule.objects.filter(plan__name="nightly", cycle="", threshold_minor=None)
     assert schedules.exclude(next_due_at=None).count() == 4
 
@@ -306,7 +309,7 @@ def test_a_role_does_in_bulk_what_it_does_to_one(
 
 def test_the_api_previews_starts_shows_and_cancels(fleet: list[Terminal], api: APIClient) -> None:
     wanted = {"verb": "tag", "filter": "serial ~ SN-", "arguments": {"tag": "pilot"}}
-    assert api.post("/api/v1/bulk/preview/", wanted).json() == {"total": 5, "ready": 5, "left_out": []}
+    assert api.post("/api/v1/bulk/preview/", wanted).json() == {"total": 5, "ready": 5, "left_out": [], "warnings": []}
     preview = api.post("/api/v1/bulk/preview/", {"verb": "lock", "filter": "serial ~ SN-"}).json()
     assert preview["left_out"][0]["serials"] == ["SN-3", "SN-4"]
     assert preview["left_out"][0]["detail"] == "its state is none of these: enrolled, active"

@@ -147,7 +147,7 @@ def test_every_field_is_tried_above() -> None:
         ("nothing = 1", "no field is called nothing"),
         ("battery = low", "write for example 20"),
         ("battery ~ 2", "it takes ="),
-        ("online = 1", "it takes is"),
+        ("online = 1", "write its name alone"),
         ("state", "it takes ="),
         ("state = working", "choose one of registered"),
         ("last_seen > soon", "write for example 2h"),

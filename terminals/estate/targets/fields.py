@@ -85,6 +85,8 @@ class Field:
     def q(self, test: Question) -> Q:
         """Return what holds for the terminals that pass a test; raise Refusal for a question that makes no sense."""
         if test.operator not in self.kind.operators:
+            if self.kind is FLAG:
+                raise self._unfit(test, gettext("write its name alone, or not before it"))
             raise self._unfit(test, gettext("it takes %(operators)s") % {"operators": " ".join(self.kind.operators)})
         if test.operator == "is":
             return self._one("is", True)
