@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.validators import ASCIIUsernameValidator
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
@@ -195,10 +195,11 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
     HOLD_EVERYWHERE = {"is_superuser", "groups", "user_permissions"}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return self._keepable(super(StateAdmin, self).get_queryset(request), request)
+        return self._keepable(super(StateAdmin, self).get_queryset(request), request, "view")
 
-    def _keepable(self, users: QuerySet[User], request: HttpRequest) -> QuerySet[User]:
-        reach = reach_of(request.user, "auth.view_user")
+    def _keepable(self, users: QuerySet[User], request: HttpRequest, verb: str) -> QuerySet[User]:
+        """Return the accounts to which the operator may do it: those that work nowhere but where that is allowed."""
+        reach = reach_of(request.user, self.permission_to(verb))
         if reach.everywhere or not reach.paths:
             return users if reach.everywhere else users.none()
         placed = Membership.objects.filter(user=OuterRef("pk")).annotate(path=NODE_PATH)
@@ -210,7 +211,7 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
         reach = reach_of(request.user, self.permission_to(verb))
         if obj is None or obj.pk is None or reach.everywhere:
             return bool(reach.paths)
-        return bool(reach.paths) and self._keepable(User.objects.filter(pk=obj.pk), request).exists()
+        return bool(reach.paths) and self._keepable(User.objects.filter(pk=obj.pk), request, verb).exists()
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
@@ -225,6 +226,15 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
         """Whoever gets an account here is an operator, who may log in; what they may do is another matter."""
         obj.is_staff = obj.is_staff if change else True
         super().save_model(request, obj, form, change)
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """What `within` cannot say of accounts is asked of each."""
+        if not all(self.has_delete_permission(request, user) for user in queryset):
+            raise PermissionDenied
+        self._record_lost_grants(request, list(queryset))
+        audit.record_deletions(actor=request.user.get_username(), instances=list(queryset))
+        queryset.delete()
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:

@@ -55,7 +55,7 @@ class FleetTerminalSerializer(estate.TerminalSerializer):
     last_seen_at = serializers.DateTimeField(read_only=True, allow_null=True)
     locked = serializers.BooleanField(read_only=True)
     software_version = serializers.CharField(read_only=True, allow_null=True)
-    confirmed_keys = serializers.IntegerField(read_only=True)
+    confirmed_keys = serializers.IntegerField(read_only=True, allow_null=True)
     last_settlement = serializers.SerializerMethodField()
 
     class Meta(estate.TerminalSerializer.Meta):
@@ -68,6 +68,14 @@ class FleetTerminalSerializer(estate.TerminalSerializer):
             "confirmed_keys",
             "last_settlement",
         ]
+
+    def to_representation(self, terminal: Terminal) -> dict[str, Any]:
+        """What belongs to a part is null for who may not see the part where the terminal stands."""
+        shown = super().to_representation(terminal)
+        for name, part in (("software_version", "software"), ("confirmed_keys", "keys")):
+            if not reach_of(self.context["request"].user, selectors.PARTS[part]).covers(terminal.path):
+                shown[name] = None
+        return shown
 
     @extend_schema_field(LastSettlementSerializer(allow_null=True))
     def get_last_settlement(self, terminal: Terminal) -> Any:

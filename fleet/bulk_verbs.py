@@ -12,9 +12,9 @@ from django.utils.translation import ngettext
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OPEN as OPEN_INSTALLATIONS
 from firmware.services import ASSIGN_RELEASE, install
+from terminals.bulk.arguments import chosen, name_of, text_of
 from terminals.bulk.verbs import Arguments, BulkVerb, Unfit
 from terminals.common.errors import Refusal
-from terminals.common.scope import within
 from terminals.common.states import Transition
 from terminals.common.words import format_minor
 from terminals.estate.models import Store, Terminal, TerminalGroup
@@ -60,16 +60,6 @@ def _targets(ids: Ids) -> list[Target]:
     return [Target(*row) for row in Terminal.objects.filter(pk__in=ids).order_by("pk").values_list("pk", "device_id")]
 
 
-def _chosen(model: Any, arguments: Arguments, name: str, user: Any, permission: str) -> Any:
-    """Return the object that an argument names by its id, where the operator may use it; raise Refusal otherwise."""
-    key = arguments.get(name)
-    rows = within(model._default_manager.all(), user, permission)
-    found = rows.filter(pk=key).first() if isinstance(key, int) and 0 < key < 2**63 else None
-    if found is None:
-        raise Refusal("bad_arguments", "%(name)s: choose one by its id", name=name)
-    return found
-
-
 # --- commands, software, keys, parameters, settlement ----------------------------------------------------------------
 def _send(command_type: str, ids: Ids, arguments: Arguments, actor: str) -> Refused:
     send_plain_commands(targets=_targets(ids), command_type=command_type, requested_by=actor)
@@ -77,7 +67,7 @@ def _send(command_type: str, ids: Ids, arguments: Arguments, actor: str) -> Refu
 
 
 def _check_release(arguments: Arguments, user: Any) -> dict[str, Any]:
-    return {"release": _chosen(Release, arguments, "release", user, ASSIGN_RELEASE).pk}
+    return {"release": chosen(Release, arguments, "release", user, ASSIGN_RELEASE).pk}
 
 
 def _unfit_for_release(arguments: Arguments) -> list[Unfit]:
@@ -98,11 +88,6 @@ def _unfit_for_release(arguments: Arguments) -> list[Unfit]:
     ]
 
 
-def _name_of(model: Any, name: str, arguments: Arguments) -> str:
-    """Return what an argument names, in words; what is gone by its id."""
-    return str(model._default_manager.filter(pk=arguments[name]).first() or arguments[name])
-
-
 def _install(ids: Ids, arguments: Arguments, actor: str) -> Refused:
     release = Release.objects.select_related("package").get(pk=arguments["release"])
     install([(target, release) for target in _targets(ids)], requested_by=actor)
@@ -110,7 +95,7 @@ def _install(ids: Ids, arguments: Arguments, actor: str) -> Refused:
 
 
 def _check_usage(arguments: Arguments, user: Any) -> dict[str, Any]:
-    usage = str(arguments.get("usage", ""))
+    usage = text_of(arguments, "usage")
     check_usage(usage)
     return {"usage": usage}
 
@@ -134,7 +119,7 @@ def _deliver(ids: Ids, arguments: Arguments, actor: str) -> Refused:
 
 
 def _check_version(arguments: Arguments, user: Any) -> dict[str, Any]:
-    return {"version": _chosen(ParameterVersion, arguments, "version", user, SEND_PARAMETERS).pk}
+    return {"version": chosen(ParameterVersion, arguments, "version", user, SEND_PARAMETERS).pk}
 
 
 def _configure(ids: Ids, arguments: Arguments, actor: str) -> Refused:
@@ -144,7 +129,7 @@ def _configure(ids: Ids, arguments: Arguments, actor: str) -> Refused:
 
 
 def _check_plan(arguments: Arguments, user: Any) -> dict[str, Any]:
-    return {"plan": _chosen(SettlementPlan, arguments, "plan", user, SET_SCHEDULE).pk}
+    return {"plan": chosen(SettlementPlan, arguments, "plan", user, SET_SCHEDULE).pk}
 
 
 def _plan(ids: Ids, arguments: Arguments, actor: str) -> Refused:
@@ -164,7 +149,7 @@ def _transition(transition: Transition[TerminalState], ids: Ids, arguments: Argu
 
 
 def _check_reason(arguments: Arguments, user: Any) -> dict[str, Any]:
-    return {"reason": str(arguments.get("reason", ""))[:200]}
+    return {"reason": text_of(arguments, "reason")[:200]}
 
 
 def _money(fit: QuerySet[Terminal], arguments: Arguments) -> list[str]:
@@ -222,7 +207,7 @@ def _unfit_for(transition: Transition[TerminalState], arguments: Arguments) -> l
 
 
 def _check_tag(arguments: Arguments, user: Any) -> dict[str, Any]:
-    tag = str(arguments.get("tag", "")).strip()
+    tag = text_of(arguments, "tag").strip()
     if not 0 < len(tag) <= 40 or not tag.isprintable():
         raise Refusal("bad_arguments", "tag: 1 to 40 printable characters")
     return {"tag": tag}
@@ -234,7 +219,7 @@ def _tag(ids: Ids, arguments: Arguments, actor: str, *, tagged: bool) -> Refused
 
 
 def _check_store(arguments: Arguments, user: Any) -> dict[str, Any]:
-    return {"store": _chosen(Store, arguments, "store", user, CHANGE_TERMINAL).pk}
+    return {"store": chosen(Store, arguments, "store", user, CHANGE_TERMINAL).pk}
 
 
 def _unfit_for_move(arguments: Arguments) -> list[Unfit]:
@@ -263,7 +248,7 @@ def _move(ids: Ids, arguments: Arguments, actor: str) -> Refused:
 
 
 def _check_group(arguments: Arguments, user: Any) -> dict[str, Any]:
-    group = _chosen(TerminalGroup, arguments, "group", user, CHANGE_GROUP)
+    group = chosen(TerminalGroup, arguments, "group", user, CHANGE_GROUP)
     if group.filter:
         raise Refusal("bad_arguments", "the group %(group)s has a filter; it has no named terminals", group=group)
     return {"group": group.pk}
@@ -309,7 +294,7 @@ VERBS = (
         _install,
         _unfit_for_release,
         _check_release,
-        told=partial(_name_of, Release, "release"),
+        told=partial(name_of, Release, "release"),
     ),
     BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),
     BulkVerb(
@@ -318,7 +303,7 @@ VERBS = (
         _configure,
         _commanded,
         _check_version,
-        told=partial(_name_of, ParameterVersion, "version"),
+        told=partial(name_of, ParameterVersion, "version"),
     ),
     BulkVerb(
         "set_plan",
@@ -326,21 +311,21 @@ VERBS = (
         _plan,
         _linked,
         _check_plan,
-        told=partial(_name_of, SettlementPlan, "plan"),
+        told=partial(name_of, SettlementPlan, "plan"),
         warnings=_own_schedules,
     ),
     *(BulkVerb(name, SEND_COMMAND, partial(_send, name), _commanded) for name in PLAIN_COMMANDS),
     *(_for_transition(transition, permission) for transition, permission in TRANSITION_PERMISSIONS.items()),
     BulkVerb("tag", CHANGE_TERMINAL, partial(_tag, tagged=True), check=_check_tag),
     BulkVerb("untag", CHANGE_TERMINAL, partial(_tag, tagged=False), check=_check_tag),
-    BulkVerb("move", CHANGE_TERMINAL, _move, _unfit_for_move, _check_store, told=partial(_name_of, Store, "store")),
+    BulkVerb("move", CHANGE_TERMINAL, _move, _unfit_for_move, _check_store, told=partial(name_of, Store, "store")),
     *(
         BulkVerb(
             name,
             CHANGE_TERMINAL,
             partial(_group, joins=name == "join_group"),
             check=_check_group,
-            told=partial(_name_of, TerminalGroup, "group"),
+            told=partial(name_of, TerminalGroup, "group"),
         )
         for name in ("join_group", "leave_group")
     ),

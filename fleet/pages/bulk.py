@@ -135,7 +135,7 @@ def _job_context(request: HttpRequest, job: BulkJob) -> dict[str, Any]:
         "counts": counts,
         "percent": handled * 100 // job.total,
         "left_out": left_out,
-        "may_cancel": job.state == JobState.RUNNING and holds(request.user, verbs.named(job.verb).permission),
+        "may_cancel": job.state == JobState.RUNNING and services.may_cancel(job, request.user),
         "refreshed_at": timezone.now(),
     }
 

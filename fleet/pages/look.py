@@ -111,7 +111,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("fleet/favicon.svg")}],
     "GLOBAL_CALLBACK": "fleet.pages.look.without_inline_style",
     "STYLES": [lambda request: static("fleet/theme.css"), lambda request: static("fleet/overview.css")],
-    "SCRIPTS": [lambda request: static("fleet/htmx_config.js")],
+    "SCRIPTS": [lambda request: static("fleet/htmx_config.js"), lambda request: static("fleet/labels.js")],
     "ACCOUNT": {"navigation": [{"title": _("Language and time zone"), "link": reverse_lazy("preferences")}]},
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": MENU},
 }

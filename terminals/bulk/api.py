@@ -62,7 +62,8 @@ class JobSerializer(ModelSerializer[BulkJob]):
         ]
 
     def get_progress(self, job: BulkJob) -> dict[str, int]:
-        return services.progress(job)
+        counted: dict[int, dict[str, int]] = getattr(self.context["view"], "counted", {})
+        return counted.get(job.pk) or services.progress(job)
 
 
 class ItemSerializer(ModelSerializer[BulkItem]):
@@ -85,6 +86,12 @@ class JobViewSet(IdempotentPosts, ReadViewSet):
     needs: ClassVar[dict[str, str]] = dict.fromkeys(
         ("list", "retrieve", "create", "preview", "cancel", "items"), services.VIEW
     )
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        """A page's jobs are counted together."""
+        page = super().paginate_queryset(queryset)
+        self.counted = services.progress_of(page or [])
+        return page
 
     @extend_schema(request=WantedSerializer, responses={202: JobSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:

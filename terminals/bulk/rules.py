@@ -10,6 +10,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     CANCELLED = "cancelled"
+    FAILED = "failed"
 
 
 class ItemState(StrEnum):
@@ -22,6 +23,7 @@ class ItemState(StrEnum):
 class JobTransition(Machine):
     finish = Transition((JobState.RUNNING,), JobState.DONE)
     cancel = Transition((JobState.RUNNING,), JobState.CANCELLED)
+    fail = Transition((JobState.RUNNING,), JobState.FAILED)
 
 
 class ItemTransition(Machine):

@@ -5,13 +5,15 @@ ids of its terminals from the start; whom the verb leaves out is asked again whe
 """
 
 import json
+import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from django.core.exceptions import PermissionDenied
-from django.db import connection, transaction
+from django.contrib.auth import get_user_model
+from django.core.exceptions import EmptyResultSet, PermissionDenied
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
@@ -21,14 +23,16 @@ from terminals.bulk.verbs import Arguments, BulkVerb, Unfit, verbs
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
-from terminals.common.scope import holds, within
+from terminals.common.scope import holds, reach_of, within
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.services import hold
 from terminals.estate.targets.choosing import matching
 
+logger = logging.getLogger(__name__)
 VIEW = "terminals.view_terminal"
 CHUNK = 1000
+NO_TERMINAL = Refusal("no_terminal", "no terminal passes the filter where you may do this")
 NOT_ALLOWED = Refusal("not_allowed", "you may not do this where it stands")
 SHOWN = 5  # serials that a preview names for each reason
 
@@ -110,12 +114,15 @@ def start(*, verb: str, arguments: Arguments, text: str, user: Any, expected: in
     chosen, arguments, terminals = _asked(verb, arguments, text, user)
     fit = within(terminals, user, chosen.permission)
     job = BulkJob.objects.create(verb=chosen.name, arguments=dict(arguments), filter=text, requested_by=user, total=0)
-    query, parameters = fit.values("pk").query.sql_with_params()
+    try:
+        query, parameters = fit.values("pk").query.sql_with_params()
+    except EmptyResultSet:  # Django knows it without asking
+        raise NO_TERMINAL from None
     with connection.cursor() as cursor:
         cursor.execute(f"{CHOOSE} ({query}) AS target(id)", [job.pk, ItemState.WAITING.value, *parameters])
         job.total = cursor.rowcount
     if not job.total:
-        raise Refusal("no_terminal", "no terminal passes the filter where you may do this")
+        raise NO_TERMINAL
     if expected is not None and job.total != expected:
         raise Refusal(
             "target_changed",
@@ -130,36 +137,61 @@ def start(*, verb: str, arguments: Arguments, text: str, user: Any, expected: in
 
 
 def run_jobs(until: float) -> int:
-    """Run chunks of the running jobs, the oldest first, as long as there is time (`until` by the monotonic clock)."""
+    """Run chunks of the running jobs in turns, as long as there is time (`until` by the monotonic clock)."""
     done = 0
-    for job in BulkJob.objects.filter(state=JobState.RUNNING).select_related("requested_by").order_by("pk"):
-        while time.monotonic() < until and (handled := run_chunk(job)):
-            done += handled
+    waiting = list(BulkJob.objects.filter(state=JobState.RUNNING).order_by("pk"))
+    while waiting and time.monotonic() < until:
+        handled = {job.pk: _run_or_fail(job) for job in waiting}
+        done += sum(handled.values())
+        waiting = [job for job in waiting if handled[job.pk]]
     return done
+
+
+def _run_or_fail(job: BulkJob) -> int:
+    """Run a chunk; a job that cannot go on fails, and holds up nobody else's."""
+    try:
+        return run_chunk(job)
+    except (OperationalError, InterfaceError):  # the database is away, or a deadlock: it is tried again
+        raise
+    except Exception:  # whatever a verb's service fails on: its traceback is for us, the others' jobs go on
+        logger.exception("bulk job %s cannot go on", job.pk)
+        with transaction.atomic():
+            if move(BulkJob.objects.filter(pk=job.pk), JobTransition.fail, finished_at=timezone.now()):
+                move(BulkItem.objects.filter(job=job), ItemTransition.cancel)
+        return 0
 
 
 @transaction.atomic
 def run_chunk(job: BulkJob) -> int:
-    """Do the verb to the next terminals of a job; return how many items were closed. Two workers take different ones."""
+    """Do the verb to the next terminals of a job; return how many items were closed. Two workers take different ones.
+
+    Everything is asked again, as it is now: what the operator may do and where, whom the verb leaves out, and what its
+    arguments name.
+    """
     waiting = job.items.filter(state=ItemState.WAITING).order_by("terminal").select_for_update(skip_locked=True)
     items = dict(waiting.values_list("terminal_id", "pk")[:CHUNK])
     if not items:
         _finish(job)
         return 0
-    chosen = verbs.named(job.verb)
+    user, chosen = get_user_model().objects.get(pk=job.requested_by_id), verbs.named(job.verb)
     held = hold(items)
-    now_allowed = within(Terminal.objects.order_by().filter(pk__in=held), job.requested_by, chosen.permission)
-    strangers = held.keys() - set(now_allowed.values_list("pk", flat=True))  # moved, or a grant that ended meanwhile
-    refused: dict[int, Refusal] = dict.fromkeys(strangers, NOT_ALLOWED)
-    for unfit in chosen.unfit(job.arguments):
+    try:
+        arguments = chosen.check(job.arguments, user)
+    except Refusal as refusal:
+        _close(items, dict.fromkeys(items, refusal))
+        return len(items)
+    allowed = within(Terminal.objects.order_by().filter(pk__in=held), user, chosen.permission)
+    refused: dict[int, Refusal] = dict.fromkeys(held.keys() - set(allowed.values_list("pk", flat=True)), NOT_ALLOWED)
+    for unfit in chosen.unfit(arguments):
         rest = Terminal.objects.order_by().filter(pk__in=held.keys() - refused.keys())
         refused |= dict.fromkeys(rest.filter(unfit.q).values_list("pk", flat=True), _refusal(unfit))
     fit = sorted(held.keys() - refused.keys())
     if fit:
-        actor = job.requested_by.get_username()
-        refused |= chosen.run(fit, job.arguments, actor)
+        refused |= chosen.run(fit, arguments, user.get_username())
         subjects = [f"terminal:{held[pk].serial}" for pk in fit if pk not in refused]
-        audit.record_many(actor=actor, action=f"bulk.{job.verb}", subjects=subjects, detail={"job": job.pk})
+        audit.record_many(
+            actor=user.get_username(), action=f"bulk.{job.verb}", subjects=subjects, detail={"job": job.pk}
+        )
     _close(items, refused)
     return len(items)
 
@@ -187,13 +219,17 @@ def _finish(job: BulkJob) -> None:
         move(BulkJob.objects.filter(pk=job.pk), JobTransition.finish, finished_at=timezone.now())
 
 
+def may_cancel(job: BulkJob, user: Any) -> bool:
+    return job.requested_by_id == user.pk or reach_of(user, verbs.named(job.verb).permission).everywhere
+
+
 @transaction.atomic
 def cancel(*, job: BulkJob, user: Any) -> int:
     """Stop a job: what was not done yet is not done any more. Return how many that are; what was done stays done.
 
-    Who may do the verb may stop it.
+    Whoever asked for it may stop it, and who may do the verb everywhere.
     """
-    if not holds(user, verbs.named(job.verb).permission):
+    if not may_cancel(job, user):
         raise PermissionDenied
     if not move(BulkJob.objects.filter(pk=job.pk), JobTransition.cancel, finished_at=timezone.now()):
         raise Refusal("not_running", "this job is not running any more")
@@ -206,5 +242,13 @@ def cancel(*, job: BulkJob, user: Any) -> int:
 
 def progress(job: BulkJob) -> dict[str, int]:
     """Return how many terminals of a job are in which state."""
-    counts = dict.fromkeys((state.value for state in ItemState), 0)
-    return counts | dict(job.items.order_by().values_list("state").annotate(n=Count("pk")))
+    return progress_of([job])[job.pk]
+
+
+def progress_of(jobs: Sequence[BulkJob]) -> dict[int, dict[str, int]]:
+    """Return job id -> state -> number of terminals: one query."""
+    counts = {job.pk: dict.fromkeys((state.value for state in ItemState), 0) for job in jobs}
+    found = BulkItem.objects.filter(job__in=jobs).order_by().values_list("job_id", "state").annotate(n=Count("pk"))
+    for job_id, state, number in found:
+        counts[job_id][state] = number
+    return counts

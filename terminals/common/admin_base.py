@@ -6,9 +6,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db import DataError, connection, models, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, models, transaction
 from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import (
@@ -21,6 +22,7 @@ from django.shortcuts import redirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy
+from psycopg.errors import DeadlockDetected
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.views import ChangeList
@@ -30,7 +32,7 @@ from terminals.common.api.base import COUNT_LIMIT
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
-from terminals.common.scope import holds, opens, placed_by, within
+from terminals.common.scope import holds, opens, placed_by, reach_of, within
 from terminals.common.words import TONES, sentence
 
 
@@ -135,8 +137,18 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
         """Offer, and take, only what lies where the operator may do what the form does."""
         verb = "change" if request.resolver_match and "object_id" in request.resolver_match.kwargs else "add"
         rows = kwargs.get("queryset") or db_field.remote_field.model._default_manager.all()
-        kwargs["queryset"] = within(rows, request.user, self.permission_to(verb))
+        kwargs["queryset"] = within(rows, request.user, self.permission_to(verb)) | self._present(
+            rows, db_field, request
+        )
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def _present(self, rows: models.QuerySet[Any], db_field: Any, request: HttpRequest) -> models.QuerySet[Any]:
+        """What an object refers to already may stay as it is, though it is out of the operator's reach."""
+        key = request.resolver_match.kwargs.get("object_id") if request.resolver_match else None
+        if key is None or reach_of(request.user, self.permission_to("change")).everywhere:
+            return rows.none()
+        mine = self.get_queryset(request).filter(pk=unquote(key)).values(db_field.attname)
+        return rows.filter(pk__in=mine)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """The same for references to many; what has no place (permissions, say) is its own page's business."""
@@ -210,7 +222,14 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
             return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
         except Refusal as refusal:
             messages.error(request, sentence(refusal))
-            return redirect(request.get_full_path())
+        except (IntegrityError, DataError, OperationalError) as error:
+            if isinstance(error, OperationalError) and not isinstance(error.__cause__, DeadlockDetected):
+                raise  # the database is away
+            told = gettext(
+                "A rule of the data stands against it, or somebody else changed the same; nothing was changed."
+            )
+            messages.error(request, told)
+        return redirect(request.get_full_path())
 
 
 class AuditedAdmin(StateAdmin):

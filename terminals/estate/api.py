@@ -25,6 +25,7 @@ from terminals.common.api.base import (
 from terminals.common.api.filters import ByIdFilterSet, IdFilter
 from terminals.common.api.serializers import ModelSerializer, reachable
 from terminals.common.audit.services import stored_values
+from terminals.common.scope import within
 from terminals.common.states import Transition
 from terminals.common.words import sentence
 from terminals.estate import services
@@ -46,10 +47,13 @@ class OrganisationSerializer(ModelSerializer[Organisation]):
 
 
 class GroupSerializer(ModelSerializer[TerminalGroup]):
+    """Members are written, a thousand at most, and listed by `?filter=group = "NAME"` on terminals. Members elsewhere in the tree
+    stay."""
+
     class Meta:
         model = TerminalGroup
         fields = ["id", "name", "filter", "members", "organisation", "merchant", "store", "created_at"]
-        extra_kwargs = {"members": {"required": False}}
+        extra_kwargs = {"members": {"required": False, "write_only": True}}
         validators: list[Any] = []
 
     def validate_filter(self, value: str) -> str:
@@ -58,8 +62,18 @@ class GroupSerializer(ModelSerializer[TerminalGroup]):
                 check_filter(value, self.context["request"].user)
         return value
 
+    def validate_members(self, members: list[Terminal]) -> list[Terminal]:
+        if len(members) > 1000:
+            raise serializers.ValidationError(gettext("at most 1,000 at a time; bulk work joins any number"))
+        if self.instance is None:
+            return members
+        seen = reachable(self.instance.members.all(), self.context).values("pk")
+        return [*members, *self.instance.members.exclude(pk__in=seen)]
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs.get("filter") and attrs.get("members"):
+        group = self.instance
+        text = attrs.get("filter", group.filter if group else "")
+        if text and (attrs["members"] if "members" in attrs else group and group.members.exists()):
             raise serializers.ValidationError(gettext("a group has a filter or named terminals, not both"))
         return attrs
 
@@ -221,7 +235,8 @@ class TerminalFilter(ByIdFilterSet):
         return matching(queryset, value, self.request.user)
 
     def under_organisation(self, queryset: QuerySet[Terminal], name: str, value: int) -> QuerySet[Terminal]:
-        above = Organisation.objects.filter(pk=value).values_list("path", flat=True).first()
+        known = within(Organisation.objects.all(), self.request.user, "terminals.view_organisation")
+        above = known.filter(pk=value).values_list("path", flat=True).first()
         return queryset.filter(path__startswith=above) if above else queryset.none()
 
     def with_tag(self, queryset: QuerySet[Terminal], name: str, value: str) -> QuerySet[Terminal]:

@@ -1,48 +1,24 @@
 """A person at a browser: logs in, sees the overview change by itself, opens a terminal."""
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.contrib.auth import get_user_model
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from terminals.estate.models import Terminal
 from terminals.parameters.services import publish_parameters
 from terminals.settlement.services import request_settlement
+from tests.browser.conftest import PASSWORD, log_in
 from tests.conftest import deliver, enrolled_device, obey
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Debian's chromium is not installed")
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright keeps an event loop; the ORM is not called from it
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser.new_page(viewport={"width": 1280, "height": 900})
-        browser.close()
 
 
 @pytest.fixture
 def overview(page: Page, live_server: LiveServer) -> Page:
     """The overview as a staff member sees it after logging in."""
-    get_user_model().objects.create_superuser("ops", password="a-long-password-here")
-    page.goto(live_server.url)
-    page.get_by_label("Username").fill("ops")
-    page.get_by_label("Password").fill("a-long-password-here")
-    page.get_by_role("button", name="Log in").click()
+    get_user_model().objects.create_superuser("ops", password=PASSWORD)
+    log_in(page, live_server.url, "ops")
     expect(page.get_by_role("heading", name="Fleet overview")).to_be_visible()
     return page
 

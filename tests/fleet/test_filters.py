@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,10 +14,11 @@ from rest_framework.test import APIClient
 
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
-from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
+from terminals.estate.models import Membership, Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.services import register_terminal
 from terminals.estate.targets.choosing import matching
 from terminals.estate.targets.fields import FLAG, fields
+from terminals.estate.targets.language import quoted
 from terminals.health.models import HealthState
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import DeviceSession
@@ -67,6 +68,8 @@ FINDS = {
     "serial in (SN-2, SN-9)": "2",
     "serial != SN-1": "2",
     "tid = 00000001": "1",
+    "search = n-1": "1",
+    "search = Ribeira": "2",
     "state = active": "1",
     "state in (active, registered)": "12",
     'model = "Beta Mobile 70"': "2",
@@ -83,6 +86,8 @@ FINDS = {
     "organisation = Acquirer": "2",
     "organisation = Reseller": "2",
     "organisation ~ acq": "2",
+    "organisation != Acquirer": "1",
+    "organisation in (Acquirer, Nobody)": "2",
     "registered < 1h": "12",
     "registered > 1h": "",
     "online": "1",
@@ -138,7 +143,7 @@ def test_each_filter_finds_what_it_says(estate: None, root: User) -> None:
 
 def test_every_field_is_tried_above() -> None:
     tried = {text.split()[0] for text in FINDS} | {text.split()[1] for text in FINDS if text.startswith("not ")}
-    assert {field.name for field in fields.all()} - {"group"} <= tried, "groups have tests of their own"
+    assert {field.name for field in fields.all()} - {"group", "id"} <= tried, "those have tests of their own"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +160,8 @@ def test_every_field_is_tried_above() -> None:
         ("software < two", "write for example 2.1.0"),
         ("software < 99999999999.1", "write for example 2.1.0"),
         ("unsettled > 100", "is not an amount"),
+        ("registered > 99999999d", "write for example 2h"),
+        ("last_seen < 9999999999999999h", "write for example 2h"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused_with_what_to_write(root: User, text: str, why: str) -> None:
@@ -180,6 +187,53 @@ def test_nobody_learns_by_a_filter_what_they_may_not_see(estate: None) -> None:
         asked = field.name if kind is FLAG else f"{field.name} {kind.operators[0]} {value}"
         shown = {found(asked, clerk), found(f"not {asked}", clerk)}
         assert (shown == {""}) is bool(field.needs), field.name
+
+
+def test_an_organisation_is_asked_for_where_the_asker_may_see_it(estate: None) -> None:
+    reseller = Organisation.objects.get(name="Reseller")
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    Membership.objects.create(user=clerk, role=Group.objects.get(name="viewer"), organisation=reseller)
+    clerk = User.objects.get(pk=clerk.pk)
+    assert found("organisation = Reseller", clerk) == "2"
+    assert found("organisation = Acquirer", clerk) == found("organisation ~ acq", clerk) == ""
+
+
+def test_a_terminal_is_asked_for_by_its_id(estate: None, root: User) -> None:
+    key = Terminal.objects.get(serial="SN-2").pk
+    assert found(f"id = {key}", root) == found(f"id in ({key}, 0)", root) == "2"
+
+
+def test_a_quote_within_a_value_is_written_twice(estate: None, root: User) -> None:
+    Store.objects.filter(name="Ribeira").update(name='Bar "Ribeira"')
+    assert found('store = "Bar ""Ribeira"""', root) == found("store = " + quoted('Bar "Ribeira"'), root) == "2"
+
+
+def test_a_filter_is_no_larger_for_what_its_groups_hold(estate: None, root: User) -> None:
+    group("Wide", " or ".join(["tag = x"] * 30))
+    group("Deep", "(" * 15 + "not " * 15 + "tag = x" + ")" * 15)
+    for text in (
+        "group = Wide or group = Wide",
+        "not " * 10 + "group = Deep",
+        f"serial in ({', '.join(map(str, range(60)))})",
+        f"serial in ({', '.join(map(str, range(30)))}) or serial in ({', '.join(map(str, range(30)))})",
+    ):
+        with pytest.raises(Refusal, match="more than 50 tests, or is nested deeper"):
+            found(text, root)
+
+
+def test_of_groups_of_one_name_the_topmost_counts(estate: None, root: User) -> None:
+    reseller = Organisation.objects.get(name="Reseller")
+    group("Pilots", "state = registered", merchant=reseller.merchants.get())
+    assert found("group = Pilots", root) == "2"
+    group("Pilots", "state = active", organisation=reseller)
+    assert found("group = Pilots", root) == "1"
+
+
+def test_two_groups_of_named_terminals_are_asked_for_together(estate: None, root: User) -> None:
+    for serial in ("SN-1", "SN-2"):
+        group(f"of {serial}").members.set(Terminal.objects.filter(serial=serial))
+    assert found('group = "of SN-1" or group = "of SN-2"', root) == "12"
+    assert found('group = "of SN-1" and group = "of SN-2"', root) == ""
 
 
 def test_the_api_filters_by_it_and_refuses_what_it_cannot_read(estate: None, api: APIClient) -> None:

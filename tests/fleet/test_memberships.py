@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
+from rest_framework.test import APIClient
 
 from fleet.roles import ROLES, keep_roles
 from terminals.common.audit.models import AuditEntry
@@ -124,6 +125,40 @@ def test_accounts_that_work_elsewhere_too_are_beyond_reach(
         for page in ("auth_user_change", "auth_user_delete", "auth_user_password_change"):
             assert client.get(reverse(f"admin:{page}", args=[user.pk])).status_code in (403, 404), (user, page)
     assert client.get(reverse("admin:auth_group_changelist")).status_code == 403, "roles hold for everybody"
+
+
+def test_who_only_sees_accounts_elsewhere_changes_none_there(client: Client, home: Org, foreign: Org) -> None:
+    works("keeper", "administrator", organisation=home.organisation)
+    keeper = works("keeper", "auditor", organisation=foreign.organisation)
+    works("ann", "viewer", merchant=home.merchant)
+    ann = works("ann", "viewer", merchant=foreign.merchant)
+    client.force_login(keeper)
+    role("auditor").permissions.add(Permission.objects.get(codename="view_user"))
+    form = {"username": "ann", "is_active": "on", "password1": "taken-over-1", "password2": "taken-over-1"}
+    for page in ("change", "delete", "password_change"):
+        client.post(reverse(f"admin:auth_user_{page}", args=[ann.pk]), form | {"post": "yes", **rows()})
+    chosen = {"action": "delete_selected", "_selected_action": [ann.pk], "post": "yes"}
+    client.post(reverse("admin:auth_user_changelist"), chosen)
+    ann.refresh_from_db()
+    assert not ann.check_password("taken-over-1")
+    assert ann.memberships.count() == 2
+
+
+def test_the_administrator_of_a_node_saves_it_though_it_hangs_on_what_is_above(client: Client, home: Org) -> None:
+    keeper = works("keeper", "administrator", merchant=home.merchant)
+    client.force_login(keeper)
+    form = {"name": "Renamed", "mid": home.merchant.mid, "organisation": home.organisation.pk, "time_zone": "UTC"}
+    url = reverse("admin:terminals_merchant_change", args=[home.merchant.pk])
+    fields = client.get(url).context["adminform"].form.initial
+    assert client.post(url, {name: value or "" for name, value in fields.items()} | form).status_code == 302
+    home.merchant.refresh_from_db()
+    assert home.merchant.name == "Renamed"
+    api = APIClient()
+    api.force_authenticate(keeper)
+    body = api.get(f"/api/v1/merchants/{home.merchant.pk}/").json() | {"name": "Again"}
+    assert api.put(f"/api/v1/merchants/{home.merchant.pk}/", body, format="json").status_code == 200
+    other = Organisation.objects.create(name="OTHER")
+    assert api.put(f"/api/v1/merchants/{home.merchant.pk}/", body | {"organisation": other.pk}).status_code == 400
 
 
 def test_a_membership_ends_and_leaves_its_entry(client: Client, keeper: User, home: Org) -> None:

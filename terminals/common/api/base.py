@@ -8,10 +8,11 @@ from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.files.uploadedfile import UploadedFile
-from django.db import DataError, IntegrityError, models, transaction
+from django.db import DataError, IntegrityError, OperationalError, models, transaction
 from django.db.models import ProtectedError, QuerySet
 from django.http import Http404, QueryDict
 from django.utils.translation import gettext, gettext_lazy
+from psycopg.errors import DeadlockDetected
 from rest_framework import exceptions, mixins, serializers, status
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -50,6 +51,10 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = Conflict(sentence(error))
     elif isinstance(error, DjangoValidationError):
         error = exceptions.ValidationError(error.message_dict if hasattr(error, "error_dict") else error.messages)
+    elif isinstance(error, OperationalError) and isinstance(error.__cause__, DeadlockDetected):
+        error = Conflict(gettext("somebody else changed the same at this moment; nothing was changed, try again"))
+    elif isinstance(error, DataError):
+        error = exceptions.ValidationError(gettext("a value does not fit where it shall stand"))
     elif isinstance(error, ProtectedError):
         error = Conflict(gettext("it is still in use by other objects; remove or move those first"))
     elif isinstance(error, IntegrityError):

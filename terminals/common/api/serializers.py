@@ -23,7 +23,13 @@ class ReachableField(serializers.PrimaryKeyRelatedField[Any]):
 
     def get_queryset(self) -> QuerySet[Any]:
         rows = cast("QuerySet[Any]", super().get_queryset())
-        return reachable(rows, self.context) if "view" in self.context else rows
+        return reachable(rows, self.context) | self._present(rows) if "view" in self.context else rows
+
+    def _present(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """What an object refers to already may stay as it is, though it is out of the caller's reach."""
+        instance = getattr(self.parent, "instance", None)
+        present = getattr(instance, f"{self.source}_id", None) if isinstance(instance, Model) else None
+        return rows.filter(pk=present) if present is not None else rows.none()
 
 
 class ModelSerializer(serializers.ModelSerializer[M]):

@@ -4,15 +4,18 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Length
 
 from terminals.common.errors import Refusal
 from terminals.common.scope import reach_of, within
-from terminals.estate.models import Terminal, TerminalGroup
+from terminals.estate.grants import NODE_PATH
+from terminals.estate.models import Organisation, Terminal, TerminalGroup
 from terminals.estate.targets.fields import any_of, fields
-from terminals.estate.targets.language import And, Node, Not, Question, parse, questions_of
+from terminals.estate.targets.language import MOST_TESTS, And, Node, Not, Question, check_size, parse, questions_of
 
-GROUP = "group"
+GROUP, ORGANISATION = "group", "organisation"
+NOWHERE = "-"  # the path of nothing
 VIEW_GROUPS = "terminals.view_terminalgroup"
 
 
@@ -23,6 +26,7 @@ def matching(terminals: QuerySet[Terminal], text: str, user: Any) -> QuerySet[Te
     the filter is turned.
     """
     tree = _expanded(parse(text), user)
+    check_size(tree)
     for needs in sorted({fields.named(test.name).needs for test in questions_of(tree)} - {""}):
         if not reach_of(user, needs).everywhere:
             terminals = within(terminals, user, needs)
@@ -32,24 +36,34 @@ def matching(terminals: QuerySet[Terminal], text: str, user: Any) -> QuerySet[Te
 def _expanded(node: Node, user: Any, *, in_group: bool = False) -> Node:
     """Return a filter with its groups' own filters in their place."""
     if isinstance(node, Question):
+        if node.name == ORGANISATION and node.operator in ("=", "!=", "in", "~"):
+            return _organisations(node, user)
         return _group(node, user, in_group) if node.name == GROUP and node.operator == "=" else node
     if isinstance(node, Not):
         return Not(_expanded(node.part, user, in_group=in_group))
     return type(node)(tuple(_expanded(part, user, in_group=in_group) for part in node.parts))
 
 
+def _organisations(question: Question, user: Any) -> Node:
+    """Return the question with the paths of the organisations that are meant, of those that the asker may see."""
+    seen = within(Organisation.objects.all(), user, "terminals.view_organisation")
+    named = Q(name__icontains=question.values[0]) if question.operator == "~" else Q(name__in=question.values)
+    paths = tuple(seen.filter(named).order_by("pk").values_list("path", flat=True)[:MOST_TESTS])
+    asked = Question(ORGANISATION, "in", paths or (NOWHERE,))
+    return Not(asked) if question.operator == "!=" else asked
+
+
 def _group(question: Question, user: Any, in_group: bool) -> Node:
-    """Return what a group asks; one of named terminals is asked for by its id."""
+    """Return what a group asks; one of named terminals is asked for by its id. Of several of a name the topmost counts."""
     if in_group:
         raise Refusal("bad_filter", "a group's filter cannot name another group")
-    groups = within(TerminalGroup.objects.all(), user, VIEW_GROUPS).filter(name=question.values[0])[:2]
-    if not groups:
+    named = within(TerminalGroup.objects.all(), user, VIEW_GROUPS).filter(name=question.values[0])
+    group = named.annotate(path=Coalesce(NODE_PATH, Value(""))).order_by(Length("path"), "pk").first()
+    if group is None:
         raise Refusal("bad_filter", "there is no group %(name)s", name=repr(question.values[0]))
-    if len(groups) > 1:
-        raise Refusal("bad_filter", "several groups are called %(name)s", name=repr(question.values[0]))
-    if not groups[0].filter:
-        return question._replace(values=(str(groups[0].pk),))
-    return _expanded(parse(groups[0].filter), user, in_group=True)
+    if not group.filter:
+        return question._replace(values=(str(group.pk),))
+    return _expanded(parse(group.filter), user, in_group=True)
 
 
 def check_filter(text: str, user: Any) -> None:

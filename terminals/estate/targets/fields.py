@@ -41,6 +41,7 @@ def _read_number(text: str) -> int:
     return int(text)
 
 
+OLDEST = timedelta(days=36_500)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -48,7 +49,10 @@ def _read_age(text: str) -> timedelta:
     found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     if found is None:
         raise ValueError
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    age = timedelta(**{UNITS[found[2]]: int(found[1])})
+    if age > OLDEST:
+        raise ValueError
+    return age
 
 
 NUMBERS = r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,5}"  # of a version, as far as the database can compare them

@@ -1,12 +1,12 @@
 """What a filter may ask of the estate itself."""
 
-from typing import Any
+from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models.functions import Concat
 
-from django.db.models import Q
-
-from terminals.estate.models import Organisation
+from terminals.estate.models import Terminal, TerminalGroup, TerminalModel
 from terminals.estate.rules import TerminalState
-from terminals.estate.targets.fields import AGE, TEXT, WORD, Field, Kind
+from terminals.estate.selectors import find_terminals
+from terminals.estate.targets.fields import AGE, NUMBER, TEXT, WORD, Field, Kind
 
 
 def _tagged(operator: str, tag: str) -> Q:
@@ -14,27 +14,41 @@ def _tagged(operator: str, tag: str) -> Q:
 
 
 def _of_model(operator: str, text: str) -> Q:
-    if operator == "~":
-        return Q(model__name__icontains=text) | Q(model__vendor__icontains=text)
-    vendor, _space, name = text.partition(" ")
-    return Q(model__name=text) | Q(model__vendor=vendor, model__name=name)
+    """A model by its name, or by its vendor and name."""
+    named = TerminalModel.objects.annotate(full=Concat("vendor", Value(" "), "name"))
+    return Q(
+        model__in=named.filter(full__icontains=text) if operator == "~" else named.filter(Q(full=text) | Q(name=text))
+    )
 
 
-def _below_organisation(operator: str, text: str) -> Q:
-    named: Any = Organisation.objects.filter(**{"name__icontains" if operator == "~" else "name": text})
-    below = Q(pk__in=[])
-    for path in named.values_list("path", flat=True):
-        below |= Q(path__startswith=path)
-    return below
+def _below_organisation(operator: str, path: str) -> Q:
+    """By the path: choosing.py has looked up the organisations of the name that the asker may see."""
+    return Q(path__startswith=path)
+
+
+def _found_by(operator: str, text: str) -> Q:
+    """What the list's search box finds."""
+    return Q(pk__in=find_terminals(Terminal.objects.order_by(), text).values("pk"))
 
 
 def _in_group(operator: str, key: str) -> Q:
     """By id: choosing.py has looked the group up by its name, and where it has a filter put that in its place."""
-    return Q(groups=int(key))
+    members = TerminalGroup.members.through.objects
+    return Q(Exists(members.filter(terminalgroup=int(key), terminal=OuterRef("pk"))))
 
 
+SEARCH = Kind("text", ("=",), str, "SN-1")
+ID = Kind("number", ("=", "in"), NUMBER.read, "5")
 FIELDS = (
     Field("group", Kind("group", ("=",), str, '"Pilots"'), "in a group", build=_in_group, index="foreign key"),
+    Field(
+        "search",
+        SEARCH,
+        "a part of the serial or the store's name, or the TID's beginning",
+        build=_found_by,
+        index="trigrams",
+    ),
+    Field("id", ID, "the API's id", at="pk"),
     Field("serial", TEXT, "serial", at="serial", index="unique; parts: trigrams"),
     Field("tid", TEXT, "TID", at="tid", index="prefix"),
     Field("state", WORD, "state", at="state", choices=tuple(TerminalState), index="(state, serial)"),

@@ -19,6 +19,7 @@ CASES: dict[str, Node] = {
     "not a and b": And((Not(A), B)),
     "not (a or b)": Not(Or((A, B))),
     'store = "Corner (2)"': Question("store", "=", ("Corner (2)",)),
+    'tag = "a ""b"" c"': Question("tag", "=", ('a "b" c',)),
     "battery<20": Question("battery", "<", ("20",)),
     "last_seen >= 2h": Question("last_seen", ">=", ("2h",)),
     "printer in (fault,out_of_paper)": Question("printer", "in", ("fault", "out_of_paper")),
