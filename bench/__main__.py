@@ -1,4 +1,4 @@
-"""Run every benchmark, print a table, and write the ratios to bench/results.json (name -> ratio)."""
+"""Run every benchmark, print a table, and add the ratios to bench/results.json (name -> ratio)."""
 
 import json
 import os
@@ -27,7 +27,9 @@ def main() -> None:
     print(f"{'':24}{'ours /s':>12}{'theirs /s':>12}{'ratio':>9}")
     for measure in measures:
         print(f"{measure.name:24}{measure.ours:12,.0f}{measure.theirs:12,.0f}{measure.ratio:9.2f}")
-    RESULTS.write_text(json.dumps({m.name: round(m.ratio, 3) for m in measures}, indent=2) + "\n")
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results |= {m.name: round(m.ratio, 3) for m in measures}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""Bulk work: commands for many terminals into the outbox, beside a plain INSERT of as many rows.
+"""Bulk work and registering in lists, each beside a plain INSERT of as many rows, on the same database.
 
 python -m bench.bulk 20000
+
+Prints terminals a second, and adds to bench/results.json `bulk_vs_bare_insert` and `register_bulk_vs_bare_insert`.
 """
 
+import json
 import os
 import sys
 import time
 import uuid
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import django
@@ -14,6 +19,9 @@ import psycopg
 from django.core.management import call_command
 
 from tests import services
+
+RESULTS = Path(__file__).parent / "results.json"
+LIST = 100  # terminals that one request registers
 
 
 def main(terminals: int) -> None:
@@ -27,13 +35,21 @@ def main(terminals: int) -> None:
     from django.contrib.auth.models import User
 
     root = User.objects.create_superuser("root")
-    for verb, arguments in (("lock", {}), ("tag", {"tag": "x"})):
-        measure_verb(verb, arguments, root)
-    print(f"COPY of as many commands as they are: {copy_commands():,.0f} a second")
+    locked, _tagged = (measure_verb(verb, told, root) for verb, told in (("lock", {}), ("tag", {"tag": "x"})))
+    bare = insert_commands()
+    print(f"INSERT of as many commands as they are: {bare:,.0f} a second")
+    registered, bare_terminals = register_in_lists(root, terminals), insert_terminals(terminals)
+    print(
+        f"registered in lists of {LIST}: {registered:,.0f} a second; INSERT of as many: {bare_terminals:,.0f} a second"
+    )
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    ratios = {"bulk_vs_bare_insert": locked / bare, "register_bulk_vs_bare_insert": registered / bare_terminals}
+    results |= {name: round(ratio, 3) for name, ratio in ratios.items()}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def measure_verb(verb: str, arguments: dict[str, str], root: Any) -> None:
-    """Do a verb to all active terminals, and say how fast and with how many statements a chunk."""
+def measure_verb(verb: str, arguments: dict[str, str], root: Any) -> float:
+    """Do a verb to all active terminals, say how fast and with how many statements a chunk, and return how many a second."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -47,37 +63,67 @@ def measure_verb(verb: str, arguments: dict[str, str], root: Any) -> None:
     began = time.monotonic()
     rate = run_jobs(time.monotonic() + 600) / (time.monotonic() - began)
     print(f"{verb}: {job.total:,} chosen in {chosen:.2f} s, {len(captured)} statements a chunk, {rate:,.0f} a second")
+    return rate
 
 
-def copy_commands() -> float:
-    """Insert the same commands once more under new ids, with nothing made or signed; return how many a second."""
-    from django.db import connection
-
+def insert_commands() -> float:
+    """Insert the commands of `lock` once more under new ids, with nothing made or signed; return how many a second."""
     from terminals.link.models import Command
-    from terminals.link.services import COPY
 
-    rows = [
-        (
-            uuid.uuid4(),
-            c.terminal_id,
-            "ping",
-            c.state,
-            c.payload,
-            "bench",
-            c.created_at,
-            c.expires_at,
-            c.expires_at,
-            0,
-            "",
-            "",
-        )
-        for c in Command.objects.filter(type="lock")
+    names = [
+        "terminal_id",
+        "type",
+        "state",
+        "payload",
+        "requested_by",
+        "created_at",
+        "expires_at",
+        "attempts",
+        "code",
+        "detail",
     ]
+    rows = [(uuid.uuid4(), *row) for row in Command.objects.filter(type="lock").values_list(*names)]
+    return _insert("link_command", ["id", *names], rows)
+
+
+def insert_terminals(number: int) -> float:
+    """Insert terminals with no audit, fact or check; return how many a second."""
+    from terminals.estate.models import Terminal
+
+    names = ["model_id", "store_id", "path", "state", "updated_at", "tid", "mid", "public_key_pem"]
+    one = Terminal.objects.filter(state="active").values_list(*names)[0]
+    rows = [(f"BARE-{n}", f"BARE-{n}", *one[:5], "", "", "", []) for n in range(number)]
+    return _insert("terminals_terminal", ["serial", "device_id", *names, "tags"], rows)
+
+
+def _insert(table: str, names: list[str], rows: Iterable[tuple[Any, ...]]) -> float:
+    """Insert rows a thousand to a transaction; return how many a second."""
+    from django.db import connection, transaction
+
+    text = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"  # noqa: S608 - names from this file
+    waiting, began = list(rows), time.monotonic()
+    for start in range(0, len(waiting), 1000):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.executemany(text, waiting[start : start + 1000])
+    return len(waiting) / (time.monotonic() - began)
+
+
+def register_in_lists(root: Any, number: int) -> float:
+    """Register by API, without the network; return how many terminals a second."""
+    from rest_framework.test import APIClient
+
+    from terminals.estate.models import Terminal
+
+    model, store = Terminal.objects.values_list("model_id", "store_id")[0]
+    client = APIClient()
+    client.force_authenticate(root)
     began = time.monotonic()
-    with connection.cursor() as cursor, cursor.copy(COPY) as copy:
-        for row in rows:
-            copy.write_row(row)
-    return len(rows) / (time.monotonic() - began)
+    for start in range(0, number, LIST):
+        rows = [{"serial": f"LIST-{n}", "model": model, "store": store} for n in range(start, start + LIST)]
+        answer = client.post("/api/v1/terminals/register/", {"terminals": rows}, format="json", HTTP_HOST="localhost")
+        if answer.status_code != 200:
+            raise RuntimeError(f"{answer.status_code}: {answer.content[:200]!r}")
+    return number / (time.monotonic() - began)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 Writers do not wait for each other: the entries are linked into the hash chain afterwards (`chain.seal`).
 """
 
+import json
 from collections.abc import Iterable
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import NestedObjects
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models
 from django.utils import timezone, translation
-
-from terminals.common.audit.models import AuditEntry
 
 
 def record(*, actor: str, action: str, subject: str, detail: dict[str, Any] | None = None) -> None:
@@ -49,13 +49,20 @@ def _shown(instance: models.Model) -> str:
         return str(getattr(instance, "token_key", instance))
 
 
+# Raw: of a thousand entries bulk_create takes a quarter of bulk work's time (bench/bulk.py).
+APPEND = """
+INSERT INTO common_auditentry (at, actor, action, subject, detail, place)
+SELECT %s, %s, %s, subject, detail::jsonb, ''
+  FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS entry(subject, detail, n) ORDER BY n
+"""
+
+
 def _append(actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("an audit entry must be written in the transaction of the action it tells of")
-    now = timezone.now()
-    AuditEntry.objects.bulk_create(
-        AuditEntry(at=now, actor=actor, action=action, subject=subject, detail=detail) for subject, detail in entries
-    )
+    told = [(subject, json.dumps(detail, cls=DjangoJSONEncoder)) for subject, detail in entries]
+    with connection.cursor() as cursor:
+        cursor.execute(APPEND, [timezone.now(), actor, action, [one for one, _ in told], [one for _, one in told]])
 
 
 def record_change(*, actor: str, action: str, instance: models.Model, old: dict[str, Any], new: dict[str, Any]) -> None:
