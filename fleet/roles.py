@@ -61,9 +61,7 @@ ADMINISTRATOR = (
     | KEY_CUSTODIAN
     | AUDITOR
     | {READ_MESSAGE, *TRANSITION_PERMISSIONS.values()}
-    | _all_of(
-        "terminals", "organisation", "merchant", "store", "terminalmodel", verbs=("view", "add", "change", "delete")
-    )
+    | _all_of("terminals", "organisation", "merchant", "store", "terminalmodel")
     | _all_of("parameters", "parameterversion", "modelparameters")
     | _all_of("settlement", "settlementplan")
     | _all_of("auth", "user", "group")

@@ -179,6 +179,9 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
             return admin_export.export(self, request, kind)
         except IncorrectLookupParameters:
             return redirect(f"{request.path}?e=1")
+        except Refusal as refusal:
+            messages.error(request, sentence(refusal))
+            return redirect(f"{request.path}?{asked.urlencode()}")
 
     # What an address may filter by besides the filters that a list shows: the links of our own pages.
     lookups: tuple[str, ...] = ()

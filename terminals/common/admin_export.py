@@ -12,15 +12,17 @@ from django.utils.http import content_disposition_header
 
 from terminals.common import exports
 from terminals.common.audit.services import record
+from terminals.common.errors import Refusal
 
 
 def export(page: Any, request: HttpRequest, kind: str) -> HttpResponseBase:
-    """Return a list as a file, and record that it was taken."""
+    """Return a list as a file, and record that it was taken; raise Refusal for one that is too long."""
     listed = page.get_changelist_instance(request)
     columns = [name for name in listed.list_display if name != "action_checkbox"]
     header = [str(label_for_field(name, page.model, page)).strip() for name in columns]
-    found = listed.queryset[: exports.MOST_ROWS]
-    rows = ([_cell(page, name, row) for name in columns] for row in found.iterator(chunk_size=2000))
+    if listed.queryset[exports.MOST_ROWS : exports.MOST_ROWS + 1].exists():
+        raise Refusal("too_many_rows", "a file takes %(most)s rows at most; filter the list", most=exports.MOST_ROWS)
+    rows = ([_cell(page, name, row) for name in columns] for row in listed.queryset.iterator(chunk_size=2000))
     name = str(page.opts.verbose_name_plural)
     with transaction.atomic():
         record(

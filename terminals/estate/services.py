@@ -43,9 +43,9 @@ Refusals = Mapping[int, Refusal]
 class TransitionHooks:
     """What features ask and do when a terminal moves by a named transition; filled by the project (fleet/joints.py).
 
-    `before_move` may refuse some another store.
     `before` may refuse it to some (it gets the terminals' ids, what the operator writes off, and the operator's name, and
-    returns id -> Refusal), `after` gets the ids of those that moved.
+    returns id -> Refusal), `after` gets the ids of those that moved. `before_move` may
+    refuse to some that they stand in another store.
     """
 
     before: dict[Transition[TerminalState], list[Callable[[Ids, WriteOff, str], Refusals]]] = field(

@@ -58,13 +58,17 @@ def both(select, event, key):
 def noting(table, event):
     if table in PLACED:
         changes = both(PLACED[table], event, "place")
-    else:  # most statements change no number: only what is left is looked up
-        changes = f"""
-            SELECT coalesce(t.path, '') AS place, measure, label, sum(amount) AS amount
-              FROM ({both(OF_TERMINALS[table], event, "terminal_id")}) AS c
-              LEFT JOIN terminals_terminal t ON t.id = c.terminal_id
-             GROUP BY 1, 2, 3 HAVING sum(amount) <> 0"""
-    return f"INSERT INTO pages_tallychange (place, measure, label, amount) SELECT * FROM ({changes}) AS noted;"
+        return f"INSERT INTO pages_tallychange (place, measure, label, amount) SELECT * FROM ({changes}) AS noted;"
+    # Most statements change no number: only what is left is looked up. It is held where it stands until this is committed,
+    # so that a terminal that is moved meanwhile takes it along (terminals' migration 0007).
+    return f"""
+        WITH changes AS MATERIALIZED ({both(OF_TERMINALS[table], event, "terminal_id")}),
+        held AS MATERIALIZED (
+            SELECT id, path FROM terminals_terminal WHERE id IN (SELECT terminal_id FROM changes) ORDER BY id FOR KEY SHARE
+        )
+        INSERT INTO pages_tallychange (place, measure, label, amount)
+        SELECT coalesce(held.path, ''), measure, label, sum(amount)
+          FROM changes LEFT JOIN held ON held.id = changes.terminal_id GROUP BY 1, 2, 3 HAVING sum(amount) <> 0;"""
 
 
 # Terminals that change their place take their numbers along.

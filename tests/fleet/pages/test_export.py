@@ -84,3 +84,15 @@ def test_no_cell_is_a_formula(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["-12.50", "+5", "12", "a=b", ""])
 def test_what_is_harmless_stays_as_it_is(cell: str) -> None:
     assert harmless(cell) == cell
+
+
+def test_a_list_that_is_longer_than_a_file_is_refused_and_not_cut(
+    staff: Client, register: Callable[[str], Terminal], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("terminals.common.exports.MOST_ROWS", 2)
+    for n in range(3):
+        register(f"SN-{n}")
+    answer = staff.get(TERMINALS, {"_export": "csv"}, follow=True)
+    assert "a file takes 2 rows at most" in answer.content.decode()
+    assert not AuditEntry.objects.filter(action="terminal.export").exists()
+    assert len(rows_of(staff.get(TERMINALS, {"filter": "serial != SN-0", "_export": "csv"}))) == 3
