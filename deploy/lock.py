@@ -1,5 +1,6 @@
 """Write requirements.txt and requirements-dev.txt from pyproject.toml: every package pinned with its hashes.
 
+Pins that stand in the files stay as they are; with `--upgrade` each becomes the newest that pyproject.toml allows.
 Each direct dependency keeps the reason that stands behind it in pyproject.toml. Run by `make lock`; needs uv.
 """
 
@@ -22,10 +23,11 @@ def direct_dependencies() -> dict[str, str]:
 
 def lock(target: Path, *options: str) -> None:
     """Resolve for every supported Python and platform, then put each reason above its pin."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "-q", "pyproject.toml", "--universal", "--upgrade"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "-q", "pyproject.toml", "--universal", "-o", str(target)]
     command += ["--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links"]
     command += ["--no-annotate", "--no-header", *options]
-    pinned = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    subprocess.run([*command, *sys.argv[1:]], cwd=ROOT, check=True)
+    pinned = "".join(line for line in target.read_text().splitlines(keepends=True) if not line.startswith("#"))
     reasons = direct_dependencies()
     out = ["# Written by `make lock` from pyproject.toml. Lines without a reason are needed by those with one."]
     for line in pinned.splitlines():

@@ -29,6 +29,7 @@ from terminals.estate.rules import LINKED_STATES
 from terminals.estate.services import REGISTER
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
+from terminals.importing import api as importing
 from terminals.keys import api as keys
 from terminals.link import api as link
 from terminals.link.services import SEND_COMMAND, send_plain_command
@@ -249,6 +250,7 @@ router.register("groups", estate.GroupViewSet)
 router.register("terminal-models", estate.TerminalModelViewSet)
 router.register("terminals", FleetTerminalViewSet)
 router.register("bulk", bulk.JobViewSet)
+router.register("imports", importing.ImportViewSet)
 router.register("commands", link.CommandViewSet)
 router.register("dead-letters", link.DeadLetterViewSet)
 router.register("parameters", parameters.ParameterVersionViewSet)

@@ -12,6 +12,7 @@ from terminals.estate.targets import own as estate_fields
 from terminals.estate.targets.fields import fields
 from terminals.health import targets as health_fields
 from terminals.health.services import forget_condition
+from terminals.importing import targets as import_fields
 from terminals.keys import targets as key_fields
 from terminals.keys.services import destroy_keys, establish_protection_key
 from terminals.link import targets as link_fields
@@ -29,6 +30,7 @@ def join_rooms() -> None:
     verbs.fill(*VERBS)
     fields.fill(
         *estate_fields.FIELDS,
+        *import_fields.FIELDS,
         *link_fields.FIELDS,
         *health_fields.FIELDS,
         *firmware_fields.FIELDS,

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "terminals.common",
     "terminals.estate",
     "terminals.bulk",
+    "terminals.importing",
     "terminals.link",
     "terminals.enrolment",
     "terminals.parameters",

@@ -34,6 +34,7 @@ def named_fields(model: type[Model]) -> Iterator["Field[Any, Any]"]:
 CALLED = {
     "common.auditentry": (gettext_lazy("audit entry"), gettext_lazy("audit")),
     "bulk.bulkjob": (gettext_lazy("bulk job"), gettext_lazy("bulk work")),
+    "importing.import": (gettext_lazy("import"), gettext_lazy("imports")),
     "keys.terminalkey": (gettext_lazy("key"), gettext_lazy("keys")),
     "parameters.parameterversion": (gettext_lazy("parameters"), gettext_lazy("parameters")),
     "auth.user": (gettext_lazy("operator"), gettext_lazy("operators")),
@@ -60,6 +61,7 @@ BACKGROUND_WORK = (
     gettext_noop("Audit: sign an anchor"),
     gettext_noop("Facts: make and drop monthly partitions"),
     gettext_noop("Bulk work: go on with running jobs"),
+    gettext_noop("Import: go on with running imports"),
     gettext_noop("API: forget answers to idempotent requests"),
 )
 # Headings of django-celery-beat's, which has no Chinese of its own.

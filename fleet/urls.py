@@ -13,7 +13,7 @@ from firmware.downloads import download_artifact
 from fleet import readiness
 from fleet.api import router
 from fleet.logins import change_own_password
-from fleet.pages import bulk, views
+from fleet.pages import bulk, importing, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
@@ -59,6 +59,12 @@ urlpatterns = [
     path("admin/bulk/jobs/<int:pk>/", bulk.job_page, name="bulk-job"),
     path("admin/bulk/jobs/<int:pk>/panel/", bulk.job_panel, name="bulk-job-panel"),
     path("admin/bulk/jobs/<int:pk>/cancel/", bulk.job_cancel, name="bulk-job-cancel"),
+    path("admin/import/new/", importing.import_page, name="import"),
+    path("admin/import/example/", importing.import_example, name="import-example"),
+    path("admin/import/jobs/<int:pk>/", importing.job_page, name="import-job"),
+    path("admin/import/jobs/<int:pk>/panel/", importing.job_panel, name="import-job-panel"),
+    path("admin/import/jobs/<int:pk>/report/", importing.job_report, name="import-job-report"),
+    path("admin/import/jobs/<int:pk>/action/", importing.job_action, name="import-job-action"),
     path("admin/preferences/", preferences_page, name="preferences"),
     path("admin/api/", api_reference, name="api-reference"),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),

@@ -20,6 +20,7 @@ FLOORS = {
     "terminals": {"common"},
     "link": {"terminals", "common"},
     "bulk": {"terminals", "common"},
+    "importing": {"terminals", "common"},
     **{
         pillar: {"link", "terminals", "common"}
         for pillar in ("enrolment", "health", "keys", "parameters", "settlement", "firmware")

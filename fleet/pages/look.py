@@ -42,6 +42,7 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Organisations"), "account_tree", "terminals_organisation"),
             _list_of(_("Terminal groups"), "workspaces", "terminals_terminalgroup"),
             _list_of(_("Bulk work"), "checklist", "bulk_bulkjob", needs="terminals.view_terminal"),
+            _list_of(_("Imports"), "upload_file", "importing_import", needs="terminals.add_terminal"),
             _list_of(_("Terminal models"), "category", "terminals_terminalmodel"),
         ],
     },

@@ -6,7 +6,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from terminals.bulk.rules import ItemState, JobState
-from terminals.common.words import choices, stored_sentence, word
+from terminals.common.refusals import KeepsRefusal
+from terminals.common.words import choices, word
 from terminals.estate.models import Terminal
 
 
@@ -32,15 +33,12 @@ class BulkJob(models.Model):
         return f"{self.pk}: {word(self.verb)}"
 
 
-class BulkItem(models.Model):
-    """One terminal of a job."""
+class BulkItem(KeepsRefusal):
+    """One terminal of a job, and why it was left out where it was."""
 
     job = models.ForeignKey(BulkJob, on_delete=models.CASCADE, related_name="items")
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="+")
     state = models.CharField(max_length=10, choices=choices(ItemState), default=ItemState.WAITING.value)
-    reason = models.CharField(max_length=40, blank=True)
-    template = models.CharField(max_length=300, blank=True)
-    values = models.JSONField(default=dict)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "terminal"], name="bulk_item_once")]
@@ -53,7 +51,3 @@ class BulkItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.terminal_id} {word(self.state)}"
-
-    def why(self) -> str:
-        """Return why it was left out, in the reader's language."""
-        return stored_sentence(self.template, self.values) if self.template else ""

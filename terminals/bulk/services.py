@@ -23,6 +23,7 @@ from terminals.bulk.verbs import Arguments, BulkVerb, Unfit, verbs
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.refusals import columns_of
 from terminals.common.scope import holds, reach_of, within
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
@@ -200,17 +201,11 @@ def _close(items: Mapping[int, int], refused: Mapping[int, Refusal]) -> None:
     """Note what became of items (terminal id -> item id): done, or left out and why; a statement for each reason."""
     done = [item for terminal_id, item in items.items() if terminal_id not in refused]
     move(BulkItem.objects.filter(pk__in=done), ItemTransition.do)
-    alike: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    alike: dict[str, list[int]] = defaultdict(list)
     for terminal_id, refusal in refused.items():
-        values = json.dumps({name: _plain(value) for name, value in refusal.values.items()})
-        alike[refusal.reason, refusal.template[:300], values].append(items[terminal_id])
-    for (reason, template, values), left_out in alike.items():
-        rows = BulkItem.objects.filter(pk__in=left_out)
-        move(rows, ItemTransition.leave_out, reason=reason, template=template, values=json.loads(values))
-
-
-def _plain(value: object) -> str | list[str]:
-    return [str(one) for one in value] if isinstance(value, tuple) else str(value)
+        alike[json.dumps(columns_of(refusal))].append(items[terminal_id])
+    for columns, left_out in alike.items():
+        move(BulkItem.objects.filter(pk__in=left_out), ItemTransition.leave_out, **json.loads(columns))
 
 
 def _finish(job: BulkJob) -> None:

@@ -13,7 +13,7 @@ from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_fact_of_many
 from terminals.estate.facts import TerminalRegistered
 from terminals.estate.models import Store, Terminal, TerminalModel
-from terminals.estate.rules import TerminalState, check_identifier, device_id_for
+from terminals.estate.rules import TerminalState, check_tags, check_terminal, device_id_for
 
 MOST = 1000
 
@@ -69,13 +69,8 @@ def _read(row: object) -> Row:
         read = msgspec.convert(row, Row)
     except msgspec.ValidationError as error:
         raise Refusal("bad_row", "%(error)s", error=error) from None
-    device_id_for(read.serial)
-    check_identifier(read.tid)
-    check_identifier(read.mid)
-    if len(read.tid) > 8 or len(read.mid) > 15:
-        raise Refusal("bad_identifier", "a TID has at most 8 characters, a MID 15")
-    if len(read.tags) > 50 or not all(0 < len(tag) <= 40 and tag.isprintable() for tag in read.tags):
-        raise Refusal("bad_tag", "at most 50 tags of 1 to 40 printable characters")
+    check_terminal(read.serial, read.tid, read.mid)
+    check_tags(read.tags)
     return read
 
 

@@ -1,6 +1,7 @@
 """The estate's rules, pure: which state a terminal may move to, and what an identifier looks like."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -59,6 +60,21 @@ def check_identifier(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9]*", value):
         raise Refusal("bad_identifier", "%(value)s: a TID or MID has only letters and digits", value=repr(value))
     return value
+
+
+def check_terminal(serial: str, tid: str, mid: str) -> None:
+    """Raise Refusal where a terminal could not have these."""
+    device_id_for(serial)
+    check_identifier(tid)
+    check_identifier(mid)
+    if len(tid) > 8 or len(mid) > 15:
+        raise Refusal("bad_identifier", "a TID has at most 8 characters, a MID 15")
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Raise Refusal where a terminal could not bear these tags."""
+    if len(tags) > 50 or not all(0 < len(tag) <= 40 and tag.isprintable() for tag in tags):
+        raise Refusal("bad_tag", "at most 50 tags of 1 to 40 printable characters")
 
 
 def check_time_zone(name: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.urls import reverse
 from playwright.sync_api import Page
 from pytest_django.live_server_helper import LiveServer
@@ -14,6 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 from terminals.bulk.services import start
 from terminals.estate.models import Terminal
 from terminals.health.models import HealthState
+from terminals.importing.services import bring
 from terminals.link.protocol.messages.health import Tamper
 from terminals.parameters.services import publish_parameters
 from terminals.settlement.services import request_settlement
@@ -60,11 +62,12 @@ def test_operators_pages(terminal: Terminal, root: User, page: Page, live_server
     found = faults(page)
     log_in(page, live_server.url, "root")
     job = start(verb="tag", arguments={"tag": "x"}, text="serial = SN-1", user=root)
-    own = ["bulk", "preferences", "api-reference", "admin:index", "admin:password_change"]
+    own = ["bulk", "import", "preferences", "api-reference", "admin:index", "admin:password_change"]
     urls = [
         *map(reverse, own),
         reverse("terminal-page", args=[terminal.pk]),
         reverse("bulk-job", args=[job.pk]),
+        reverse("import-job", args=[bring(file=ContentFile(b"merchant,mid\nNew,9\n=x,8", name="x.csv"), user=root).pk]),
         reverse("admin:terminals_terminal_change", args=[terminal.pk]),
         reverse("admin:auth_user_change", args=[root.pk]),
     ]

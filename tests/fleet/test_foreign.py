@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from django.core.files.base import ContentFile
 from django.db.models import Model, QuerySet
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -19,6 +20,7 @@ from terminals.bulk.services import start
 from terminals.common.scope import below, placed_by
 from terminals.estate.models import Membership, Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.services import register_terminal
+from terminals.importing.services import bring
 from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.health import Tamper
 from terminals.parameters.models import ParameterVersion
@@ -262,7 +264,14 @@ def test_an_auditor_reads_what_happened_in_the_own_part(db: None) -> None:
 # --- every address ---------------------------------------------------------------------------------------------------
 OPEN_TO_ALL = {"healthz", "readyz", "metrics", "favicon.ico", "", "enrol", "artifacts/<str:token>", "^api/"}
 # Pages that show nothing of the tree, and those that the tests above walk.
-OF_NOBODY = {"admin/preferences/", "admin/api/", "admin/password_change/", "api/v1/schema/", "api/v1/"}
+OF_NOBODY = {
+    "admin/preferences/",
+    "admin/api/",
+    "admin/password_change/",
+    "admin/import/example/",
+    "api/v1/schema/",
+    "api/v1/",
+}
 OF_THE_SITE = {"", "login/", "logout/", "password_change/", "password_change/done/", "autocomplete/", "jsi18n/"}
 OF_THE_SITE |= {"r/<path:content_type_id>/<path:object_id>/", "^(?P<app_label>auth|...)/$", "search/", "(?P<url>.*)$"}
 WALKED = {
@@ -274,6 +283,11 @@ WALKED = {
     "admin/bulk/jobs/<int:pk>/",
     "admin/bulk/jobs/<int:pk>/panel/",
     "admin/bulk/jobs/<int:pk>/cancel/",
+    "admin/import/new/",
+    "admin/import/jobs/<int:pk>/",
+    "admin/import/jobs/<int:pk>/panel/",
+    "admin/import/jobs/<int:pk>/report/",
+    "admin/import/jobs/<int:pk>/action/",
 }
 
 
@@ -318,3 +332,19 @@ def test_a_foreign_job_is_not_found_and_a_target_ends_at_ones_own_part(world: Wo
     assert "SN-FOREIGN" not in answer.content.decode()
     offered = dict(answer.context["form"].fields["store"].choices)
     assert world.foreign.store.pk not in offered
+
+
+def test_a_foreign_import_is_not_found_and_adds_nothing_elsewhere(world: World) -> None:
+    root = User.objects.create_superuser("root")
+    rows = b"merchant,store,serial,model\nFOREIGN shops,Corner,SN-NEW,Acme One\n"
+    job = bring(file=ContentFile(rows, name="x.csv"), user=root)
+    for page in ("import-job", "import-job-panel", "import-job-report"):
+        assert world.browser.get(reverse(page, args=[job.pk])).status_code in (403, 404)
+    started = world.browser.post(reverse("import-job-action", args=[job.pk]), {"action": "start"})
+    assert started.status_code in (403, 404)
+    job.refresh_from_db()
+    assert job.state == "checked"
+    if world.browser.get(reverse("import")).status_code == 200:
+        own = bring(file=ContentFile(rows, name="x.csv"), user=world.user)
+        assert [row.reason for row in own.rows.all()] == ["merchant_taken"]
+        assert "SN-FOREIGN" not in "".join(row.why() for row in own.rows.all())

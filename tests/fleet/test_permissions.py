@@ -54,6 +54,9 @@ DOES = {
     "bulk:create": "terminals.view_terminal",  # and the verb's own: tests/fleet/test_bulk.py
     "bulk/preview:preview": "terminals.view_terminal",
     "bulk:cancel": "terminals.view_terminal",
+    "imports:create": "terminals.add_terminal",  # and what each row adds: tests/fleet/test_importing.py
+    "imports:start": "terminals.add_terminal",
+    "imports:cancel": "terminals.add_terminal",
     "organisations:create": "terminals.add_organisation",
     "groups:create": "terminals.add_terminalgroup",
     "stores:create": "terminals.add_store",
@@ -141,7 +144,7 @@ def test_the_page_and_the_api_ask_the_same(register: Callable[[str], Terminal]) 
 
 
 # Jobs are looked at by who may look at terminals: whose they are decides which.
-LOOKED_AT = {"bulk.bulkjob": "terminals.view_terminal"}
+LOOKED_AT = {"bulk.bulkjob": "terminals.view_terminal", "importing.import": "terminals.add_terminal"}
 MODELS = list(admin.site._registry)
 # Where adding replaces what stands there, it needs what changing needs.
 REPLACES = {
