@@ -21,10 +21,12 @@ from terminals.common.api.records import AuditViewSet, TimelineSerializer
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.scope import reach_of, within
 from terminals.common.words import sentence
-from terminals.enrolment.services import ISSUE_CODE, issue_activation_code, issue_first_codes
+from terminals.enrolment import api as enrolment
+from terminals.enrolment.codes import CLAIM, ISSUE_CODE, claim, issue_activation_code, issue_codes
 from terminals.estate import api as estate
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.registering import MOST, Registered, register_terminals
+from terminals.estate.replacing import REPLACE, replace_terminal
 from terminals.estate.rules import LINKED_STATES
 from terminals.estate.services import REGISTER
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
@@ -95,6 +97,27 @@ class RegisteredSerializer(FleetTerminalSerializer):
         fields = [*FleetTerminalSerializer.Meta.fields, "activation_code"]
 
 
+class ReplacementSerializer(serializers.Serializer[Any]):
+    """The device that takes a terminal's place, and the money that it is agreed to lose."""
+
+    serial = serializers.CharField(max_length=32)
+    model = serializers.PrimaryKeyRelatedField(queryset=TerminalModel.objects.all(), required=False)
+    write_off = serializers.DictField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="Minor units by currency, just what is not settled, as the refusal without it says",
+    )
+
+
+class ClaimSerializer(serializers.Serializer[Any]):
+    """An activation code, and the serial of the device at hand. `in_place` lets another device than the one that was registered
+    take its place, where that never enrolled."""
+
+    code = serializers.CharField(max_length=60)
+    serial = serializers.CharField(max_length=32)
+    in_place = serializers.BooleanField(required=False, default=False)
+
+
 class ActivationCodeSerializer(serializers.Serializer[Any]):
     activation_code = serializers.CharField(allow_null=True)
 
@@ -139,6 +162,8 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         **estate.TerminalViewSet.needs,
         "activation_code": ISSUE_CODE,
         "register": REGISTER,
+        "replace": REPLACE,
+        "claim": CLAIM,
         "commands": SEND_COMMAND,
         "list_commands": "link.view_command",
         "health": "health.view_healthstate",
@@ -155,8 +180,12 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         with transaction.atomic():
             terminal = wanted.save()
             self.refuse_beyond_reach(terminal)
-            may = request.user.has_perm(ISSUE_CODE, terminal)
-            code = issue_activation_code(terminal=terminal, actor=actor_of(request)) if may else None
+            return self._registered(request, terminal)
+
+    def _registered(self, request: Request, terminal: Terminal) -> Response:
+        """Answer with a terminal that was just registered, and the code that enrols it for who may issue one."""
+        may = request.user.has_perm(ISSUE_CODE, terminal)
+        code = issue_activation_code(terminal=terminal, actor=actor_of(request)) if may else None
         made = selectors.with_fleet_columns(Terminal.objects.filter(pk=terminal.pk)).get()
         shown = self.get_serializer(made).data | {"activation_code": code}
         return Response(shown, status=status.HTTP_201_CREATED)
@@ -176,9 +205,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
             done = register_terminals(rows, stores=stores, models=TerminalModel.objects.order_by(), actor=actor)
             codes = within(Terminal.objects.filter(pk__in=[t.pk for t in done.made.values()]), request.user, ISSUE_CODE)
             issued = (
-                issue_first_codes(terminal_ids=list(codes.values_list("pk", flat=True)), actor=actor)
-                if done.made
-                else {}
+                issue_codes(terminal_ids=list(codes.values_list("pk", flat=True)), actor=actor) if done.made else {}
             )
         return Response([self._answer(place, done, issued) for place in range(len(rows))])
 
@@ -194,6 +221,26 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         """Make a fresh one-time code; an unused earlier one loses its force."""
         code = issue_activation_code(terminal=self.get_object(), actor=actor_of(request))
         return Response({"activation_code": code}, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=ReplacementSerializer, responses={201: RegisteredSerializer})
+    @action(detail=True, methods=["post"])
+    def replace(self, request: Request, pk: str) -> Response:
+        """Let another device take over the terminal's place and work; the terminal retires. The answer is the new one."""
+        terminal = self.get_object()
+        wanted = ReplacementSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        with transaction.atomic():
+            new = replace_terminal(terminal=terminal, actor=actor_of(request), **wanted.validated_data)
+            return self._registered(request, new)
+
+    @extend_schema(request=ClaimSerializer, responses={200: estate.TerminalSerializer})
+    @action(detail=False, methods=["post"], pagination_class=None)
+    def claim(self, request: Request) -> Response:
+        """Say that the device at hand is what an activation code was issued for."""
+        wanted = ClaimSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        terminal = claim(user=request.user, **wanted.validated_data)
+        return Response(estate.TerminalSerializer(terminal, context=self.get_serializer_context()).data)
 
     @extend_schema(request=link.PlainCommandSerializer, responses={201: link.CommandSerializer})
     @action(detail=True, methods=["post"], pagination_class=None, filterset_class=None)
@@ -250,6 +297,7 @@ router.register("groups", estate.GroupViewSet)
 router.register("terminal-models", estate.TerminalModelViewSet)
 router.register("terminals", FleetTerminalViewSet)
 router.register("bulk", bulk.JobViewSet)
+router.register("enrolment-requests", enrolment.EnrolmentRequestViewSet)
 router.register("imports", importing.ImportViewSet)
 router.register("commands", link.CommandViewSet)
 router.register("dead-letters", link.DeadLetterViewSet)

@@ -5,9 +5,10 @@ from firmware.installations import forget_software, reset_software
 from fleet.bulk_verbs import VERBS
 from terminals.bulk.verbs import verbs
 from terminals.enrolment import services as enrolment
+from terminals.enrolment.codes import withdraw_codes
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
-from terminals.estate.services import hooks, on_move, on_store_clock
+from terminals.estate.services import hooks, on_move, on_replace, on_store_clock
 from terminals.estate.targets import own as estate_fields
 from terminals.estate.targets.fields import fields
 from terminals.health import targets as health_fields
@@ -48,14 +49,15 @@ def join_rooms() -> None:
     ]
     on_store_clock[:] = [settlement.follow_store]
     on_move[:] = [settlement.follow_terminals]
+    on_replace[:] = [settlement.take_over_schedule]
     hooks.before_move = [leaving.refuse_other_merchant]
     hooks.before = {TerminalTransition.retire: [leaving.refuse_stranded_money]}
     hooks.after = {
         TerminalTransition.resume: [settlement.resume_settling],
-        TerminalTransition.suspend: [enrolment.withdraw_codes],
+        TerminalTransition.suspend: [withdraw_codes],
         TerminalTransition.retire: [
             cancel_commands,
-            enrolment.withdraw_codes,
+            withdraw_codes,
             enrolment.revoke_certificates,
             destroy_keys,
             leaving.end_schedules,

@@ -1,10 +1,8 @@
 """Log-ins, lock-outs and one's own password: each leaves its entry in the audit."""
 
-from ipaddress import ip_address
 from typing import Any
 
 from axes.signals import user_locked_out
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.auth.views import PasswordChangeView
@@ -16,6 +14,7 @@ from django.urls import reverse
 from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from fleet.accounts import LONGEST_NAME
+from terminals.common.addresses import address_of
 from terminals.common.audit import services as audit
 
 
@@ -34,16 +33,6 @@ def change_own_password(request: HttpRequest) -> HttpResponseBase:
         success_url=reverse("admin:password_change_done"),
         extra_context=admin.site.each_context(request),
     )(request)
-
-
-def address_of(request: HttpRequest) -> str:
-    """Return where a request comes from: behind our proxy what it says in the last place, which nobody else can write."""
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_PROXY else ""
-    told = forwarded.rpartition(",")[2].strip()
-    try:
-        return str(ip_address(told))
-    except ValueError:
-        return str(request.META.get("REMOTE_ADDR", ""))
 
 
 @receiver(user_locked_out)

@@ -12,7 +12,9 @@ from django.contrib.auth.models import Group, Permission
 
 from firmware.services import ASSIGN_RELEASE, SET_BASELINE
 from fleet.pages.selectors import PARTS
-from terminals.enrolment.services import ISSUE_CODE
+from terminals.enrolment.codes import CLAIM, ISSUE_CODE
+from terminals.enrolment.queue import DECIDE
+from terminals.estate.replacing import REPLACE
 from terminals.estate.services import REGISTER, TRANSITION_PERMISSIONS
 from terminals.keys.services import DELIVER_KEY
 from terminals.link.services import READ_MESSAGE, SEND_COMMAND
@@ -43,6 +45,8 @@ OPERATOR = (
     | _all_of("terminals", "terminalgroup")
     | {
         REGISTER,
+        REPLACE,
+        CLAIM,
         "terminals.change_terminal",
         ISSUE_CODE,
         SEND_COMMAND,
@@ -54,6 +58,7 @@ OPERATOR = (
 )
 RELEASE_MANAGER = VIEWER | {ASSIGN_RELEASE, SET_BASELINE} | _all_of("firmware", "package", "release", "baseline")
 KEY_CUSTODIAN = VIEWER | {DELIVER_KEY} | _all_of("keys", "keyrequirement")
+INSTALLER = _seen("terminals", "merchant", "store", "terminal", "terminalmodel") | {CLAIM}
 AUDITOR = VIEWER | _seen("common", "auditentry") | _seen("auth", "user", "group") | _seen("link", "deadletter")
 ADMINISTRATOR = (
     OPERATOR
@@ -65,10 +70,12 @@ ADMINISTRATOR = (
     | _all_of("parameters", "parameterversion", "modelparameters")
     | _all_of("settlement", "settlementplan")
     | _all_of("auth", "user", "group")
+    | {DECIDE, "enrolment.view_enrolmentrequest"}
 )
 ROLES = {
     "viewer": VIEWER,
     "operator": OPERATOR,
+    "installer": INSTALLER,
     "release manager": RELEASE_MANAGER,
     "key custodian": KEY_CUSTODIAN,
     "auditor": AUDITOR,

@@ -123,7 +123,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or a stranger could loc
 AXES_DISABLE_ACCESS_LOG = True  # the audit has it
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 AXES_HTTP_RESPONSE_CODE, AXES_LOCKOUT_TEMPLATE = 429, "locked_out.html"
-AXES_CLIENT_IP_CALLABLE = "fleet.logins.address_of"
+AXES_CLIENT_IP_CALLABLE = "terminals.common.addresses.address_of"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -167,6 +167,8 @@ MQTT_CERTIFICATE_FILE = env.optional("MQTT_CERTIFICATE_FILE", "")
 MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
 # The embedded broker dies of a shared subscription whose member comes back, so sharing is asked for, not assumed.
 MQTT_SHARED_SUBSCRIPTION = env.flag("MQTT_SHARED_SUBSCRIPTION", default=False)
+# Devices that nobody registered may ask to enrol, and wait until an operator lets them in.
+ENROLMENT_QUEUE = env.flag("ENROLMENT_QUEUE", default=False)
 ONLINE_WITHIN = timedelta(seconds=env.number("ONLINE_WITHIN_SECONDS", 60))
 
 # --- secrets, as files so that no process listing shows them ---------------------------------------------------------

@@ -35,6 +35,7 @@ CALLED = {
     "common.auditentry": (gettext_lazy("audit entry"), gettext_lazy("audit")),
     "bulk.bulkjob": (gettext_lazy("bulk job"), gettext_lazy("bulk work")),
     "importing.import": (gettext_lazy("import"), gettext_lazy("imports")),
+    "enrolment.enrolmentrequest": (gettext_lazy("waiting device"), gettext_lazy("waiting devices")),
     "keys.terminalkey": (gettext_lazy("key"), gettext_lazy("keys")),
     "parameters.parameterversion": (gettext_lazy("parameters"), gettext_lazy("parameters")),
     "auth.user": (gettext_lazy("operator"), gettext_lazy("operators")),

@@ -13,7 +13,7 @@ from firmware.downloads import download_artifact
 from fleet import readiness
 from fleet.api import router
 from fleet.logins import change_own_password
-from fleet.pages import bulk, importing, views
+from fleet.pages import bulk, enrolling, importing, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
@@ -59,6 +59,10 @@ urlpatterns = [
     path("admin/bulk/jobs/<int:pk>/", bulk.job_page, name="bulk-job"),
     path("admin/bulk/jobs/<int:pk>/panel/", bulk.job_panel, name="bulk-job-panel"),
     path("admin/bulk/jobs/<int:pk>/cancel/", bulk.job_cancel, name="bulk-job-cancel"),
+    path("admin/codes/", enrolling.code_sheet, name="code-sheet"),
+    path("admin/claim/", enrolling.claim_page, name="claim"),
+    path("admin/claim/<int:pk>/progress/", enrolling.claim_progress, name="claim-progress"),
+    path("admin/waiting/<int:pk>/", enrolling.waiting_page, name="waiting-device"),
     path("admin/import/new/", importing.import_page, name="import"),
     path("admin/import/example/", importing.import_example, name="import-example"),
     path("admin/import/jobs/<int:pk>/", importing.job_page, name="import-job"),

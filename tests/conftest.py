@@ -24,7 +24,8 @@ from django.utils import translation
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from terminals.enrolment.services import enrol, issue_activation_code
+from terminals.enrolment.codes import issue_activation_code
+from terminals.enrolment.services import enrol
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.estate.services import register_terminal
 from terminals.keys.rules import accept_offer

@@ -16,7 +16,7 @@ from terminals.common.errors import Refusal
 from terminals.common.exports import csv_lines
 from terminals.common.scope import reach_of, within
 from terminals.common.words import sentence
-from terminals.enrolment.services import ISSUE_CODE
+from terminals.enrolment.codes import ISSUE_CODE
 from terminals.estate.models import TerminalModel
 from terminals.importing import services
 from terminals.importing.models import Import

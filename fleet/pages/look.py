@@ -31,6 +31,16 @@ def _opened_by(app: str, name: str, permission: str, own: bool) -> Callable[[Htt
     )
 
 
+def _page_of(title: Any, icon: str, name: str, permission: str) -> Item:
+    """Return the entry of a page of our own, shown to who holds its permission anywhere."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(name),
+        "permission": lambda request: holds(request.user, permission),
+    }
+
+
 MENU: list[dict[str, Any]] = [
     {
         "title": _("Fleet"),
@@ -43,6 +53,9 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Terminal groups"), "workspaces", "terminals_terminalgroup"),
             _list_of(_("Bulk work"), "checklist", "bulk_bulkjob", needs="terminals.view_terminal"),
             _list_of(_("Imports"), "upload_file", "importing_import", needs="terminals.add_terminal"),
+            _page_of(_("Install a terminal"), "add_to_home_screen", "claim", "enrolment.claim_terminal"),
+            _page_of(_("Activation codes"), "qr_code_2", "code-sheet", "enrolment.add_activationcode"),
+            _list_of(_("Waiting devices"), "hourglass_top", "enrolment_enrolmentrequest"),
             _list_of(_("Terminal models"), "category", "terminals_terminalmodel"),
         ],
     },

@@ -14,8 +14,9 @@ from firmware.services import ASSIGN_RELEASE, assign_release
 from terminals.common.scope import reach_of
 from terminals.common.states import Transition
 from terminals.common.words import word
-from terminals.enrolment.services import ISSUE_CODE, issue_activation_code
-from terminals.estate.models import Terminal
+from terminals.enrolment.codes import ISSUE_CODE, issue_activation_code
+from terminals.estate.models import Terminal, TerminalModel
+from terminals.estate.replacing import REPLACE, replace_terminal
 from terminals.estate.rules import COMMANDED_STATES, TerminalState, TerminalTransition
 from terminals.estate.services import TRANSITION_PERMISSIONS, change_state
 from terminals.keys.services import DELIVER_KEY, request_key_delivery
@@ -26,10 +27,12 @@ from terminals.settlement.services import REQUEST_SETTLEMENT, request_settlement
 
 
 class Done(NamedTuple):
-    """What to tell the operator; `secret` is shown on the answer itself and kept nowhere."""
+    """What to tell the operator; `secret` is shown on the answer itself and kept nowhere. `at` is the terminal whose page
+    tells it, where that is another one."""
 
     told: str
     secret: str = ""
+    at: int = 0
 
 
 class Verb(NamedTuple):
@@ -83,6 +86,17 @@ def _transition(transition: Transition[TerminalState], terminal: Terminal, form:
     return Done(_("The terminal is now %(state)s.") % {"state": word(terminal.state)})
 
 
+def _replace(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+    model = TerminalModel.objects.filter(pk=_number(form.get("chosen", ""))).first()
+    write_off = _amounts(form.get("write_off", ""))
+    serial = form.get("serial", "").strip()
+    new = replace_terminal(terminal=terminal, serial=serial, model=model, write_off=write_off, actor=actor)
+    code = issue_activation_code(terminal=new, actor=actor)
+    said = {"new": new.serial, "old": terminal.serial}
+    told = _("%(new)s takes the place of %(old)s. Its activation code, shown only now, valid for 7 days")
+    return Done(told % said, secret=code, at=new.pk)
+
+
 def _send(command_type: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     command = send_plain_command(terminal=terminal, command_type=command_type, actor=actor)
     return Done(capfirst(_("%(what)s is on its way.") % {"what": word(command.type)}))
@@ -98,6 +112,7 @@ VERBS: dict[str, Verb] = {
         transition.name: Verb(permission, transition.sources, partial(_transition, transition))
         for transition, permission in TRANSITION_PERMISSIONS.items()
     },
+    "replace": Verb(REPLACE, TerminalTransition.retire.sources, _replace),
     "activation_code": Verb(ISSUE_CODE, TerminalTransition.enrol.sources, _issue_code),
 }
 

@@ -22,13 +22,14 @@ from fleet.pages.verbs import VERBS, Done, may, offered
 from terminals.common.errors import Refusal
 from terminals.common.scope import reach_of, within
 from terminals.common.words import sentence
-from terminals.estate.models import Terminal
+from terminals.estate.models import Terminal, TerminalModel
 from terminals.keys.models import USAGES
 from terminals.link.heartbeat import parts_to_look_after
 from terminals.link.services import PLAIN_COMMANDS
 from terminals.parameters.models import ParameterVersion
 from terminals.settlement.selectors import at_stake
 
+MOST_CHOICES = 200
 View = Callable[..., HttpResponseBase]
 
 
@@ -99,7 +100,11 @@ def terminal_panel(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _terminal(request: HttpRequest, pk: int) -> Terminal:
     """Return a terminal that the operator may see; one that stands elsewhere in the tree is not found."""
-    visible = within(Terminal.objects.select_related("model", "store__merchant"), request.user, selectors.VIEW)
+    visible = within(
+        Terminal.objects.select_related("model", "store__merchant", "replaces", "replaced_by"),
+        request.user,
+        selectors.VIEW,
+    )
     terminal: Terminal = get_object_or_404(visible, pk=pk)
     return terminal
 
@@ -118,7 +123,8 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "verbs": verbs,
         "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
         "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
-        "at_stake": at_stake(terminal.pk) if "money" in parts or "retire" in verbs or "suspend" in verbs else None,
+        "at_stake": at_stake(terminal.pk) if "money" in parts or {"retire", "suspend", "replace"} & verbs else None,
+        "models": TerminalModel.objects.all()[:MOST_CHOICES] if "replace" in verbs else [],
         "releases": _releases_for(terminal) if "install" in verbs else [],
         "parameter_versions": ParameterVersion.objects.order_by("-id").defer("parameters")[:20]
         if "configure" in verbs
@@ -143,7 +149,7 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
         with transaction.atomic():
             done = verb.run(terminal, request.POST, request.user.get_username())
         if done.secret:  # on this answer alone: a message would lie in a cookie or a session
-            return _show_terminal(request, _terminal(request, pk), done)
+            return _show_terminal(request, _terminal(request, done.at or pk), done)
         messages.success(request, done.told)
     except IntegrityError:
         messages.error(request, _("Somebody else, or the terminal itself, did the same at this moment. Look again."))

@@ -15,6 +15,18 @@ class CodeIssued(FactBody, frozen=True):
         return _("activation code issued by %(by)s") % {"by": self.by}
 
 
+class Claimed(FactBody, frozen=True):
+    kind: ClassVar[str] = "enrolment.claimed"
+    by: str
+    registered_as: str = ""
+
+    def text(self) -> str:
+        if not self.registered_as:
+            return _("claimed where it is installed by %(by)s") % {"by": self.by}
+        said = {"by": self.by, "registered_as": self.registered_as}
+        return _("claimed where it is installed by %(by)s, in the place of %(registered_as)s") % said
+
+
 class Enrolled(FactBody, frozen=True):
     kind: ClassVar[str] = "enrolment.enrolled"
     certificate_serial: str

@@ -4,6 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from terminals.common.words import choices
+from terminals.enrolment.rules import RequestState
 from terminals.estate.models import Terminal
 
 
@@ -16,8 +18,13 @@ class ActivationCode(models.Model):
     created_by = models.CharField(max_length=150)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True, help_text="When somebody at the device said that it is this terminal")
+    claimed_by = models.CharField(max_length=150, blank=True)
 
     placed_by = "terminal__path"
+
+    class Meta:
+        permissions = [("claim_terminal", "Can claim terminals where they are installed")]
 
     def __str__(self) -> str:
         return f"code for {self.terminal_id}"
@@ -58,3 +65,34 @@ class HeldTrust(models.Model):
 
     def __str__(self) -> str:
         return f"{self.terminal_id} {self.trust}"
+
+
+class EnrolmentRequest(models.Model):
+    """A device that nobody registered and that asks to enrol (queue.py). It has no place before it is let in: until then it is
+    for those who work everywhere."""
+
+    serial = models.CharField(max_length=32)
+    public_key_digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the SubjectPublicKeyInfo")
+    address = models.CharField(max_length=45, help_text="Where it asked from")
+    state = models.CharField(max_length=10, choices=choices(RequestState), default=RequestState.WAITING.value)
+    asked_at = models.DateTimeField(db_default=Now())
+    last_asked_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=150, blank=True)
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, null=True, related_name="+")
+
+    placed_by = "terminal__path"
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["address"], condition=Q(state=RequestState.WAITING.value), name="request_waiting")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.serial} {self.fingerprint}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 64 bits of the key's digest, as the device can show it."""
+        return "-".join(self.public_key_digest[start : start + 4] for start in range(0, 16, 4))

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import secrets
+from enum import StrEnum
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -11,10 +12,28 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from terminals.common.errors import Refusal
+from terminals.common.states import Machine, Transition
 
 MAX_CSR_BYTES = 8192
 CURVES = ("secp256r1", "secp384r1")
 RSA_BITS = (2048, 3072, 4096)
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+class RequestState(StrEnum):
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    ENROLLED = "enrolled"
+
+
+_R = RequestState
+
+
+class RequestTransition(Machine):
+    approve = Transition((_R.WAITING,), _R.APPROVED)
+    reject = Transition((_R.WAITING, _R.APPROVED), _R.REJECTED)
+    enrol = Transition((_R.APPROVED,), _R.ENROLLED)
 
 
 def new_code() -> str:
@@ -28,7 +47,7 @@ def code_digest(code: str) -> str:
     return hashlib.sha256("".join(code.split()).replace("-", "").upper().encode()).hexdigest()
 
 
-def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> PublicKey:
     """Return the request's public key; raise Refusal unless the request is sound.
 
     Sound is: PEM PKCS#10 of at most 8 KiB, signed by its own key (proof of possession), a strong key, a subject that
@@ -61,5 +80,5 @@ def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> ec.Ellip
     return public_key
 
 
-def public_key_digest(public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
+def public_key_digest(public_key: PublicKey) -> str:
     return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

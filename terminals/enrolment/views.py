@@ -1,32 +1,37 @@
 """`POST /enrol`: the one request that a terminal makes before it has a certificate."""
 
 import logging
+from typing import Any
 
 import msgspec
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from terminals.common.addresses import address_of
 from terminals.common.errors import Refusal
 from terminals.enrolment import services
 
 MAX_BODY_BYTES = 16 * 1024
+ASK_AGAIN_SECONDS = 30
 logger = logging.getLogger(__name__)
-_STATUS = {"unknown_code": 403, "wrong_serial": 403, "code_used": 403, "code_expired": 403, "not_in_service": 403}
+FORBIDDEN = ("unknown_code", "wrong_serial", "code_used", "code_expired", "not_in_service", "rejected")
+_STATUS = dict.fromkeys(FORBIDDEN, 403) | {"too_many": 429, "serial_taken": 403}
 
 
 class EnrolmentRequest(msgspec.Struct):
-    """code: as shown to the operator; serial: as registered; csr: PEM PKCS#10."""
+    """code: as shown to the operator, empty to wait for one's approval; serial: as registered; csr: PEM PKCS#10."""
 
-    code: str
     serial: str
     csr: str
+    code: str = ""
 
 
 @csrf_exempt  # no session and no cookie stands behind it: the code is the credential
 @require_POST
 def enrol_terminal(request: HttpRequest) -> JsonResponse:
-    """Answer 201 with the certificate and trust anchors, or an RFC 9457 problem whose `reason` programs can read."""
+    """Answer 201 with the certificate and trust anchors, 202 where an operator must let the device in first, or an RFC 9457
+    problem whose `reason` programs can read."""
     try:
         length = request.headers.get("Content-Length") or "0"
         if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
@@ -34,11 +39,20 @@ def enrol_terminal(request: HttpRequest) -> JsonResponse:
                 "bad_request", "the request is longer than %(max_body_bytes)s bytes", max_body_bytes=MAX_BODY_BYTES
             )
         wanted = _decode(request.body)
-        answer = services.enrol(code=wanted.code, serial=wanted.serial, csr_pem=wanted.csr)
+        answer = _answer(wanted, address_of(request))
     except Refusal as refusal:
         logger.warning("enrolment refused: %s", refusal.reason)
         return _problem(refusal.reason, refusal.detail)
+    if answer is None:
+        body = {"status": "waiting", "detail": "an operator must let this device in; ask again later"}
+        return JsonResponse(body, status=202, headers={"Retry-After": str(ASK_AGAIN_SECONDS)})
     return JsonResponse(answer, status=201)
+
+
+def _answer(wanted: EnrolmentRequest, address: str) -> dict[str, Any] | None:
+    if wanted.code:
+        return services.enrol(code=wanted.code, serial=wanted.serial, csr_pem=wanted.csr)
+    return services.enrol_approved(serial=wanted.serial, csr_pem=wanted.csr, address=address)
 
 
 def _decode(body: bytes) -> EnrolmentRequest:

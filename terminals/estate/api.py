@@ -112,8 +112,20 @@ class TerminalModelSerializer(ModelSerializer[TerminalModel]):
 class TerminalSerializer(ModelSerializer[Terminal]):
     class Meta:
         model = Terminal
-        fields = ["id", "serial", "device_id", "model", "store", "tid", "mid", "state", "tags", "registered_at"]
-        read_only_fields = ["device_id", "state", "registered_at"]
+        fields = [
+            "id",
+            "serial",
+            "device_id",
+            "model",
+            "store",
+            "tid",
+            "mid",
+            "state",
+            "tags",
+            "replaces",
+            "registered_at",
+        ]
+        read_only_fields = ["device_id", "state", "replaces", "registered_at"]
 
     def create(self, validated_data: dict[str, Any]) -> Terminal:
         return services.register_terminal(actor=actor_of(self.context["request"]), **validated_data)

@@ -34,3 +34,21 @@ class StateChanged(FactBody, frozen=True):
     def text(self) -> str:
         said = _("%(to)s by %(by)s") % {"to": word(self.to), "by": self.by}
         return f"{said}: {self.reason}" if self.reason else said
+
+
+class Replaced(FactBody, frozen=True):
+    kind: ClassVar[str] = "state.replaced"
+    by: str
+    serial: str
+
+    def text(self) -> str:
+        return _("replaced by the device %(serial)s, by %(by)s") % {"serial": self.serial, "by": self.by}
+
+
+class Replaces(FactBody, frozen=True):
+    kind: ClassVar[str] = "state.replaces"
+    by: str
+    serial: str
+
+    def text(self) -> str:
+        return _("takes the place of %(serial)s, by %(by)s") % {"serial": self.serial, "by": self.by}

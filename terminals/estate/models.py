@@ -142,6 +142,14 @@ class Terminal(models.Model):
         max_length=10, choices=choices(TerminalState), default=TerminalState.REGISTERED.value, editable=False
     )
     tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    replaces = models.OneToOneField(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="replaced_by",
+        help_text="The device in whose place it came",
+    )
     public_key_pem = models.TextField(blank=True, editable=False, help_text="Verifies the terminal's signatures")
     path = PathField()
     registered_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -154,6 +162,7 @@ class Terminal(models.Model):
         permissions = [
             ("suspend_terminal", "Can suspend and resume terminals"),
             ("retire_terminal", "Can retire terminals for good"),
+            ("replace_terminal", "Can replace a terminal by another device"),
         ]
         indexes = [
             models.Index(fields=["state", "serial"]),

@@ -13,7 +13,7 @@ from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_fact_of_many
 from terminals.estate.facts import TerminalRegistered
 from terminals.estate.models import Store, Terminal, TerminalModel
-from terminals.estate.rules import TerminalState, check_tags, check_terminal, device_id_for
+from terminals.estate.rules import TerminalState, check_identifier, check_tags, check_terminal, device_id_for
 
 MOST = 1000
 
@@ -118,3 +118,24 @@ def _taken(wanted: Mapping[int, Row]) -> dict[int, Refusal]:
             ids.add(names[place])
             tids.add((row.store, row.tid))
     return refused
+
+
+def check_serial_free(serial: str) -> None:
+    """Raise Refusal where a serial is none, or a terminal has it, or one that makes the same device id."""
+    if Terminal.objects.filter(device_id=device_id_for(serial)).exists():
+        raise Refusal("serial_taken", "%(serial)s is on the books, or twice in the list", serial=serial)
+
+
+def check_tid_free(store: Store, tid: str) -> None:
+    """Raise Refusal where a TID is none, or a terminal in service at the store has it."""
+    check_identifier(tid)
+    in_use = Terminal.objects.exclude(state=TerminalState.RETIRED)
+    if tid and in_use.filter(store=store, tid=tid).exists():
+        raise Refusal("tid_taken", "another terminal of the store has the TID %(tid)s", tid=tid)
+
+
+def change_serial(terminal: Terminal, serial: str) -> None:
+    """Let a device of another serial be a terminal that never enrolled; the caller holds it and audits it."""
+    check_serial_free(serial)
+    terminal.serial, terminal.device_id = serial, device_id_for(serial)
+    terminal.save(update_fields=["serial", "device_id", "updated_at"])

@@ -60,6 +60,9 @@ hooks = TransitionHooks()
 on_store_clock: list[Callable[[int], object]] = []
 # Who must know when terminals move to another store (they get their ids); filled by the project.
 on_move: list[Callable[[Ids], object]] = []
+# What a new device takes over from the one that it replaces (they get the old one's id and the new one's), while both are in
+# service; filled by the project.
+on_replace: list[Callable[[int, int], object]] = []
 
 
 @transaction.atomic

@@ -6,7 +6,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
@@ -75,13 +75,21 @@ def note_answers(answers: Mapping[UUID, Outcome]) -> None:
 
 
 def send_defaults(terminal_ids: Iterable[int]) -> None:
-    """Send each terminal that never got parameters those of its model, where the model has any."""
-    lacking = Terminal.objects.filter(
-        pk__in=terminal_ids, state__in=COMMANDED_STATES, parameters=None, model__default_parameters__isnull=False
-    ).select_related("model__default_parameters__version")
-    wanted = [(Target(t.pk, t.device_id), t.model.default_parameters.version) for t in lacking]
+    """Send each terminal that never got parameters those of the device that it replaced, or else of its model."""
+    lacking = Terminal.objects.filter(pk__in=terminal_ids, state__in=COMMANDED_STATES, parameters=None)
+    known = lacking.filter(
+        Q(model__default_parameters__isnull=False) | Q(replaces__parameters__isnull=False)
+    ).select_related("model__default_parameters__version", "replaces__parameters__wanted")
+    wanted = [(Target(terminal.pk, terminal.device_id), _first_version(terminal)) for terminal in known]
     if wanted:
         send(wanted, requested_by="terminal model")
+
+
+def _first_version(terminal: Terminal) -> ParameterVersion:
+    replaced = terminal.replaces
+    if replaced is not None and hasattr(replaced, "parameters"):
+        return replaced.parameters.wanted
+    return terminal.model.default_parameters.version
 
 
 def send(wanted: Sequence[tuple[Target, ParameterVersion]], *, requested_by: str) -> None:

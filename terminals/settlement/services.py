@@ -19,6 +19,7 @@ from terminals.common.facts.kinds import Reason
 from terminals.common.facts.services import record_fact_of_many, record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
+from terminals.estate.replacing import predecessors
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.services import hold
 from terminals.link.facts import failure_reason
@@ -167,8 +168,19 @@ def request_settlements(*, targets: Sequence[Target], actor: str) -> int:
 
 def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any]:
     """Tell a terminal that enrols which batch it opens: a new device must not count from 1 again into settled batches."""
-    numbers = Batch.objects.filter(terminal=terminal).values_list("batch_number", flat=True).distinct()
+    numbers = (
+        Batch.objects.filter(terminal__in=predecessors(terminal)).values_list("batch_number", flat=True).distinct()
+    )
     return {"batch_number": next_batch_number(numbers)}
+
+
+def take_over_schedule(old_id: int, new_id: int) -> None:
+    """Put a device that replaces another under the same plan, with what was the other's own."""
+    schedule = SettlementSchedule.objects.select_related("plan").filter(terminal=old_id).first()
+    if schedule is not None:
+        schedule.terminal = Terminal.objects.select_related("store").get(pk=new_id)
+        schedule.next_due_at, schedule.due_reason = schedule.next_due_after(timezone.now()), "cycle"
+        schedule.save(force_insert=True)
 
 
 def resume_settling(terminal_ids: Sequence[int]) -> None:

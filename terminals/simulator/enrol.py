@@ -1,6 +1,9 @@
 """How a virtual terminal gets its identity: a key of its own, a request, and the server's answer, checked."""
 
+import asyncio
+import hashlib
 import json
+import logging
 from typing import Any
 
 import httpx
@@ -15,18 +18,35 @@ from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.simulator.memory import Memory
 
+logger = logging.getLogger(__name__)
+
 
 class EnrolmentFailed(Exception):
     """The server refused; the message is its reason."""
 
 
-async def enrol(http: httpx.AsyncClient, memory: Memory, code: str) -> None:
-    """Exchange the code for a certificate and fill the memory; raise EnrolmentFailed where the server refuses."""
+def fingerprint(private_key: ec.EllipticCurvePrivateKey) -> str:
+    """Return what a device shows of its key on its screen, for a person to compare with the operator's page."""
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    digest = hashlib.sha256(private_key.public_key().public_bytes(*form)).hexdigest()
+    return "-".join(digest[start : start + 4] for start in range(0, 16, 4))
+
+
+async def enrol(http: httpx.AsyncClient, memory: Memory, code: str, *, ask_again_seconds: float = 30) -> None:
+    """Exchange the code for a certificate and fill the memory; raise EnrolmentFailed where the server refuses.
+
+    Without a code it waits until an operator lets it in.
+    """
     private_key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, memory.serial)])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(private_key, hashes.SHA256())
     csr_pem = request.public_bytes(serialization.Encoding.PEM).decode()
-    response = await http.post("/enrol", json={"code": code, "serial": memory.serial, "csr": csr_pem})
+    request_body = {"code": code, "serial": memory.serial, "csr": csr_pem}
+    response = await http.post("/enrol", json=request_body)
+    while response.status_code == httpx.codes.ACCEPTED:  # an operator must let it in
+        logger.info("%s waits to be let in; its key's fingerprint is %s", memory.serial, fingerprint(private_key))
+        await asyncio.sleep(min(float(response.headers["Retry-After"]), ask_again_seconds))
+        response = await http.post("/enrol", json=request_body)
     answer = response.json()
     if response.status_code != 201:
         raise EnrolmentFailed(f"{answer.get('reason')}: {answer.get('detail')}")

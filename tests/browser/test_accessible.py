@@ -62,7 +62,16 @@ def test_operators_pages(terminal: Terminal, root: User, page: Page, live_server
     found = faults(page)
     log_in(page, live_server.url, "root")
     job = start(verb="tag", arguments={"tag": "x"}, text="serial = SN-1", user=root)
-    own = ["bulk", "import", "preferences", "api-reference", "admin:index", "admin:password_change"]
+    own = [
+        "bulk",
+        "import",
+        "claim",
+        "code-sheet",
+        "preferences",
+        "api-reference",
+        "admin:index",
+        "admin:password_change",
+    ]
     urls = [
         *map(reverse, own),
         reverse("terminal-page", args=[terminal.pk]),

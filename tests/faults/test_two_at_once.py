@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models.signals import pre_save
@@ -17,6 +18,9 @@ from rest_framework.test import APIClient
 
 from terminals.common.errors import Refusal
 from terminals.enrolment import authority
+from terminals.enrolment.codes import issue_activation_code
+from terminals.enrolment.models import Certificate
+from terminals.enrolment.services import enrol
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
@@ -26,7 +30,7 @@ from terminals.link.models import Command
 from terminals.settlement import services
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.services import request_settlement, run_due_settlements
-from tests.conftest import enrolled_device, in_thread, working_device
+from tests.conftest import enrolled_device, in_thread, make_csr, working_device
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Register = Callable[[str], Terminal]
@@ -156,3 +160,19 @@ def test_an_edit_of_a_schedule_waits_for_its_terminals_retirement_and_finds_it_g
             retire(terminal)
         assert editing.result(20) == 404
     assert not SettlementSchedule.objects.exists()
+
+
+def test_a_hundred_uses_of_one_code_at_once_issue_one_certificate(register: Register) -> None:
+    code = issue_activation_code(terminal=register("SN-1"), actor="ops")
+    requests = [make_csr(ec.generate_private_key(ec.SECP256R1()), "SN-1") for _ in range(100)]
+
+    def use(csr_pem: str) -> str:
+        try:
+            return str(enrol(code=code, serial="SN-1", csr_pem=csr_pem)["device_id"])
+        except Refusal as refusal:
+            return refusal.reason
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda csr: in_thread(lambda: use(csr)), requests))
+    assert sorted(answers) == ["SN-1"] + ["code_used"] * 99
+    assert Certificate.objects.count() == 1

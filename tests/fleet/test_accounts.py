@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from fleet.logins import address_of
+from terminals.common.addresses import address_of
 from terminals.common.audit.models import AuditEntry
 
 PASSWORD = "a-long-password-here"

@@ -218,7 +218,7 @@ def test_the_page_shows_starts_and_reports(ann: User, client: Client) -> None:
     client.post(reverse("import-job-action", args=[job.pk]), {"action": "start"})
     services.run_imports(time.monotonic() + 20)
     assert "100 %" in client.get(reverse("import-job-panel", args=[job.pk])).content.decode()
-    report = b"".join(client.get(reverse("import-job-report", args=[job.pk]))).decode()  # type: ignore[arg-type]
+    report = b"".join(client.get(reverse("import-job-report", args=[job.pk]))).decode()
     assert report.splitlines()[1].startswith("2,made,merchant,,North,Bakery,1")
     assert "'=x" in report, "a formula is neutral in what is downloaded"
     listed = client.get(reverse("admin:terminals_terminal_changelist"), {"filter": f"import = {job.pk}"})

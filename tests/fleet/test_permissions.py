@@ -54,6 +54,10 @@ DOES = {
     "bulk:create": "terminals.view_terminal",  # and the verb's own: tests/fleet/test_bulk.py
     "bulk/preview:preview": "terminals.view_terminal",
     "bulk:cancel": "terminals.view_terminal",
+    "terminals:replace": "terminals.replace_terminal",
+    "terminals/claim:claim": "enrolment.claim_terminal",
+    "enrolment-requests:approve": "enrolment.change_enrolmentrequest",
+    "enrolment-requests:reject": "enrolment.change_enrolmentrequest",
     "imports:create": "terminals.add_terminal",  # and what each row adds: tests/fleet/test_importing.py
     "imports:start": "terminals.add_terminal",
     "imports:cancel": "terminals.add_terminal",
@@ -138,6 +142,7 @@ def test_the_page_and_the_api_ask_the_same(register: Callable[[str], Terminal]) 
         "suspend": "terminals:suspend",
         "resume": "terminals:resume",
         "retire": "terminals:retire",
+        "replace": "terminals:replace",
         "activation_code": "terminals:activation_code",
     }
     assert {name: VERBS[name].permission for name in same} == {name: DOES[there] for name, there in same.items()}

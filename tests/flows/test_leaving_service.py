@@ -8,8 +8,8 @@ from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
+from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import ActivationCode, Certificate
-from terminals.enrolment.services import issue_activation_code
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state, register_terminal

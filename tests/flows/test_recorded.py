@@ -14,7 +14,7 @@ from firmware.services import assign_release, publish_release, set_baseline
 from terminals.common.audit.models import AuditEntry
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
-from terminals.enrolment.services import issue_activation_code
+from terminals.enrolment.codes import issue_activation_code
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state

@@ -53,9 +53,14 @@ def test_suspending_and_retiring_say_what_is_at_stake_and_offer_to_settle_and_lo
 ) -> None:
     deliver(sold(device, 4757))
     shown = page(staff, terminal)
-    for button in ("do-settle-before-suspending", "do-settle-before-retiring", "do-lock-before-retiring"):
+    for button in (
+        "do-settle-before-suspending",
+        "do-settle-before-retiring",
+        "do-settle-before-replacing",
+        "do-lock-before-retiring",
+    ):
         assert f'id="{button}"' in shown
-    assert shown.count("Not settled: 47.57 EUR in 1 transaction.") == 2
+    assert shown.count("Not settled: 47.57 EUR in 1 transaction.") == 3
     assert 'value="EUR:4757"' in shown
 
 

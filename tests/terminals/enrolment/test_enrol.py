@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
+from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.enrolment.rules import code_digest, new_code
-from terminals.enrolment.services import enrol, issue_activation_code
+from terminals.enrolment.services import enrol
 from terminals.estate.models import Terminal
 from terminals.keys.models import ProtectionKey
 from tests.conftest import enrolled_device, make_csr

@@ -20,7 +20,7 @@ def xlsx(*rows: list[Any]) -> bytes:
     for number, row in enumerate(rows):
         for column, cell in enumerate(row):
             if isinstance(cell, date):
-                sheet.write_datetime(number, column, cell, book.add_format({"num_format": "yyyy-mm-dd"}))  # type: ignore[arg-type]
+                sheet.write_datetime(number, column, cell, book.add_format({"num_format": "yyyy-mm-dd"}))
             else:
                 sheet.write(number, column, cell)
     book.close()

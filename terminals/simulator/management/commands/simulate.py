@@ -34,6 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1, help="the same seed plants the same faults")
         parser.add_argument("--serial", help="serial number of one registered terminal")
         parser.add_argument("--code", help="its activation code; not needed once it is enrolled")
+        parser.add_argument("--ask", action="store_true", help="enrol without a code; an operator must let it in")
         parser.add_argument("--url", help="the server; STATE_DIR/operator.json knows it")
         parser.add_argument(
             "--faults",
@@ -53,8 +54,14 @@ class Command(BaseCommand):
         url = options["url"] or operator.get("url") or settings.PUBLIC_URL
         folder = Path(settings.STATE_DIR) / "simulator"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if options["serial"] and not options["code"] and not (folder / f"{options['serial']}.json").exists():
-            raise CommandError(f"{options['serial']} has not enrolled yet; give its activation code with --code")
+        if (
+            options["serial"]
+            and not (options["code"] or options["ask"])
+            and not (folder / f"{options['serial']}.json").exists()
+        ):
+            raise CommandError(
+                f"{options['serial']} has not enrolled yet; give its activation code with --code, or let it --ask"
+            )
         lock = _lock(folder / f".{options['serial'] or 'fleet'}.lock")  # noqa: F841 - held until the process ends
         try:
             asyncio.run(_run(options, url, folder, operator.get("token", ""), shares))

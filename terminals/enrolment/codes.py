@@ -1,0 +1,133 @@
+"""Activation codes: issued, withdrawn, used, and claimed by whoever installs the device.
+
+A code stands for a place: a store, with the TID that is registered there. Who installs claims it with the serial of the device
+that they hold; where that is another than the one that was registered, it takes the other's place, as long as that never
+enrolled.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.common.facts.services import record_fact_of_many, record_facts
+from terminals.common.scope import holds
+from terminals.enrolment import rules
+from terminals.enrolment.facts import Claimed, CodeIssued
+from terminals.enrolment.models import ActivationCode
+from terminals.estate.models import Terminal
+from terminals.estate.registering import change_serial
+from terminals.estate.rules import TerminalState, TerminalTransition
+from terminals.estate.services import Held, hold
+
+ISSUE_CODE = "enrolment.add_activationcode"  # what issuing a code needs
+CLAIM = "enrolment.claim_terminal"  # what installing a device needs
+CODE_LIFETIME = timedelta(days=7)
+UNKNOWN = Refusal("unknown_code", "this activation code was never issued or was replaced by a newer one")
+
+
+@transaction.atomic
+def issue_activation_code(*, terminal: Terminal, actor: str) -> str:
+    """Return a fresh one-time code for the terminal; unused earlier ones lose their force. It is shown only now."""
+    return issue_codes(terminal_ids=[terminal.pk], actor=actor)[terminal.pk]
+
+
+@transaction.atomic
+def issue_codes(*, terminal_ids: Sequence[int], actor: str) -> dict[int, str]:
+    """Return a fresh one-time code for each terminal, in a fixed number of statements; earlier ones lose their force.
+
+    They are shown only now. Raises Refusal, and issues none, where one of the terminals cannot enrol.
+    """
+    held = hold(terminal_ids)
+    for one in held.values():
+        _check_can_enrol(one)
+    codes = {pk: rules.new_code() for pk in held}
+    expires_at = timezone.now() + CODE_LIFETIME
+    withdraw_codes(list(held))
+    ActivationCode.objects.bulk_create(
+        ActivationCode(terminal_id=pk, digest=rules.code_digest(code), expires_at=expires_at, created_by=actor)
+        for pk, code in codes.items()
+    )
+    subjects = [f"terminal:{one.serial}" for one in held.values()]
+    detail = {"expires_at": expires_at.isoformat()}
+    audit.record_many(actor=actor, action="terminal.activation_code", subjects=subjects, detail=detail)
+    record_fact_of_many(codes, CodeIssued(by=actor))
+    return codes
+
+
+def _check_can_enrol(held: Held) -> None:
+    if held.state not in TerminalTransition.enrol.sources:
+        raise Refusal(
+            "cannot_enrol",
+            "terminal %(serial)s is %(state)s and cannot enrol",
+            serial=held.serial,
+            state=held.state,
+        )
+
+
+def withdraw_codes(terminal_ids: Sequence[int]) -> None:
+    """Take the force of terminals' unused codes: who leaves service must not come back by an old code."""
+    ActivationCode.objects.filter(terminal__in=terminal_ids, used_at=None).delete()
+
+
+def locked(code: str) -> ActivationCode:
+    """Lock and return a code with its terminal; raise Refusal where it was never issued, was used, or has expired."""
+    digest = rules.code_digest(code)
+    # The terminal first, then what is its: the order of all who change one.
+    Terminal.objects.select_for_update(of=("self",)).filter(activation_codes__digest=digest).first()
+    activation = (
+        ActivationCode.objects.select_for_update(of=("self",))
+        .select_related("terminal__store__merchant", "terminal__model")
+        .filter(digest=digest)
+        .first()
+    )
+    if activation is None:
+        raise UNKNOWN
+    return activation
+
+
+def check_usable(activation: ActivationCode, now: datetime) -> None:
+    """Raise Refusal for a code that was used, or whose time is over."""
+    if activation.used_at is not None:
+        raise Refusal("code_used", "this activation code was used before; ask for a new one")
+    if activation.expires_at <= now:
+        raise Refusal("code_expired", "this activation code has expired; ask for a new one")
+
+
+@transaction.atomic
+def claim(*, code: str, serial: str, user: Any, in_place: bool = False) -> Terminal:
+    """Say that a device with this serial is what a code was issued for; return the terminal that it is to be.
+
+    The one who claims must hold CLAIM where the terminal stands; for others the code does not exist. `in_place` lets a device of
+    another serial take the place of the one that was registered. Raises Refusal, with nothing changed, where it cannot be.
+    """
+    activation = locked(code)
+    terminal = activation.terminal
+    if not holds(user, CLAIM, terminal):
+        raise UNKNOWN
+    check_usable(activation, timezone.now())
+    actor, expected = user.get_username(), terminal.serial
+    if serial != expected:
+        if not in_place:
+            raise OtherSerial(
+                "other_serial",
+                "this code was issued for %(expected)s, not for %(serial)s; let it take that place, or find the right code",
+                expected=expected,
+                serial=serial,
+            )
+        if terminal.state != TerminalState.REGISTERED:
+            raise Refusal("enrolled_before", "%(serial)s has enrolled; replace it on its page", serial=expected)
+        change_serial(terminal, serial)
+    ActivationCode.objects.filter(pk=activation.pk).update(claimed_at=timezone.now(), claimed_by=actor)
+    audit.record(actor=actor, action="terminal.claim", subject=subject_of(terminal), detail={"registered_as": expected})
+    record_facts([(terminal.pk, Claimed(by=actor, registered_as=expected if expected != serial else ""))])
+    return terminal
+
+
+class OtherSerial(Refusal):
+    """The device at hand is not the one that was registered; whoever claims may let it take that one's place."""

@@ -1,0 +1,111 @@
+"""A broken device is replaced in one step: the new one goes on where the old one stopped."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from terminals.common.audit.models import AuditEntry
+from terminals.common.errors import Refusal
+from terminals.enrolment.models import Certificate
+from terminals.estate.models import Terminal, TerminalGroup
+from terminals.estate.replacing import replace_terminal
+from terminals.keys.models import ProtectionKey
+from terminals.parameters.models import TerminalParameters
+from terminals.parameters.services import configure_terminals, publish_parameters
+from terminals.settlement.models import Batch, SettlementPlan, SettlementSchedule
+from terminals.settlement.services import request_settlement, set_schedule
+from tests.conftest import deliver, enrolled_device, obey, sold, working_device
+
+Register = Callable[[str], Terminal]
+
+
+def a_terminal_at_work(register: Register) -> tuple[Terminal, Any]:
+    terminal = register("SN-1")
+    Terminal.objects.update(tid="T1", mid="M9", tags=["pilot"])
+    device = working_device(terminal)
+    TerminalGroup.objects.create(name="Named").members.add(terminal)
+    plan = SettlementPlan.objects.create(name="Nightly", cycle="30 22 * * *")
+    set_schedule(terminal=terminal, plan=plan, cycle="0 21 * * *", time_zone="Europe/Berlin", actor="ops")
+    version = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
+    configure_terminals(terminals=[terminal], version=version, actor="ops")
+    obey(device, "configure")
+    deliver(sold(device, 4757))
+    request_settlement(terminal=terminal, actor="ops")
+    obey(device, "settle")
+    return terminal, device
+
+
+def test_the_new_device_goes_on_where_the_old_one_stopped(register: Register) -> None:
+    terminal, _device = a_terminal_at_work(register)
+    number = Batch.objects.get().batch_number
+    new = replace_terminal(terminal=terminal, serial="SN-2", actor="ops")
+    terminal.refresh_from_db()
+    assert terminal.state == "retired"
+    assert (new.store, new.tid, new.mid, new.tags) == (terminal.store, "T1", "M9", ["pilot"])
+    assert [group.name for group in new.groups.all()] == ["Named"]
+    schedule = SettlementSchedule.objects.get()
+    assert (schedule.terminal, schedule.plan.name, schedule.cycle) == (new, "Nightly", "0 21 * * *")
+    assert schedule.next_due_at is not None
+    assert not ProtectionKey.objects.filter(terminal=terminal).exists()
+    assert not Certificate.objects.filter(terminal=terminal, revoked_at=None).exists()
+
+    device = enrolled_device(new)
+    assert device.memory.batch_number == number + 1
+    deliver(device.hello())
+    obey(device, "configure")
+    assert TerminalParameters.objects.get(terminal=new).applied.name == "shop"  # type: ignore[union-attr]
+    assert AuditEntry.objects.get(action="terminal.replace").detail == {"by": "SN-2", "tid": "T1"}
+
+
+def test_batch_numbers_go_on_over_several_devices(register: Register) -> None:
+    terminal, _device = a_terminal_at_work(register)
+    second = replace_terminal(terminal=terminal, serial="SN-2", actor="ops")
+    third = replace_terminal(terminal=second, serial="SN-3", actor="ops")
+    assert enrolled_device(third).memory.batch_number == 2
+
+
+def test_money_that_is_not_settled_stands_against_it(register: Register) -> None:
+    terminal, device = a_terminal_at_work(register)
+    deliver(sold(device, 1000, batch_number=2))
+    with pytest.raises(Refusal, match=r"10\.00 EUR .*on SN-1 are not settled"):
+        replace_terminal(terminal=terminal, serial="SN-2", actor="ops")
+    terminal.refresh_from_db()
+    assert (terminal.state, Terminal.objects.count(), SettlementSchedule.objects.count()) == ("active", 1, 1)
+    replace_terminal(terminal=terminal, serial="SN-2", write_off={"EUR": 1000}, actor="ops")
+    assert AuditEntry.objects.filter(action="settlement.write_off", subject="terminal:SN-1").exists()
+
+
+def test_a_serial_that_is_taken_and_a_retired_terminal_are_refused(register: Register) -> None:
+    terminal = register("SN-1")
+    register("SN-2")
+    for serial in ("SN-2", "sn-2", "SN-1", "!"):
+        with pytest.raises(Refusal):
+            replace_terminal(terminal=terminal, serial=serial, actor="ops")
+    replace_terminal(terminal=terminal, serial="SN-3", actor="ops")
+    with pytest.raises(Refusal, match="is retired"):
+        replace_terminal(terminal=terminal, serial="SN-4", actor="ops")
+    assert list(Terminal.objects.values_list("serial", flat=True)) == ["SN-1", "SN-2", "SN-3"]
+
+
+def test_page_and_api_replace_and_show_the_new_code(register: Register, client: Client) -> None:
+    user = get_user_model().objects.create_superuser("root")
+    first = register("SN-1")
+    client.force_login(user)
+    form = {"action": "replace", "serial": " SN-2 ", "chosen": str(first.model_id)}
+    page = client.post(reverse("terminal-action", args=[first.pk]), form).content.decode()
+    assert "SN-2 takes the place of SN-1" in page
+    new = Terminal.objects.get(serial="SN-2")
+    assert f'href="{reverse("terminal-page", args=[first.pk])}">SN-1</a>' in page
+    api = APIClient()
+    api.force_authenticate(user)
+    answer = api.post(f"/api/v1/terminals/{new.pk}/replace/", {"serial": "SN-3"})
+    assert answer.status_code == 201, answer.data
+    assert (answer.data["serial"], answer.data["replaces"]) == ("SN-3", new.pk)
+    assert len(answer.data["activation_code"]) == 31
+    again = api.post(f"/api/v1/terminals/{new.pk}/replace/", {"serial": "SN-4"})
+    assert again.status_code == 409
