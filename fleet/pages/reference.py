@@ -40,7 +40,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "terminals/{id}/retire/": {"reason": "broken"},
     "terminals/{id}/suspend/": {"reason": "lost"},
 }
-_FORM = {"version": "2.1.0", "platform": "linux-arm64", "artifact": "@file"}
+_FORM = {"version": "2.1.0", "platform": "linux-arm64", "artifact": "@file", "file": "@shops.csv"}
 
 
 class Operation(NamedTuple):

@@ -14,7 +14,7 @@ def test_every_body_of_the_reference_is_accepted(api: APIClient, register: Calla
     terminal = register("SN-1")
     rows = {"merchant": terminal.store.merchant_id, "store": terminal.store_id, "model": terminal.model_id}
     for path, body in BODIES.items():
-        if "{id}" in path:
+        if "{id}" in path or "claim" in path:  # whose code is shown once
             continue
         wanted = {name: rows.get(name, value) for name, value in body.items()}
         answer = api.post(f"/api/v1/{path}", wanted, format="json")
