@@ -33,7 +33,7 @@ from django.conf import settings
 from django.contrib.auth import SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends.db import SessionStore
-from knox.models import AuthToken
+from fleet.access.models import ApiToken
 from fleet.local.estate import seed_estate
 from terminals.estate.models import Membership, Merchant, Terminal
 for planted in seed_estate(int(sys.argv[1])):
@@ -49,7 +49,7 @@ def session(user):
     store.create()
     return store.session_key
 terminal = Terminal.objects.filter(store__merchant=middle).first()
-told = {"root": session(root), "clerk": session(clerk), "token": AuthToken.objects.create(user=root)[1]}
+told = {"root": session(root), "clerk": session(clerk), "token": ApiToken.objects.create(user=root)[1]}
 print(json.dumps(told | {"terminal": terminal.pk, "serial": terminal.serial, "merchant": middle.name}))
 """
 # name -> (whose session, or the token; path). What stands in braces is of the estate's middle.

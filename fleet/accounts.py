@@ -1,10 +1,10 @@
 """Accounts, roles, tokens, log-ins and passwords in the admin: each change is audited, and nobody grants what they lack."""
 
-from datetime import datetime, timedelta
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.validators import ASCIIUsernameValidator
@@ -13,12 +13,8 @@ from django.core.validators import MaxLengthValidator
 from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from knox import admin as knox_admin  # noqa: F401 - it registers its pages, which are replaced below
-from knox.models import AuthToken
 from unfold.admin import TabularInline
 from unfold.forms import (
     AdminPasswordChangeForm,
@@ -26,18 +22,27 @@ from unfold.forms import (
     UserCreationForm,
 )
 
+from fleet.access.logins import LONGEST_NAME
 from fleet.translation import permission_label
 from terminals.common.admin_base import AuditedAdmin, StateAdmin
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
+from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import EVERYWHERE, Grants, below, reach_of, within
 from terminals.estate.grants import NODE_PATH, read_grants
 from terminals.estate.models import Membership
 
-NOBODYS = ("admin", "axes", "contenttypes", "sessions")  # permissions that open no page of ours
-LONGEST_TOKEN = timedelta(days=3653)
-LONGEST_NAME = 140  # of a user, so that `user:NAME` fits the audit's subject
-for _model in (User, Group, AuthToken):
+NOBODYS = (
+    "account",
+    "admin",
+    "axes",
+    "contenttypes",
+    "mfa",
+    "sessions",
+    "socialaccount",
+    "usersessions",
+)  # permissions that open no page of ours
+for _model in (User, Group):
     admin.site.unregister(_model)
 
 
@@ -222,6 +227,24 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
             for title, options in fieldsets
         ]
 
+    actions = ["take_second_factors"]
+
+    @admin.action(
+        description=gettext_lazy(
+            "Take away second factors (a phone was lost): they log in by password until they have new ones"
+        ),
+        permissions=["change"],
+    )
+    def take_second_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Whoever lost their second factor has an administrator take it away; each is audited (access/logins.py)."""
+        require_fresh_login(request, self.permission_to("change"))
+        if not all(self.has_change_permission(request, user) for user in queryset):
+            raise PermissionDenied
+        with transaction.atomic():
+            _gone, counts = Authenticator.objects.filter(user__in=queryset).delete()
+        told = _("%(number)s second factors were taken away.") % {"number": sum(counts.values())}
+        messages.success(request, told)
+
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Whoever gets an account here is an operator, who may log in; what they may do is another matter."""
         obj.is_staff = obj.is_staff if change else True
@@ -230,6 +253,7 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """What `within` cannot say of accounts is asked of each."""
+        require_fresh_login(request, self.permission_to("delete"))
         if not all(self.has_delete_permission(request, user) for user in queryset):
             raise PermissionDenied
         self._record_lost_grants(request, list(queryset))
@@ -239,6 +263,8 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """What became of the password says what to record: the form's own messages do not always."""
+        if request.method == "POST":
+            require_fresh_login(request, self.permission_to("change"))
         user = self.get_object(request, id)
         before = user.password if user else ""
         answer = super().user_change_password(request, id, form_url)
@@ -253,60 +279,3 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
 @admin.register(Group)
 class RoleAdmin(GrantsAdmin, GroupAdmin):  # type: ignore[misc]
     grants = ("permissions",)
-
-
-class OwnTokenForm(forms.ModelForm):  # type: ignore[type-arg]
-    class Meta:
-        model = AuthToken
-        fields = ["expiry"]
-        help_texts = {"expiry": gettext_lazy("In your time zone; empty for a token that does not end")}
-
-    def clean_expiry(self) -> datetime | None:
-        expiry: datetime | None = self.cleaned_data["expiry"]
-        if expiry and not timezone.now() < expiry < timezone.now() + LONGEST_TOKEN:
-            raise ValidationError(_("choose a time from now on, within ten years"))
-        return expiry
-
-
-@admin.register(AuthToken)
-class OwnTokenAdmin(AuditedAdmin):
-    """An operator's own tokens: one for somebody else would be that person's identity in another's hand."""
-
-    form = OwnTokenForm
-    list_display = ["token_key", "created", "expiry"]
-    list_display_links = None  # there is nothing more to see: its own page would be headed by its digest
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[AuthToken]:
-        """One's own, wherever one works; there is nothing to narrow."""
-        return super(StateAdmin, self).get_queryset(request).filter(user=request.user)  # type: ignore[no-any-return]
-
-    def may(self, request: HttpRequest, verb: str, obj: Any = None) -> bool:
-        return bool(request.user.has_perm(self.permission_to(verb))) and (
-            obj is None or obj.user_id in (None, request.user.pk)
-        )
-
-    def refuse_beyond_reach(self, request: HttpRequest, obj: Any, change: bool) -> None:
-        """A token stands nowhere in the tree."""
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: AuthToken, form: Any, change: bool) -> None:
-        made, token = AuthToken.objects.create(user=request.user)
-        AuthToken.objects.filter(pk=made.pk).update(expiry=form.cleaned_data["expiry"])
-        obj.pk = made.pk
-        obj.refresh_from_db()
-        obj.shown_once = token  # until `response_add` has told it
-        audit.record(
-            actor=request.user.get_username(),
-            action="authtoken.create",
-            subject=audit.subject_of(obj),
-            detail={"expiry": obj.expiry},
-        )
-
-    def response_add(self, request: HttpRequest, obj: AuthToken, post_url_continue: str | None = None) -> HttpResponse:
-        """Show the token on this answer alone: a message would lie in the session."""
-        context = admin.site.each_context(request) | {"title": _("Your API token"), "token": obj.shown_once}
-        answer = render(request, "pages/token_page.html", context)
-        answer["Cache-Control"] = "no-store"
-        return answer

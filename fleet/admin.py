@@ -17,10 +17,11 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from firmware.models import Baseline, Release
 from firmware.services import replace_baselines
-from fleet import accounts, logins, terminal_list  # noqa: F401 - they register their pages
+from fleet import accounts, terminal_list  # noqa: F401 - they register their pages
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit import services as audit
+from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import opens
 from terminals.estate.admin import TerminalModelAdmin
 from terminals.estate.models import TerminalModel
@@ -98,6 +99,9 @@ class TerminalModelScreen(TerminalModelAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Write rows with their audit entries; a baseline by its service, which knows what fits the platform."""
+        label, name = formset.model._meta.app_label, formset.model._meta.model_name
+        if formset.has_changed():
+            require_fresh_login(request, f"{label}.change_{name}")
         actor, changed = request.user.get_username(), formset.save(commit=False)
         if isinstance(formset, FittingBaselines):
             gone = [row.pk for row in [*changed, *formset.deleted_objects] if row.pk]

@@ -19,7 +19,7 @@ from terminals.bulk import api as bulk
 from terminals.common.api.base import actor_of
 from terminals.common.api.records import AuditViewSet, TimelineSerializer
 from terminals.common.facts.kinds import reasons_text
-from terminals.common.scope import reach_of, within
+from terminals.common.scope import holds, reach_of, within
 from terminals.common.words import sentence
 from terminals.enrolment import api as enrolment
 from terminals.enrolment.codes import CLAIM, ISSUE_CODE, claim, issue_activation_code, issue_codes
@@ -184,7 +184,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
 
     def _registered(self, request: Request, terminal: Terminal) -> Response:
         """Answer with a terminal that was just registered, and the code that enrols it for who may issue one."""
-        may = request.user.has_perm(ISSUE_CODE, terminal)
+        may = holds(request.user, ISSUE_CODE, terminal)
         code = issue_activation_code(terminal=terminal, actor=actor_of(request)) if may else None
         made = selectors.with_fleet_columns(Terminal.objects.filter(pk=terminal.pk)).get()
         shown = self.get_serializer(made).data | {"activation_code": code}

@@ -6,6 +6,7 @@ its own and keeps them in STATE_DIR/environment (mode 0600), so that a second co
 
 import os
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
@@ -74,6 +75,24 @@ def number(name: str, default: int) -> int:
 
 def names(name: str, default: str) -> list[str]:
     return [part.strip() for part in optional(name, default).split(",") if part.strip()]
+
+
+def single_sign_on() -> dict[str, Any]:
+    """Return the OpenID provider of OIDC_ISSUER as django-allauth wants it; nothing where there is none."""
+    issuer = optional("OIDC_ISSUER", "")
+    if not issuer:
+        return {}
+    client_id = required("OIDC_CLIENT_ID", "the name by which the OpenID provider knows this server")
+    required("OIDC_CLIENT_SECRET_FILE", "a file with the secret that it shares with the OpenID provider")
+    secret = Path(optional_file("OIDC_CLIENT_SECRET_FILE")).read_text().strip()
+    provider = {
+        "provider_id": "oidc",
+        "name": optional("OIDC_NAME", "single sign-on"),
+        "client_id": client_id,
+        "secret": secret,
+        "settings": {"server_url": issuer, "oauth_pkce_enabled": True},
+    }
+    return {"openid_connect": {"APPS": [provider]}}
 
 
 def refuse_shared_files(settings: dict[str, str]) -> None:

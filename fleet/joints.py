@@ -3,7 +3,9 @@
 from firmware import targets as firmware_fields
 from firmware.installations import forget_software, reset_software
 from fleet.bulk_verbs import VERBS
+from fleet.roles import SENSITIVE
 from terminals.bulk.verbs import verbs
+from terminals.common.fresh import freshness
 from terminals.enrolment import services as enrolment
 from terminals.enrolment.codes import withdraw_codes
 from terminals.estate.models import Terminal
@@ -29,6 +31,7 @@ from terminals.settlement import targets as settlement_fields
 def join_rooms() -> None:
     """Fill the rooms' lists of followers; called once, at start."""
     verbs.fill(*VERBS)
+    freshness.sensitive = SENSITIVE
     fields.fill(
         *estate_fields.FIELDS,
         *import_fields.FIELDS,
@@ -39,14 +42,7 @@ def join_rooms() -> None:
         *parameter_fields.FIELDS,
         *settlement_fields.FIELDS,
     )
-    # An earlier device's commands end before the new one is given anything.
-    enrolment.on_enrolled = [
-        cancel_queued,
-        establish_protection_key,
-        settlement.assign_batch_number,
-        forget_parameters,
-        reset_software,
-    ]
+    _join_enrolment()
     on_store_clock[:] = [settlement.follow_store]
     on_move[:] = [settlement.follow_terminals]
     on_replace[:] = [settlement.take_over_schedule]
@@ -66,6 +62,17 @@ def join_rooms() -> None:
             forget_software,
         ],
     }
+
+
+def _join_enrolment() -> None:
+    # An earlier device's commands end before the new one is given anything.
+    enrolment.on_enrolled = [
+        cancel_queued,
+        establish_protection_key,
+        settlement.assign_batch_number,
+        forget_parameters,
+        reset_software,
+    ]
 
 
 def cancel_queued(terminal: Terminal, public_key: object) -> dict[str, object]:

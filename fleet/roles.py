@@ -30,7 +30,7 @@ def _seen(app: str, *models: str) -> set[str]:
     return _all_of(app, *models, verbs=("view",))
 
 
-OWN_TOKENS = _all_of("knox", "authtoken", verbs=("view", "add", "delete"))
+OWN_TOKENS = _all_of("access", "apitoken", verbs=("view", "add", "delete"))
 VIEWER = (
     OWN_TOKENS
     | set(PARTS.values())
@@ -81,6 +81,14 @@ ROLES = {
     "auditor": AUDITOR,
     "administrator": ADMINISTRATOR,
 }
+
+# What a stolen session must not do: these need a fresh log-in (terminals/common/fresh.py).
+SENSITIVE = frozenset(
+    {DELIVER_KEY, ASSIGN_RELEASE, SET_BASELINE, "access.add_apitoken", "firmware.add_release"}
+    | _all_of("firmware", "baseline", verbs=("add", "change", "delete"))
+    | _all_of("keys", "keyrequirement", verbs=("add", "change", "delete"))
+    | _all_of("auth", "user", "group", verbs=("add", "change", "delete"))
+)
 
 
 def keep_roles(**_of_signal: Any) -> None:

@@ -59,6 +59,14 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "django_celery_beat",
     "axes",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "fleet.access",
     "terminals.common",
     "terminals.estate",
     "terminals.bulk",
@@ -85,10 +93,12 @@ MIDDLEWARE = [
     "fleet.middleware.ReadersLanguageAndZone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "fleet.access.sessions.SessionRules",
     "axes.middleware.AxesMiddleware",
 ]
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # nothing that is told lies in a cookie
-LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
+LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "admin:index"
 ROOT_URLCONF = "fleet.urls"
 WSGI_APPLICATION = "fleet.wsgi.application"
 TEMPLATES = [
@@ -123,12 +133,47 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or a stranger could loc
 AXES_DISABLE_ACCESS_LOG = True  # the audit has it
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 AXES_HTTP_RESPONSE_CODE, AXES_LOCKOUT_TEMPLATE = 429, "locked_out.html"
+AXES_USERNAME_CALLABLE = "terminals.common.addresses.username_of"
 AXES_CLIENT_IP_CALLABLE = "terminals.common.addresses.address_of"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# --- log-in: passwords and lock-out above; second factors, passkeys, sessions, single sign-on by django-allauth --------------
+ACCOUNT_ADAPTER = "fleet.access.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS, ACCOUNT_SIGNUP_FIELDS = {"username"}, ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_RATE_LIMITS = False  # axes counts failures, of passwords and of codes
+ACCOUNT_SESSION_REMEMBER = False  # the cookie goes with the browser
+MFA_ADAPTER = "fleet.access.adapters.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "authenticate": "fleet.access.forms.SecondFactorForm",
+    "reauthenticate": "fleet.access.forms.SecondFactorAgainForm",
+}
+MFA_TOTP_ISSUER = "Tillwarden"
+MFA_PASSKEY_LOGIN_ENABLED = MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _HTTPS  # browsers allow it on localhost only
+SOCIALACCOUNT_ADAPTER = "fleet.access.adapters.SingleSignOnAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads to another site is against the content security policy
+SOCIALACCOUNT_PROVIDERS = env.single_sign_on()
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+REQUIRE_SECOND_FACTOR = env.flag("REQUIRE_SECOND_FACTOR", default=False)
+SESSION_COOKIE_AGE = env.number("SESSION_HOURS", 12) * 3600
+SESSION_IDLE_MINUTES = env.number("SESSION_IDLE_MINUTES", 60)
+MOST_SESSIONS = env.number("MOST_SESSIONS", 10)  # of an operator; the oldest ends
+FRESH_LOGIN_MINUTES = env.number("FRESH_LOGIN_MINUTES", 10)  # before keys, releases, roles and tokens are touched
+
+# What web processes must share (used codes of second factors) lies in the database, or in Redis; counts of requests do not.
+CACHE_URL = env.optional("CACHE_URL", "")
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}
+    if CACHE_URL
+    else {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "access_cache"},
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
@@ -215,10 +260,11 @@ CELERY_TIMEZONE = "UTC"
 # --- the operator's API ----------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "fleet.access.tokens.ApiTokens",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["terminals.common.api.permissions.StaffWithPermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["fleet.access.tokens.RequestsPerMinute"],
     "DEFAULT_FILTER_BACKENDS": ["terminals.common.api.filters.FilterBackend"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["terminals.common.api.parsers.InteroperableJSONParser"],
@@ -227,7 +273,12 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+KNOX_TOKEN_MODEL = "access.ApiToken"  # noqa: S105 - a name
+MIGRATION_MODULES = {"knox": None}  # its own table would stand beside ours
 REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Bearer"}
+API_REQUESTS_PER_MINUTE = env.number(
+    "API_REQUESTS_PER_MINUTE", 10_000
+)  # of a token, by each web process; 0 for no limit
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tillwarden operator API",
     "DESCRIPTION": "Enrol, configure, update, watch and settle a fleet of card terminals.",

@@ -40,7 +40,7 @@ CALLED = {
     "parameters.parameterversion": (gettext_lazy("parameters"), gettext_lazy("parameters")),
     "auth.user": (gettext_lazy("operator"), gettext_lazy("operators")),
     "auth.group": (gettext_lazy("role"), gettext_lazy("roles")),
-    "knox.authtoken": (gettext_lazy("API token"), gettext_lazy("your API tokens")),
+    "access.apitoken": (gettext_lazy("API token"), gettext_lazy("your API tokens")),
     "django_celery_beat.periodictask": (gettext_lazy("background task"), gettext_lazy("background work")),
     "django_celery_beat.intervalschedule": (gettext_lazy("interval"), gettext_lazy("intervals")),
     "django_celery_beat.crontabschedule": (gettext_lazy("crontab"), gettext_lazy("crontabs")),
@@ -48,7 +48,7 @@ CALLED = {
 }
 ROOMS_CALLED = {
     "auth": gettext_lazy("Accounts"),
-    "knox": gettext_lazy("API tokens"),
+    "access": gettext_lazy("API tokens"),
     "django_celery_beat": gettext_lazy("Background work"),
 }
 # What migration 0001 calls the entries of the scheduler.
@@ -70,7 +70,7 @@ gettext_noop("Schedule")
 gettext_noop("Arguments")
 # Labels of libraries' own fields: model -> field -> label.
 LABELS = {
-    "knox.authtoken": {
+    "access.apitoken": {
         "token_key": gettext_lazy("begins with"),
         "created": gettext_lazy("made"),
         "expiry": gettext_lazy("ends"),

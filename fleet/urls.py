@@ -11,8 +11,9 @@ from drf_spectacular.views import SpectacularAPIView
 
 from firmware.downloads import download_artifact
 from fleet import readiness
+from fleet.access.logins import change_own_password
+from fleet.access.urls import account_urls
 from fleet.api import router
-from fleet.logins import change_own_password
 from fleet.pages import bulk, enrolling, importing, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
@@ -72,6 +73,7 @@ urlpatterns = [
     path("admin/preferences/", preferences_page, name="preferences"),
     path("admin/api/", api_reference, name="api-reference"),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
+    path("admin/account/", include(account_urls)),
     path("admin/search/", admin.site.admin_view(search_menu)),
     path("admin/", admin.site.urls),
     path("api/v1/", include(router.urls)),

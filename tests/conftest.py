@@ -21,9 +21,9 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.utils import translation
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from fleet.access.models import ApiToken
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.services import enrol
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
@@ -216,7 +216,7 @@ class CheckedClient(APIClient):
 def api(operator: Any) -> APIClient:
     """A client that bears the operator's token."""
     client = CheckedClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {AuthToken.objects.create(user=operator)[1]}")
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {ApiToken.objects.create(user=operator)[1]}")
     return client
 
 

@@ -20,6 +20,7 @@ from terminals.bulk.models import BulkJob
 from terminals.bulk.rules import ItemState, JobState
 from terminals.bulk.verbs import verbs
 from terminals.common.errors import Refusal
+from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, within
 from terminals.common.words import sentence, word
 from terminals.estate.models import Store, TerminalGroup
@@ -99,6 +100,7 @@ def bulk_page(request: HttpRequest) -> HttpResponse:
         try:
             if "start" in request.POST:
                 form.confirm()
+                require_fresh_login(request, verbs.named(form.cleaned_data["verb"]).permission)
                 job = services.start(user=request.user, expected=form.cleaned_data["expected"], **form.wanted)
                 return redirect("bulk-job", pk=job.pk)
             shown = services.preview(user=request.user, **form.wanted)

@@ -97,7 +97,7 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Audit"), "history", "common_auditentry"),
             _list_of(_("Operators"), "group", "auth_user"),
             _list_of(_("Roles"), "badge", "auth_group"),
-            _list_of(_("Your API tokens"), "vpn_key", "knox_authtoken", own=True),
+            _list_of(_("Your API tokens"), "vpn_key", "access_apitoken", own=True),
             {"title": _("API reference"), "icon": "api", "link": reverse_lazy("api-reference")},
             {"title": _("Language and time zone"), "icon": "translate", "link": reverse_lazy("preferences")},
             _list_of(_("Background work"), "schedule", "django_celery_beat_periodictask"),

@@ -20,6 +20,7 @@ from firmware.models import Release
 from fleet.pages import selectors
 from fleet.pages.verbs import VERBS, Done, may, offered
 from terminals.common.errors import Refusal
+from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import reach_of, within
 from terminals.common.words import sentence
 from terminals.estate.models import Terminal, TerminalModel
@@ -145,6 +146,7 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
     terminal, verb = _terminal(request, pk), VERBS.get(request.POST.get("action", ""))
     if verb is None or not may(request.user, verb, terminal):
         raise PermissionDenied
+    require_fresh_login(request, verb.permission)
     try:
         with transaction.atomic():
             done = verb.run(terminal, request.POST, request.user.get_username())

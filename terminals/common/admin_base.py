@@ -32,6 +32,7 @@ from terminals.common.api.base import COUNT_LIMIT
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
+from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, opens, placed_by, reach_of, within
 from terminals.common.words import TONES, sentence
 
@@ -221,6 +222,8 @@ class StateAdmin(ModelAdmin):  # type: ignore[misc]
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """What a service refuses is told on the page that asked; nothing was changed."""
+        if request.method == "POST":
+            require_fresh_login(request, self.permission_to("change" if args and args[0] else "add"))
         try:
             return super().changeform_view(request, *args, **kwargs)  # type: ignore[no-any-return]
         except Refusal as refusal:
@@ -270,12 +273,18 @@ class AuditedAdmin(StateAdmin):
         if not self.may(request, "change" if change else "add", obj):
             raise Refusal("beyond_your_reach", "that is beyond the part of the estate in which you may do this")
 
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method == "POST":
+            require_fresh_login(request, self.permission_to("delete"))
+        return super().delete_view(request, *args, **kwargs)  # type: ignore[no-any-return]
+
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         record_deletions(actor=request.user.get_username(), instances=[obj])
         super().delete_model(request, obj)
 
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        require_fresh_login(request, self.permission_to("delete"))
         allowed = within(queryset, request.user, self.permission_to("delete"))
         if allowed is not queryset and allowed.count() != queryset.count():
             raise PermissionDenied

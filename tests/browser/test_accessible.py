@@ -58,7 +58,7 @@ def faults(page: Page) -> list[str]:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_operators_pages(terminal: Terminal, root: User, page: Page, live_server: LiveServer, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    page.goto(f"{live_server.url}/admin/login/")
+    page.goto(f"{live_server.url}/admin/account/login/")
     found = faults(page)
     log_in(page, live_server.url, "root")
     job = start(verb="tag", arguments={"tag": "x"}, text="serial = SN-1", user=root)

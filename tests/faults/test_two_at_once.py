@@ -13,9 +13,9 @@ from django.db.models.signals import pre_save
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from fleet.access.models import ApiToken
 from terminals.common.errors import Refusal
 from terminals.enrolment import authority
 from terminals.enrolment.codes import issue_activation_code
@@ -53,7 +53,7 @@ def test_an_edit_does_not_undo_a_retirement_that_comes_between(register: Registe
     def edit() -> int:
         if door == "api":
             client = APIClient()
-            client.credentials(HTTP_AUTHORIZATION=f"Bearer {AuthToken.objects.create(user=user)[1]}")
+            client.credentials(HTTP_AUTHORIZATION=f"Bearer {ApiToken.objects.create(user=user)[1]}")
             return client.patch(f"/api/v1/terminals/{terminal.pk}/", {"tid": "7"}, format="json").status_code
         browser = Client()
         browser.force_login(user)

@@ -11,8 +11,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
-from knox.models import AuthToken
 
+from fleet.access.models import ApiToken
 from terminals.common.addresses import address_of
 from terminals.common.audit.models import AuditEntry
 
@@ -107,10 +107,10 @@ def test_a_password_that_one_changes_oneself_is_audited(client: Client, clerk: U
 
 def test_a_token_that_ends_is_audited_by_its_first_letters(client: Client, operator: Any) -> None:
     client.force_login(operator)
-    token, _ = AuthToken.objects.create(user=operator)
-    client.post(reverse("admin:knox_authtoken_delete", args=[token.pk]), {"post": "yes"})
-    entry = AuditEntry.objects.get(action="authtoken.delete")
-    assert entry.subject == f"authtoken:{token.token_key}"
+    token, _ = ApiToken.objects.create(user=operator)
+    client.post(reverse("admin:access_apitoken_delete", args=[token.pk]), {"post": "yes"})
+    entry = AuditEntry.objects.get(action="apitoken.delete")
+    assert entry.subject == f"apitoken:{token.token_key}"
     assert token.digest not in str(entry.detail)
 
 
@@ -118,19 +118,21 @@ def test_a_token_is_made_for_oneself_only_and_stands_in_the_audit_without_its_se
     staff: Client, operator: Any
 ) -> None:
     other = get_user_model().objects.create_superuser("other", password="a-long-password-here")
-    url = reverse("admin:knox_authtoken_add")
-    page = staff.post(url, {"user": other.pk, "expiry_0": "", "expiry_1": ""}, follow=True).content.decode()
-    token = AuthToken.objects.get()
+    url = reverse("admin:access_apitoken_add")
+    page = staff.post(
+        url, {"user": other.pk, "name": "report", "expiry_0": "", "expiry_1": ""}, follow=True
+    ).content.decode()
+    token = ApiToken.objects.get()
     assert token.user == operator
     assert "Shown only now" in page
-    entry = AuditEntry.objects.get(action="authtoken.create")
-    assert entry.subject == f"authtoken:{token.token_key}"
+    entry = AuditEntry.objects.get(action="apitoken.create")
+    assert entry.subject == f"apitoken:{token.token_key}"
 
 
 def test_log_ins_and_refused_ones_are_recorded(client: Client, operator: Any) -> None:
-    url = reverse("admin:login")
-    client.post(url, {"username": "ops", "password": "wrong"})
-    client.post(url, {"username": "ops", "password": "a-long-password-here"})
+    url = reverse("account_login")
+    client.post(url, {"login": "ops", "password": "wrong"})
+    client.post(url, {"login": "ops", "password": "a-long-password-here"})
     assert list(AuditEntry.objects.order_by("id").values_list("action", "actor")) == [
         ("login.refused", "ops"),
         ("login", "ops"),
@@ -141,7 +143,7 @@ def test_log_ins_and_refused_ones_are_recorded(client: Client, operator: Any) ->
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "password"), [("", ""), ("ops", ""), ("x\0y", "z"), ("n" * 150, "wrong")])
 def test_a_log_in_that_cannot_be_is_refused_in_the_form(client: Client, name: str, password: str) -> None:
-    answer = client.post(reverse("admin:login"), {"username": name, "password": password})
+    answer = client.post(reverse("account_login"), {"login": name, "password": password})
     assert answer.status_code == 200
     assert "_auth_user_id" not in client.session
 
@@ -157,12 +159,12 @@ def test_a_password_set_for_somebody_is_audited(staff: Client) -> None:
 
 
 def test_a_new_token_is_shown_on_its_answer_and_kept_nowhere(staff: Client) -> None:
-    answer = staff.post(reverse("admin:knox_authtoken_add"), {"expiry_0": "", "expiry_1": ""})
+    answer = staff.post(reverse("admin:access_apitoken_add"), {"name": "report", "expiry_0": "", "expiry_1": ""})
     assert answer.status_code == 200
     assert "no-store" in answer["Cache-Control"]
     shown = re.search(r"<code>([0-9a-zA-Z]+)</code>", answer.content.decode())
     assert shown is not None
-    assert AuthToken.objects.get().token_key == shown[1][:15]
+    assert ApiToken.objects.get().token_key == shown[1][:15]
     assert shown[1] not in str(dict(staff.session))
 
 
@@ -207,8 +209,8 @@ def test_a_name_that_the_audit_could_not_tell_is_refused(staff: Client, name: st
 
 
 def attempt(client: Client, name: str = "ops", password: str = "wrong", address: str = "10.0.0.1") -> int:  # noqa: S107
-    body = {"username": name, "password": password}
-    return client.post(reverse("admin:login"), body, REMOTE_ADDR=address).status_code
+    body = {"login": name, "password": password}
+    return client.post(reverse("account_login"), body, REMOTE_ADDR=address).status_code
 
 
 def test_ten_failures_lock_an_account_out_for_half_an_hour_wherever_they_come_from(

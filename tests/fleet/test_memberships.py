@@ -190,6 +190,6 @@ def test_roles_are_kept_as_written(db: None) -> None:
 
 def test_a_viewer_changes_nothing_but_own_tokens() -> None:
     assert {one for one in ROLES["viewer"] if not one.partition(".")[2].startswith("view_")} == {
-        "knox.add_authtoken",
-        "knox.delete_authtoken",
+        "access.add_apitoken",
+        "access.delete_apitoken",
     }

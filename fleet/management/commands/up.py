@@ -16,9 +16,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
-from knox.models import AuthToken
 
 from fleet import env
+from fleet.access.models import ApiToken
 from fleet.local import demo, embedded, installation
 from fleet.local.embedded import Child
 from fleet.local.supervisor import Part, Supervisor, say
@@ -136,9 +136,9 @@ def _ensure_operator(state_dir: Path) -> str | None:
         user.set_password(password)
         user.save()
         known["password"] = password
-    digest_known = known.get("token") and AuthToken.objects.filter(token_key=known["token"][:15], user=user).exists()
+    digest_known = known.get("token") and ApiToken.objects.filter(token_key=known["token"][:15], user=user).exists()
     if not digest_known:
-        _, known["token"] = AuthToken.objects.create(user=user)
+        _, known["token"] = ApiToken.objects.create(user=user, name="make run")
     known |= {"url": settings.PUBLIC_URL, "username": OPERATOR}
     installation.write_private(path, json.dumps(known, indent=1) + "\n")
     return password

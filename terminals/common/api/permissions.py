@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from terminals.common.fresh import freshness, is_fresh
 from terminals.common.scope import opens
 
 _VERBS = {"GET": "view", "HEAD": "view", "OPTIONS": "view", "POST": "add", "PUT": "change", "PATCH": "change"}
@@ -17,12 +21,28 @@ class StaffWithPermission(BasePermission):
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        user = request.user
-        return bool(
-            user.is_authenticated
-            and getattr(user, "is_staff", False)
-            and opens(user, needed(view, str(request.method), view.action), view.queryset.model)
+        user, permission = request.user, needed(view, str(request.method), view.action)
+        allowed = bool(
+            user.is_authenticated and getattr(user, "is_staff", False) and opens(user, permission, view.queryset.model)
         )
+        sensitive = allowed and permission in freshness.sensitive
+        if sensitive and _in_a_session(request) and not is_fresh(request):
+            raise NotFresh
+        return allowed
+
+
+def _in_a_session(request: Request) -> bool:
+    """Whether a browser's session says who it is, and no token."""
+    return isinstance(request.successful_authenticator, SessionAuthentication)
+
+
+class NotFresh(PermissionDenied):
+    """The session is too old for what it asks."""
+
+    default_detail = gettext_lazy(
+        "log in again first: keys, releases, roles and tokens need a fresh log-in, or an API token"
+    )
+    default_code = "log_in_again"
 
 
 def needed(view: Any, method: str, action: str | None) -> str:

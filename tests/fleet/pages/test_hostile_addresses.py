@@ -92,7 +92,7 @@ def test_background_work_that_would_end_the_scheduler_is_refused(staff: Client, 
 @pytest.mark.parametrize("day", ["9999-12-31", "1900-01-01"])
 def test_a_time_that_no_zone_can_show_is_refused(staff: Client, operator: Any, day: str) -> None:
     Preferences.objects.create(user=operator, time_zone="America/New_York")
-    for model, field in (("knox_authtoken", "expiry"), ("django_celery_beat_clockedschedule", "clocked_time")):
+    for model, field in (("access_apitoken", "expiry"), ("django_celery_beat_clockedschedule", "clocked_time")):
         answer = staff.post(reverse(f"admin:{model}_add"), {f"{field}_0": day, f"{field}_1": "23:59:59"})
         assert answer.status_code == 200
         assert "within" in answer.content.decode()
@@ -140,7 +140,7 @@ def test_a_wrong_address_of_the_api_is_told_whatever_the_verb(client: Client, db
 
 
 def test_a_form_that_was_open_too_long_is_told_so(db: None) -> None:
-    answer = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "x", "password": "y"})
+    answer = Client(enforce_csrf_checks=True).post("/admin/account/login/", {"login": "x", "password": "y"})
     assert answer.status_code == 403
     assert "The page was open too long" in answer.content.decode()
 

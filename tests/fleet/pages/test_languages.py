@@ -145,10 +145,10 @@ def test_no_page_of_ours_has_a_sentence_that_nobody_can_translate(reader: Client
 
 
 def test_the_browsers_language_counts_before_log_in(client: Client, db: None) -> None:
-    page = client.get(reverse("admin:login"), headers={"Accept-Language": "zh-CN"}).content.decode()
+    page = client.get(reverse("account_login"), headers={"Accept-Language": "zh-CN"}).content.decode()
     assert '<html lang="zh-hans"' in page
     assert "登录" in page
-    page = client.get(reverse("admin:login"), headers={"Accept-Language": "de"}).content.decode()
+    page = client.get(reverse("account_login"), headers={"Accept-Language": "de"}).content.decode()
     assert '<html lang="en"' in page
 
 

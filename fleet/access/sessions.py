@@ -1,0 +1,60 @@
+"""How long a session lasts, how many an operator has, and whether a second factor is asked for."""
+
+import time
+from typing import Any
+
+from allauth.mfa.utils import is_mfa_enabled
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from fleet.middleware import Answering
+
+ACTIVE_AT, NOTED_EVERY_SECONDS = "active_at", 60
+HAS_SECOND_FACTOR = "has_second_factor"
+
+
+class SessionRules:
+    """Ends a session that nobody used for SESSION_IDLE_MINUTES: a page that refreshes itself is no use. Where a second factor is
+    required, who has none sees nothing before they have one."""
+
+    def __init__(self, get_response: Answering) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith("/admin/") or not request.user.is_authenticated:
+            return self._get_response(request)
+        if self._is_idle(request):
+            logout(request)
+        elif settings.REQUIRE_SECOND_FACTOR and not self._is_open(request) and not self._has_second_factor(request):
+            return redirect("mfa_index")
+        return self._get_response(request)
+
+    def _is_idle(self, request: HttpRequest) -> bool:
+        now, session = time.time(), request.session
+        active_at = session.get(ACTIVE_AT, now)
+        if now - active_at > settings.SESSION_IDLE_MINUTES * 60:
+            return True
+        refreshes_itself = request.method == "GET" and "HX-Request" in request.headers
+        if ACTIVE_AT not in session or (not refreshes_itself and now - active_at > NOTED_EVERY_SECONDS):
+            session[ACTIVE_AT] = now
+        return False
+
+    def _is_open(self, request: HttpRequest) -> bool:
+        """Whether a page serves to get a second factor, or to leave."""
+        always = map(reverse, ("account_reauthenticate", "account_logout", "admin:logout"))
+        return request.path.startswith(reverse("mfa_index")) or request.path in always
+
+    def _has_second_factor(self, request: HttpRequest) -> bool:
+        if not request.session.get(HAS_SECOND_FACTOR) and is_mfa_enabled(request.user):
+            request.session[HAS_SECOND_FACTOR] = True
+        return bool(request.session.get(HAS_SECOND_FACTOR))
+
+
+def end_oldest_sessions(user: Any, keep: int, *, besides: str | None) -> None:
+    """End an operator's oldest sessions, so that besides the present one no more than `keep` are open."""
+    for session in UserSession.objects.filter(user=user).exclude(session_key=besides).order_by("-created_at")[keep:]:
+        session.end()
