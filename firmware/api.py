@@ -103,7 +103,7 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
         serializer.instance = services.publish_release(actor=actor_of(self.request), **serializer.validated_data)
 
     @extend_schema(request=TerminalsSerializer, responses={202: InstallationSerializer(many=True)})
-    @action(detail=True, methods=["post"])
+    @action(detail=True, methods=["post"], pagination_class=None)
     def assign(self, request: Request, pk: str) -> Response:
         """Send this release to terminals: to all of them, or to none where one cannot take it."""
         wanted = TerminalsSerializer(data=request.data, context=self.get_serializer_context())

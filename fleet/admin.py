@@ -26,7 +26,8 @@ from terminals.common.scope import opens
 from terminals.estate.admin import TerminalModelAdmin
 from terminals.estate.models import TerminalModel
 from terminals.keys.models import KeyRequirement
-from terminals.parameters.models import ModelParameters
+from terminals.parameters.models import ModelTemplate
+from terminals.parameters.services import follow_model
 
 
 class NeededRow(TabularInline):  # type: ignore[misc]
@@ -84,8 +85,8 @@ class KeyRow(NeededRow):
 
 
 class ParametersRow(NeededRow):
-    model = ModelParameters
-    fields = ["version"]
+    model = ModelTemplate
+    fields = ["template"]
 
 
 admin.site.unregister(TerminalModel)
@@ -118,6 +119,8 @@ class TerminalModelScreen(TerminalModelAdmin):
         audit.record_deletions(actor=actor, instances=formset.deleted_objects)
         for row in formset.deleted_objects:
             row.delete()
+        if formset.model is ModelTemplate:
+            follow_model(form.instance.pk)
 
 
 for _model in [m for m in admin.site._registry if m._meta.app_label == "django_celery_beat"]:

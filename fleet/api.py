@@ -36,6 +36,7 @@ from terminals.keys import api as keys
 from terminals.link import api as link
 from terminals.link.services import SEND_COMMAND, send_plain_command
 from terminals.parameters import api as parameters
+from terminals.parameters.services import SEE as SEE_PARAMETERS
 from terminals.settlement import api as settlement
 
 
@@ -167,6 +168,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         "commands": SEND_COMMAND,
         "list_commands": "link.view_command",
         "health": "health.view_healthstate",
+        "parameters": SEE_PARAMETERS,
     }
 
     def get_queryset(self) -> QuerySet[Terminal]:
@@ -280,6 +282,12 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         terminal = self.get_object()
         return Response(selectors.timeline(terminal, selectors.parts_for(request.user, terminal.path), limit=100))
 
+    @extend_schema(responses={200: parameters.EffectiveSerializer})
+    @action(detail=True)
+    def parameters(self, request: Request, pk: str) -> Response:
+        """What the terminal shall have, where each value comes from, and how far it is with it."""
+        return Response(parameters.effective_of(self.get_object()))
+
 
 class Directory(APIRootView):
     """Where everything is."""
@@ -301,7 +309,8 @@ router.register("enrolment-requests", enrolment.EnrolmentRequestViewSet)
 router.register("imports", importing.ImportViewSet)
 router.register("commands", link.CommandViewSet)
 router.register("dead-letters", link.DeadLetterViewSet)
-router.register("parameters", parameters.ParameterVersionViewSet)
+router.register("parameters/templates", parameters.TemplateViewSet)
+router.register("parameters/values", parameters.ParameterSetViewSet)
 router.register("packages", firmware.PackageViewSet)
 router.register("releases", firmware.ReleaseViewSet)
 router.register("baselines", firmware.BaselineViewSet)

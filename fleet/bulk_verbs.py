@@ -24,14 +24,13 @@ from terminals.estate.services import (
     change_states,
     move_terminals,
     tag_terminals,
+    tell_regrouped,
 )
 from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.keys.rules import KeyState, check_usage
 from terminals.keys.services import DELIVER_KEY, deliver_keys
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, Target, send_plain_commands
-from terminals.parameters.models import ParameterVersion
-from terminals.parameters.services import SEND_PARAMETERS
-from terminals.parameters.services import send as send_parameters
+from terminals.parameters.services import SET_VALUES, set_at_terminals
 from terminals.settlement.leaving import OTHERS_MONEY, has_history
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
 from terminals.settlement.rules import OPEN as OPEN_RUNS
@@ -118,14 +117,19 @@ def _deliver(ids: Ids, arguments: Arguments, actor: str) -> Refused:
     return NOBODY
 
 
-def _check_version(arguments: Arguments, user: Any) -> dict[str, Any]:
-    return {"version": chosen(ParameterVersion, arguments, "version", user, SEND_PARAMETERS).pk}
+def _check_values(arguments: Arguments, user: Any) -> dict[str, Any]:
+    values = arguments.get("values")
+    if not isinstance(values, dict) or not values:
+        raise Refusal("bad_arguments", 'values: write an object, for example {"tip_enabled": true}')
+    return {"values": values}
+
+
+def _unfit_for_values(arguments: Arguments) -> list[Unfit]:
+    return [Unfit("no_template", "its model has no parameter template", Q(model__parameter_template__isnull=True))]
 
 
 def _configure(ids: Ids, arguments: Arguments, actor: str) -> Refused:
-    version = ParameterVersion.objects.get(pk=arguments["version"])
-    send_parameters([(target, version) for target in _targets(ids)], requested_by=actor)
-    return NOBODY
+    return set_at_terminals(terminal_ids=ids, values=arguments["values"], actor=actor)
 
 
 def _check_plan(arguments: Arguments, user: Any) -> dict[str, Any]:
@@ -257,6 +261,7 @@ def _check_group(arguments: Arguments, user: Any) -> dict[str, Any]:
 def _group(ids: Ids, arguments: Arguments, actor: str, *, joins: bool) -> Refused:
     members = TerminalGroup.objects.get(pk=arguments["group"]).members
     members.add(*ids) if joins else members.remove(*ids)
+    tell_regrouped(ids)
     return NOBODY
 
 
@@ -299,11 +304,11 @@ VERBS = (
     BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),
     BulkVerb(
         "configure",
-        SEND_PARAMETERS,
+        SET_VALUES,
         _configure,
-        _commanded,
-        _check_version,
-        told=partial(name_of, ParameterVersion, "version"),
+        _unfit_for_values,
+        _check_values,
+        told=lambda arguments: ", ".join(arguments["values"]),
     ),
     BulkVerb(
         "set_plan",

@@ -18,7 +18,7 @@ from terminals.estate.replacing import REPLACE
 from terminals.estate.services import REGISTER, TRANSITION_PERMISSIONS
 from terminals.keys.services import DELIVER_KEY
 from terminals.link.services import READ_MESSAGE, SEND_COMMAND
-from terminals.parameters.services import SEND_PARAMETERS
+from terminals.parameters.services import SET_VALUES
 from terminals.settlement.services import REQUEST_SETTLEMENT, SET_SCHEDULE
 
 
@@ -37,7 +37,7 @@ VIEWER = (
     | _seen("terminals", "organisation", "merchant", "store", "terminalmodel", "terminal")
     | _seen("firmware", "package", "release", "baseline")
     | _seen("keys", "keyrequirement")
-    | _seen("parameters", "parameterversion", "modelparameters")
+    | _seen("parameters", "parametertemplate", "templateversion", "modeltemplate", "parameterset")
     | _seen("settlement", "settlementplan", "settlementschedule", "batch", "transaction", "runtotal")
 )
 OPERATOR = (
@@ -50,7 +50,7 @@ OPERATOR = (
         "terminals.change_terminal",
         ISSUE_CODE,
         SEND_COMMAND,
-        SEND_PARAMETERS,
+        SET_VALUES,
         REQUEST_SETTLEMENT,
         SET_SCHEDULE,
     }
@@ -67,7 +67,7 @@ ADMINISTRATOR = (
     | AUDITOR
     | {READ_MESSAGE, *TRANSITION_PERMISSIONS.values()}
     | _all_of("terminals", "organisation", "merchant", "store", "terminalmodel")
-    | _all_of("parameters", "parameterversion", "modelparameters")
+    | _all_of("parameters", "parametertemplate", "templateversion", "modeltemplate")
     | _all_of("settlement", "settlementplan")
     | _all_of("auth", "user", "group")
     | {DECIDE, "enrolment.view_enrolmentrequest"}

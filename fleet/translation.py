@@ -37,7 +37,8 @@ CALLED = {
     "importing.import": (gettext_lazy("import"), gettext_lazy("imports")),
     "enrolment.enrolmentrequest": (gettext_lazy("waiting device"), gettext_lazy("waiting devices")),
     "keys.terminalkey": (gettext_lazy("key"), gettext_lazy("keys")),
-    "parameters.parameterversion": (gettext_lazy("parameters"), gettext_lazy("parameters")),
+    "parameters.parameterset": (gettext_lazy("parameters"), gettext_lazy("parameters")),
+    "parameters.templateversion": (gettext_lazy("parameter template"), gettext_lazy("parameter templates")),
     "auth.user": (gettext_lazy("operator"), gettext_lazy("operators")),
     "auth.group": (gettext_lazy("role"), gettext_lazy("roles")),
     "access.apitoken": (gettext_lazy("API token"), gettext_lazy("your API tokens")),
@@ -63,6 +64,7 @@ BACKGROUND_WORK = (
     gettext_noop("Facts: make and drop monthly partitions"),
     gettext_noop("Bulk work: go on with running jobs"),
     gettext_noop("Import: go on with running imports"),
+    gettext_noop("Parameters: send what changed"),
     gettext_noop("API: forget answers to idempotent requests"),
 )
 # Headings of django-celery-beat's, which has no Chinese of its own.

@@ -37,6 +37,9 @@ from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.link.protocol.messages.settlement import TransactionRecord, Transactions
 from terminals.link.routes import routes
 from terminals.link.services import new_id
+from terminals.parameters import sending
+from terminals.parameters.models import ModelTemplate, ParameterTemplate
+from terminals.parameters.services import publish_template, set_values
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
@@ -64,6 +67,26 @@ def make_csr(key: ec.EllipticCurvePrivateKey, name: str | None = None) -> str:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if name else [])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+TEMPLATE: dict[str, Any] = {
+    "properties": {
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+        "tip_enabled": {"type": "boolean"},
+        "contactless_limits": {"type": "object", "format": "money"},
+    }
+}
+
+
+def set_parameters(terminal: Terminal, **values: Any) -> ParameterTemplate:
+    """Give a terminal's model a template, set values at the terminal, and let them be sent."""
+    template = ParameterTemplate.objects.filter(name="till").first()
+    if template is None:
+        template = publish_template(name="till", schema=TEMPLATE, actor="ops").template
+    ModelTemplate.objects.get_or_create(model=terminal.model, defaults={"template": template})
+    set_values(template=template, level=("terminal", terminal.pk), values=values, actor="ops")
+    sending.run_due(time.monotonic() + 20)
+    return template
 
 
 class SteadyDice(random.Random):

@@ -6,14 +6,16 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import render
 
+from terminals.common import vault
 from terminals.common.addresses import address_of
-from terminals.keys import vault
 
 BOUND_TO = "second factor"
 
@@ -67,3 +69,16 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if user is None or user.has_usable_password():
             raise ImmediateHttpResponse(render(request, "account/unknown_operator.html", {"name": name}, status=403))
         sociallogin.connect(request, user)
+
+
+def reseal_factors() -> int:
+    """Seal second factors' secrets anew under the vault's present master key; return how many."""
+    adapter, number = SecondFactorAdapter(), 0
+    with transaction.atomic():
+        for factor in Authenticator.objects.select_for_update().order_by("pk"):
+            sealed = {name: factor.data[name] for name in ("secret", "seed") if name in factor.data}
+            if sealed:
+                factor.data |= {name: adapter.encrypt(adapter.decrypt(text)) for name, text in sealed.items()}
+                factor.save(update_fields=["data"])
+                number += 1
+    return number

@@ -8,13 +8,16 @@ import random
 
 from django.core.files import File
 from django.db import transaction
+from django.db.models import Model
 
 from firmware.models import Package, Release
 from firmware.services import publish_release, set_baseline
 from terminals.common.audit.services import record_change, values_of
 from terminals.estate.models import Merchant, Organisation, Store, TerminalModel
 from terminals.keys.models import KeyRequirement
-from terminals.parameters.services import publish_parameters
+from terminals.parameters.effective import INSTALLATION
+from terminals.parameters.models import ModelTemplate
+from terminals.parameters.services import publish_template, set_values
 from terminals.settlement.models import SettlementPlan
 
 ACTOR = "demo"
@@ -65,7 +68,51 @@ def seed_demo() -> None:
     plan.clean()
     plan.save()
     _audit_created(plan)
-    publish_parameters(name="shop", parameters={"currency": "EUR", "tip_enabled": True}, actor=ACTOR)
+    _parameters()
+
+
+TEMPLATE = {
+    "title": "A till",
+    "properties": {
+        "host_address": {"type": "string", "title": "Acquirer's host", "maxLength": 120},
+        "currency": {"type": "string", "title": "Currency", "pattern": "^[A-Z]{3}$"},
+        "contactless_limits": {"type": "object", "format": "money", "title": "Contactless limits"},
+        "language": {"type": "string", "title": "Language", "enum": ["en", "de", "es", "pt", "el", "zh"]},
+        "receipt_header": {"type": "string", "title": "Receipt header", "maxLength": 120},
+        "receipt_footer": {"type": "string", "title": "Receipt footer", "maxLength": 120},
+        "tip_enabled": {"type": "boolean", "title": "Tips", "default": False},
+        "qr_enabled": {"type": "boolean", "title": "QR payments", "default": True},
+        "reboot_hour": {"type": "integer", "title": "Daily restart, local hour", "minimum": 0, "maximum": 23},
+        "health_interval_seconds": {
+            "type": "integer",
+            "title": "Seconds between health reports",
+            "minimum": 5,
+            "maximum": 3600,
+        },
+        "apn": {"type": "string", "title": "APN", "maxLength": 63},
+        "wifi_password": {
+            "type": "string",
+            "title": "Wi-Fi password",
+            "writeOnly": True,
+            "minLength": 8,
+            "maxLength": 63,
+        },
+    },
+    "dependentRequired": {"contactless_limits": ["currency"]},
+}
+
+
+def _parameters() -> None:
+    """A template for both models, values for all, and something of its own at one merchant."""
+    template = publish_template(name="till", schema=TEMPLATE, actor=ACTOR).template
+    for model in TerminalModel.objects.all():
+        _audit_created(ModelTemplate.objects.create(model=model, template=template))
+    everywhere = {"currency": "EUR", "tip_enabled": True, "contactless_limits": {"EUR": 5000}, "reboot_hour": 4}
+    set_values(template=template, level=INSTALLATION, values=everywhere, actor=ACTOR)
+    bakery = ("merchant", Merchant.objects.get(name="Nordlicht Bakeries").pk)
+    set_values(
+        template=template, level=bakery, values={"receipt_header": "Nordlicht Bakeries", "language": "de"}, actor=ACTOR
+    )
 
 
 def _release(package: Package, version: str) -> Release:
@@ -75,6 +122,6 @@ def _release(package: Package, version: str) -> Release:
     )
 
 
-def _audit_created(instance: Organisation | Merchant | Store | TerminalModel | KeyRequirement | SettlementPlan) -> None:
+def _audit_created(instance: Model) -> None:
     action = f"{instance._meta.model_name}.create"
     record_change(actor=ACTOR, action=action, instance=instance, old={}, new=values_of(instance))

@@ -19,13 +19,13 @@ from terminals.bulk import services
 from terminals.bulk.models import BulkJob
 from terminals.bulk.rules import ItemState, JobState
 from terminals.bulk.verbs import verbs
+from terminals.common.admin_base import InteroperableJSONField
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, within
 from terminals.common.words import sentence, word
 from terminals.estate.models import Store, TerminalGroup
 from terminals.keys.models import USAGES
-from terminals.parameters.models import ParameterVersion
 from terminals.settlement.models import SettlementPlan
 
 MOST_CHOICES = 500
@@ -33,7 +33,7 @@ MOST_CHOICES = 500
 ASKS = {
     "install": "release",
     "deliver_key": "usage",
-    "configure": "version",
+    "configure": "values",
     "set_plan": "plan",
     "tag": "tag",
     "untag": "tag",
@@ -46,7 +46,6 @@ ASKS = {
 }
 CHOSEN_BY_ID = {
     "release": (Release.objects.select_related("package").defer("manifest"), "firmware.view_release"),
-    "version": (ParameterVersion.objects.order_by("name", "-version"), "parameters.view_parameterversion"),
     "plan": (SettlementPlan.objects.order_by("name"), "settlement.view_settlementplan"),
     "store": (Store.objects.select_related("merchant"), CHANGE_TERMINAL),
     "group": (TerminalGroup.objects.filter(filter=""), CHANGE_GROUP),
@@ -60,7 +59,11 @@ class BulkForm(forms.Form):
     verb = forms.ChoiceField(label=gettext_lazy("What to do"))
     release = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Release"))
     usage = forms.ChoiceField(choices=USAGES, required=False, label=gettext_lazy("Key usage"))
-    version = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Parameters"))
+    values = InteroperableJSONField(
+        required=False,
+        label=gettext_lazy("Parameters to set at each terminal (JSON)"),
+        widget=forms.Textarea({"rows": 3, "placeholder": '{"tip_enabled": true}'}),
+    )
     plan = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Settlement plan"))
     store = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Store"))
     group = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Group"))

@@ -78,9 +78,10 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Installations"), "install_mobile", "firmware_installation"),
             _list_of(_("Keys"), "key", "keys_terminalkey"),
             _list_of(_("Key requirements"), "key_vertical", "keys_keyrequirement"),
-            _list_of(_("Parameters"), "tune", "parameters_parameterversion"),
+            _list_of(_("Parameters"), "tune", "parameters_parameterset"),
             _list_of(_("Parameters on terminals"), "settings_input_component", "parameters_terminalparameters"),
-            _list_of(_("Parameters of models"), "settings_suggest", "parameters_modelparameters"),
+            _list_of(_("Parameter templates"), "settings_suggest", "parameters_templateversion"),
+            _list_of(_("Parameter templates of models"), "category", "parameters_modeltemplate"),
         ],
     },
     {

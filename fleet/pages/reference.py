@@ -26,7 +26,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "bulk/preview/": {"verb": "lock", "filter": "not online and last_seen > 2d"},
     "merchants/": {"name": "Corner bakery", "mid": "000000012345678"},
     "packages/": {"name": "acme-pay", "description": "Payment application"},
-    "parameters/": {"name": "bakery", "parameters": {"currency": "EUR", "receipt_header": "Corner bakery"}},
+    "parameters/templates/": {
+        "name": "till",
+        "schema": {"properties": {"tip_enabled": {"type": "boolean"}, "receipt_header": {"type": "string"}}},
+    },
+    "parameters/values/": {"template": "till", "store": 1, "values": {"receipt_header": "Corner bakery"}},
+    "parameters/values/preview/": {"template": "till", "store": 1, "values": {"tip_enabled": True}},
     "settlement/plans/": {"name": "Every night", "cycle": "30 22 * * *", "time_zone": "Europe/Lisbon"},
     "stores/": {"merchant": 1, "name": "Ribeira", "city": "Porto", "time_zone": "Europe/Lisbon"},
     "terminal-models/": {"vendor": "Acme", "name": "Counter 500", "platform": "linux-arm64"},

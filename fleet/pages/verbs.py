@@ -21,8 +21,6 @@ from terminals.estate.rules import COMMANDED_STATES, TerminalState, TerminalTran
 from terminals.estate.services import TRANSITION_PERMISSIONS, change_state
 from terminals.keys.services import DELIVER_KEY, request_key_delivery
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, send_plain_command
-from terminals.parameters.models import ParameterVersion
-from terminals.parameters.services import SEND_PARAMETERS, configure_terminals
 from terminals.settlement.services import REQUEST_SETTLEMENT, request_settlement
 
 
@@ -51,12 +49,6 @@ def _install(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
     release = get_object_or_404(Release, pk=_number(form.get("chosen", "")))
     assign_release(release=release, terminals=[terminal], actor=actor)
     return Done(_("%(what)s is on its way.") % {"what": release})
-
-
-def _configure(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    version = get_object_or_404(ParameterVersion, pk=_number(form.get("chosen", "")))
-    configure_terminals(terminals=[terminal], version=version, actor=actor)
-    return Done(_("%(what)s is on its way.") % {"what": version})
 
 
 def _deliver_key(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
@@ -106,7 +98,6 @@ VERBS: dict[str, Verb] = {
     "settle": Verb(REQUEST_SETTLEMENT, COMMANDED_STATES, _settle),
     "deliver_key": Verb(DELIVER_KEY, COMMANDED_STATES, _deliver_key),
     "install": Verb(ASSIGN_RELEASE, COMMANDED_STATES, _install),
-    "configure": Verb(SEND_PARAMETERS, COMMANDED_STATES, _configure),
     **{name: Verb(SEND_COMMAND, COMMANDED_STATES, partial(_send, name)) for name in PLAIN_COMMANDS},
     **{
         transition.name: Verb(permission, transition.sources, partial(_transition, transition))

@@ -27,7 +27,7 @@ from terminals.estate.models import Terminal, TerminalModel
 from terminals.keys.models import USAGES
 from terminals.link.heartbeat import parts_to_look_after
 from terminals.link.services import PLAIN_COMMANDS
-from terminals.parameters.models import ParameterVersion
+from terminals.parameters.services import SET_VALUES
 from terminals.settlement.selectors import at_stake
 
 MOST_CHOICES = 200
@@ -127,9 +127,7 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "at_stake": at_stake(terminal.pk) if "money" in parts or {"retire", "suspend", "replace"} & verbs else None,
         "models": TerminalModel.objects.all()[:MOST_CHOICES] if "replace" in verbs else [],
         "releases": _releases_for(terminal) if "install" in verbs else [],
-        "parameter_versions": ParameterVersion.objects.order_by("-id").defer("parameters")[:20]
-        if "configure" in verbs
-        else [],
+        "may_set_parameters": reach_of(request.user, SET_VALUES).covers(terminal.path),
     }
 
 

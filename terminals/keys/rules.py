@@ -4,12 +4,15 @@ psec builds and opens any block it is asked to; what may be built is decided her
 (header, binding), NIST SP 800-38B (CMAC), RFC 5869 (HKDF), NIST SP 800-56A (ECDH).
 """
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -190,3 +193,24 @@ def _derive(shared_secret: bytes, context: bytes) -> bytes:
 
 def _oaep(label: bytes) -> padding.OAEP:
     return padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=label)
+
+
+def protect(kbpk: bytes, clear: str, *, bound_to: str) -> dict[str, str]:
+    """Seal a text for the terminal that holds the protection key: AES-256-GCM under a key derived from it (HKDF-SHA256), bound
+    to a name. The nonce stands before the ciphertext, all in hex."""
+    nonce = os.urandom(12)
+    sealed = AESGCM(_text_key(kbpk)).encrypt(nonce, clear.encode(), bound_to.encode())
+    return {"protected": (nonce + sealed).hex()}
+
+
+def unprotect(kbpk: bytes, protected: dict[str, str], *, bound_to: str) -> str:
+    """The terminal's side of `protect`; raise Refusal where it is not for this key and this name."""
+    try:
+        sealed = bytes.fromhex(protected["protected"])
+        return AESGCM(_text_key(kbpk)).decrypt(sealed[:12], sealed[12:], bound_to.encode()).decode()
+    except (InvalidTag, ValueError, KeyError, TypeError):
+        raise Refusal("bad_secret", "the secret was not sealed for this terminal") from None
+
+
+def _text_key(kbpk: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"tillwarden/protected-text/v1").derive(kbpk)

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import BinaryField, Func, QuerySet
 from django.utils import timezone
 
+from terminals.common import vault
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
@@ -18,7 +19,7 @@ from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
-from terminals.keys import rules, vault
+from terminals.keys import rules
 from terminals.keys.facts import KeyConfirmed, KeyMismatched, KeyNotDelivered
 from terminals.keys.models import KeyRequirement, ProtectionKey, TerminalKey
 from terminals.link.protocol import signing
@@ -231,3 +232,13 @@ def _fact(key: TerminalKey, outcome: str) -> FactBody:
     if key.state == rules.KeyState.CONFIRMED:
         return KeyConfirmed(usage=key.usage, kcv=key.kcv)
     return KeyNotDelivered(usage=key.usage, outcome=outcome)
+
+
+def protect_texts(texts: Mapping[int, Mapping[str, str]]) -> dict[int, dict[str, dict[str, str]]]:
+    """Seal texts for the terminals that get them (terminal -> name -> text); one without a protection key is left out."""
+    found: dict[int, dict[str, dict[str, str]]] = {}
+    for protection in ProtectionKey.objects.filter(terminal__in=texts):
+        kbpk = vault.unseal(bytes(protection.sealed_key), bound_to=_kbpk_name(protection.terminal_id))
+        mine = texts[protection.terminal_id]
+        found[protection.terminal_id] = {name: rules.protect(kbpk, text, bound_to=name) for name, text in mine.items()}
+    return found

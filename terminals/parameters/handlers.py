@@ -1,14 +1,21 @@
-"""Which parameter versions terminals have applied, and the first that they get."""
+"""What terminals say of their parameters: answers to `configure`, and what they have when they connect."""
 
+from typing import cast
+
+from terminals.link.protocol.messages.link import Hello
 from terminals.link.routes import Outcome, Received
-from terminals.parameters import services
+from terminals.parameters import sending
 
 
 def on_configure_outcomes(outcomes: list[Outcome]) -> None:
-    """Note applied and refused versions."""
-    services.note_answers({outcome.command_id: outcome for outcome in outcomes if outcome.is_final})
+    """Note applied and refused documents."""
+    sending.note_answers({outcome.command_id: outcome for outcome in outcomes if outcome.is_final})
 
 
 def on_hello(messages: list[Received]) -> None:
-    """Give terminals that never got parameters those of their model."""
-    services.send_defaults({message.terminal_id for message in messages})
+    """Let terminals without parameters get them, and those that have others than they should."""
+    reported = {}
+    for message in messages:
+        hello = cast(Hello, message.body)
+        reported[message.terminal_id] = (hello.parameters_version, hello.parameters_digest)
+    sending.look_at_hellos(reported)

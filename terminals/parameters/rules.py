@@ -1,21 +1,29 @@
-"""What may stand in a terminal's parameters: a closed list, so that a typing error is found here and not in a shop."""
+"""What a terminal's parameters may be. Templates are JSON Schemas (2020-12); values are held against them where they are set,
+and a whole document before it is sent. Pure."""
 
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any, NamedTuple
 
-import msgspec
-from msgspec import Meta, Struct
+import rfc8785
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 
 from terminals.common.errors import Refusal
-from terminals.common.money import check_currency
-from terminals.common.patterns import whole
+from terminals.common.money import CURRENCIES, LARGEST_MINOR
 from terminals.common.states import Machine, Transition
+
+Values = Mapping[str, Any]
+MOST_PROPERTIES, LONGEST_PATTERN, LARGEST_DOCUMENT = 200, 200, 16 * 1024
+MONEY = "money"  # the format of an object of currency -> minor units
 
 
 class ParameterState(StrEnum):
     PENDING = "pending"
     APPLIED = "applied"
     FAILED = "failed"
+    INVALID = "invalid"
 
 
 _P = ParameterState
@@ -26,32 +34,144 @@ class ParameterTransition(Machine):
     fail = Transition((_P.PENDING,), _P.FAILED)
 
 
-class Parameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The parameter document. Members that are left out keep the terminal's own default."""
-
-    currency: Annotated[str, Meta(pattern=whole("[A-Z]{3}"))] | None = None
-    language: Annotated[str, Meta(pattern=whole("[a-z]{2}(-[A-Z]{2})?"))] | None = None
-    health_interval_seconds: Annotated[int, Meta(ge=5, le=3600)] | None = None
-    contactless_limit_minor: Annotated[int, Meta(ge=0, le=10**9)] | None = None
-    receipt_header: Annotated[str, Meta(max_length=120)] | None = None
-    tip_enabled: bool | None = None
-    qr_enabled: bool | None = None
-
-
-def checked(document: Any) -> dict[str, Any]:
-    """Return the document with only what it sets; raise Refusal where it does not fit."""
+def check_template(schema: Any) -> dict[str, Any]:
+    """Return a template as it is kept: an object of named properties, and nothing else; raise Refusal for what is none."""
+    if not isinstance(schema, dict) or not isinstance(properties := schema.get("properties"), dict) or not properties:
+        raise Refusal("bad_template", "a template is a JSON Schema with properties")
+    if len(properties) > MOST_PROPERTIES:
+        raise Refusal("bad_template", "a template has at most %(most)s properties", most=MOST_PROPERTIES)
+    for name, part in properties.items():
+        if not name.isidentifier() or not isinstance(part, dict) or "type" not in part:
+            raise Refusal("bad_template", "%(name)s: a property has a plain name, and a type", name=repr(name))
+    _refuse_far_and_slow(schema)
+    kept = {**schema, "type": "object", "additionalProperties": False}
     try:
-        parameters = msgspec.convert(document, Parameters)
-    except msgspec.ValidationError as error:
-        raise Refusal(
-            "bad_parameters",
-            "%(error)s; known members: %(known)s",
-            error=error,
-            known=", ".join(Parameters.__struct_fields__),
-        ) from None
-    if parameters.currency is not None:
-        check_currency(parameters.currency)
-    if parameters.contactless_limit_minor is not None and parameters.currency is None:
-        raise Refusal("bad_parameters", "contactless_limit_minor is money: say its currency, too")
-    result: dict[str, Any] = msgspec.to_builtins(parameters)
-    return result
+        Draft202012Validator.check_schema(kept)
+    except SchemaError as error:
+        raise Refusal("bad_template", "%(error)s", error=error.message[:200]) from None
+    if len(rfc8785.dumps(kept)) > LARGEST_DOCUMENT * 4:
+        raise Refusal("bad_template", "the template is too large")
+    return kept
+
+
+def _refuse_far_and_slow(schema: Any) -> None:
+    """Refuse references, which lead who knows where, and long patterns, which take who knows how long."""
+    if isinstance(schema, dict):
+        for name, part in schema.items():
+            if name in ("$ref", "$dynamicRef", "$id"):
+                raise Refusal("bad_template", "a template refers to nothing else (%(name)s)", name=name)
+            if name == "pattern" and isinstance(part, str) and len(part) > LONGEST_PATTERN:
+                raise Refusal("bad_template", "a pattern has at most %(most)s characters", most=LONGEST_PATTERN)
+            _refuse_far_and_slow(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _refuse_far_and_slow(part)
+
+
+def secrets_of(schema: Values) -> frozenset[str]:
+    """Return the names of properties that are sealed and never shown: `writeOnly` in JSON Schema."""
+    return frozenset(name for name, part in schema["properties"].items() if part.get("writeOnly"))
+
+
+def is_money(part: Values) -> bool:
+    return part.get("format") == MONEY
+
+
+def check_values(schema: Values, values: Any) -> dict[str, Any]:
+    """Return values that are set at a level, each held against its property; raise Refusal naming the one that does not fit.
+
+    null says the same as leaving it out. What needs several properties together is asked of whole documents only.
+    """
+    if not isinstance(values, dict):
+        raise Refusal("bad_parameters", "values are an object: name -> value")
+    kept = {name: value for name, value in values.items() if value is not None}
+    for name, value in kept.items():
+        part = schema["properties"].get(name)
+        if part is None:
+            known = ", ".join(schema["properties"])
+            raise Refusal("bad_parameters", "%(name)s is not in the template; it has %(known)s", name=name, known=known)
+        for error in Draft202012Validator(part).iter_errors(value):
+            told = "is not a value that it may have" if part.get("writeOnly") else error.message[:200]
+            raise Refusal("bad_parameters", "%(name)s: %(error)s", name=name, error=told)
+        if is_money(part):
+            _check_money(name, value)
+    if len(rfc8785.dumps(kept)) > LARGEST_DOCUMENT:
+        raise Refusal("bad_parameters", "the values are larger than %(most)s bytes", most=LARGEST_DOCUMENT)
+    return kept
+
+
+def _check_money(name: str, value: Any) -> None:
+    fits = isinstance(value, dict) and all(
+        currency in CURRENCIES and type(minor) is int and 0 <= minor <= LARGEST_MINOR
+        for currency, minor in value.items()
+    )
+    if not fits:
+        raise Refusal("bad_parameters", "%(name)s: minor units by currency, for example {'EUR': 5000}", name=name)
+
+
+def problem_of(schema: Values, document: Values) -> str:
+    """Return why a whole document does not fit its template, empty where it does. Secrets are held as they were set."""
+    secrets = secrets_of(schema)
+    parts = {name: {} if name in secrets else part for name, part in schema["properties"].items()}
+    for error in Draft202012Validator({**schema, "properties": parts}).iter_errors(dict(document)):
+        return str(error.message)[:200]
+    return ""
+
+
+class Layer(NamedTuple):
+    """What is set at one level, and where that is."""
+
+    origin: int  # the id of the set of values
+    values: Values
+
+
+def merged(schema: Values, layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the effective values and where each comes from: later layers win, a property as a whole. 0 is the template, by its
+    defaults. What the template does not know any more does not count."""
+    properties = schema.get("properties", {})
+    values = {name: part["default"] for name, part in properties.items() if "default" in part}
+    origins = dict.fromkeys(values, 0)
+    for layer in layers:
+        known = {name: value for name, value in layer.values.items() if name in properties}
+        values |= known
+        origins |= dict.fromkeys(known, layer.origin)
+    return values, origins
+
+
+# A secret among values: sealed, and known by an id of its own that says when it is another.
+SEALED, SECRET_ID = "$sealed", "$secret"
+
+
+def is_sealed(value: Any) -> bool:
+    return isinstance(value, dict) and SEALED in value
+
+
+def digest_of(values: Values) -> str:
+    """Return what tells documents apart: of a sealed secret its id, not its seal, which is another each time."""
+    told = {name: value[SECRET_ID] if is_sealed(value) else value for name, value in values.items()}
+    return hashlib.sha256(rfc8785.dumps(told)).hexdigest()
+
+
+def plain_digest(values: Values, secrets: Iterable[str]) -> str:
+    """Return the digest that a terminal can report of what it has: SHA-256 of the canonical JSON (RFC 8785), without secrets."""
+    left_out = frozenset(secrets)
+    return hashlib.sha256(rfc8785.dumps({n: v for n, v in values.items() if n not in left_out})).hexdigest()
+
+
+class Change(NamedTuple):
+    """A property that two sets of values do not have alike; None is not set."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+def difference(before: Values, after: Values) -> list[Change]:
+    """Return what differs, by name; of secrets only that they do."""
+    changes = (Change(name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
+    return [change for change in changes if change.before != change.after]
+
+
+def shown(values: Values) -> dict[str, Any]:
+    """Return values as people and programs may see them: of a secret only that it is set."""
+    return {name: {SECRET_ID: "set"} if is_sealed(value) else value for name, value in values.items()}

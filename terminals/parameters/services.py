@@ -1,114 +1,301 @@
-"""Writing parameter versions and sending them to terminals."""
+"""Templates and values: written here, checked where they are written, and marked for whom they change something.
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, cast
-from uuid import UUID
+What terminals get of it is `sending`'s business, in the background.
+"""
+
+import base64
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import F, Max, Q
-from django.utils import timezone
+from django.db.models import Max, QuerySet
 
+from terminals.common import vault
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
-from terminals.common.facts.services import record_facts
-from terminals.common.transitions import move
-from terminals.estate.models import Terminal
-from terminals.estate.rules import COMMANDED_STATES
-from terminals.link.protocol.messages.parameters import Configure
-from terminals.link.protocol.states import CommandState
-from terminals.link.routes import Outcome
-from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands, targets_of
+from terminals.common.errors import Refusal
+from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup
+from terminals.estate.rules import TerminalState
 from terminals.parameters import rules
-from terminals.parameters.facts import ParametersAnswered
-from terminals.parameters.models import ParameterVersion, TerminalParameters
+from terminals.parameters.effective import INSTALLATION, Effective, Level, Trial, effective
+from terminals.parameters.models import LEVELS, ParameterSet, ParameterTemplate, TemplateVersion
+from terminals.parameters.rules import SEALED, SECRET_ID
+from terminals.parameters.sending import mark_due
 
-SEND_PARAMETERS = "parameters.add_terminalparameters"  # what sending a version to terminals needs
-VALID_FOR = timedelta(days=7)
+SET_VALUES = "parameters.add_parameterset"  # what setting values at a level needs
+SEE = "parameters.view_terminalparameters"
+KEPT = {SECRET_ID: "set"}  # how a secret is shown, and how one says that it stays
+SHOWN = 5  # terminals that a preview names
+NODES: dict[str, Any] = {
+    "organisation": Organisation,
+    "merchant": Merchant,
+    "store": Store,
+    "group": TerminalGroup,
+    "terminal": Terminal,
+}
+
+
+def _take_turns(name: str) -> None:
+    """Two who write the same template, or values under it, take turns."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"parameters:{name}"])
 
 
 @transaction.atomic
-def publish_parameters(*, name: str, parameters: dict[str, Any], actor: str) -> ParameterVersion:
-    """Write the next version of a named document; raise Refusal where it does not fit."""
-    parameters = rules.checked(parameters)
-    with connection.cursor() as cursor:  # two writers of the same name take turns
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"parameters:{name}"])
-    latest = ParameterVersion.objects.filter(name=name).aggregate(latest=Max("version"))["latest"] or 0
-    version = ParameterVersion.objects.create(name=name, version=latest + 1, parameters=parameters, created_by=actor)
-    audit.record(actor=actor, action="parameters.publish", subject=subject_of(version), detail={"name": str(version)})
+def publish_template(*, name: str, schema: Any, actor: str) -> TemplateVersion:
+    """Write the next version of a named template; its terminals' parameters are worked out anew.
+
+    Raises Refusal for what is no template, and where a value that is set somewhere would not fit it any more.
+    """
+    schema = rules.check_template(schema)
+    _take_turns(name)
+    template, _made = ParameterTemplate.objects.get_or_create(name=name)
+    for one in ParameterSet.objects.filter(template=template, is_current=True):
+        _refuse_unfit(one, schema)
+    latest = template.versions.aggregate(latest=Max("version"))["latest"] or 0
+    version = TemplateVersion.objects.create(template=template, version=latest + 1, schema=schema, created_by=actor)
+    template.current = version
+    template.save(update_fields=["current"])
+    audit.record(
+        actor=actor, action="parametertemplate.publish", subject=subject_of(template), detail={"name": str(version)}
+    )
+    mark_due(Terminal.objects.filter(model__parameter_template__template=template))
     return version
 
 
+def _refuse_unfit(one: ParameterSet, schema: Mapping[str, Any]) -> None:
+    plain = {name: value for name, value in one.values.items() if not rules.is_sealed(value)}
+    try:
+        rules.check_values(schema, {name: value for name, value in plain.items() if name in schema["properties"]})
+    except Refusal as refusal:
+        raise Refusal(
+            "bad_template", "what is set at %(level)s would not fit: %(why)s", level=one.level_name, why=refusal
+        ) from None
+
+
+def schema_of(template: ParameterTemplate) -> dict[str, Any]:
+    """Return the schema in force; raise Refusal where the template has none yet."""
+    if template.current is None:
+        raise Refusal("bad_template", "the template %(name)s has no version yet", name=template)
+    schema: dict[str, Any] = template.current.schema
+    return schema
+
+
+def follow_model(model_id: int) -> None:
+    """Terminals of a model that got another template, or none, are worked out anew."""
+    mark_due(Terminal.objects.filter(model=model_id, model__parameter_template__isnull=False))
+
+
+# --- levels ----------------------------------------------------------------------------------------------------------
+def columns_of(level: Level) -> dict[str, int | None]:
+    """Return a level as a ParameterSet's columns."""
+    kind, key = level
+    return {f"{name}_id": key if name == kind else None for name in LEVELS}
+
+
+def terminals_at(level: Level) -> QuerySet[Terminal]:
+    """Return the terminals below a level, out-of-service ones left out; raise Refusal for a group that has a filter."""
+    kind, key = level
+    rows = Terminal.objects.exclude(state=TerminalState.RETIRED)
+    if kind == "terminal":
+        return rows.filter(pk=key)
+    if kind == "group":
+        if TerminalGroup.objects.get(pk=key).filter:
+            raise Refusal("bad_level", "a group with a filter changes by itself; set values at one of named terminals")
+        return rows.filter(groups=key)
+    return rows if level == INSTALLATION else rows.filter(path__startswith=NODES[kind].objects.get(pk=key).path)
+
+
+def current_set(template: ParameterTemplate, level: Level) -> ParameterSet | None:
+    return ParameterSet.objects.filter(template=template, is_current=True, **columns_of(level)).first()
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+class Preview(NamedTuple):
+    """What setting values would do: how many terminals are below, for how many something changes, some of them, and which would
+    get a document that does not fit (serial, why)."""
+
+    below: int
+    touched: int
+    serials: list[str]
+    invalid: list[tuple[str, str]]
+
+
+def preview(*, template: ParameterTemplate, level: Level, values: Any) -> Preview:
+    """Return what setting values at a level would do. Changes nothing; raises Refusal for values that do not fit."""
+    return _preview(template, level, _checked(template, level, values))
+
+
+def _preview(template: ParameterTemplate, level: Level, values: Mapping[str, Any]) -> Preview:
+    below = terminals_at(level).filter(model__parameter_template__template=template)
+    before, after = effective(below), effective(below, Trial(template.pk, level, values))
+    schema, touched, wrong = schema_of(template), list[int](), dict[int, str]()
+    judged: dict[tuple[int, int], tuple[bool, str]] = {}
+    for pk, new in after.items():
+        pair = (id(before[pk].values), id(new.values))
+        if pair not in judged:
+            judged[pair] = _judged(schema, before[pk], new)
+        changes, problem = judged[pair]
+        if changes:
+            touched.append(pk)
+        if problem:
+            wrong[pk] = problem
+    named = dict(Terminal.objects.filter(pk__in=[*touched[:SHOWN], *list(wrong)[:SHOWN]]).values_list("pk", "serial"))
+    return Preview(
+        below=len(after),
+        touched=len(touched),
+        serials=[named[pk] for pk in touched[:SHOWN]],
+        invalid=[(named.get(pk, ""), problem) for pk, problem in wrong.items()],
+    )
+
+
+def _judged(schema: Mapping[str, Any], before: Effective, after: Effective) -> tuple[bool, str]:
+    """Whether the document changes, and why it would not fit any more where it did before."""
+    if before.values == after.values:
+        return False, ""
+    problem = rules.problem_of(schema, after.values)
+    return True, "" if rules.problem_of(schema, before.values) else problem
+
+
+def _checked(template: ParameterTemplate, level: Level, values: Any) -> dict[str, Any]:
+    """Return values as they are kept: held against the template, secrets sealed; raise Refusal for what does not fit."""
+    schema = schema_of(template)
+    secrets = rules.secrets_of(schema)
+    if not isinstance(values, dict):
+        raise Refusal("bad_parameters", "values are an object: name -> value")
+    kept = [name for name in values.keys() & secrets if values[name] == KEPT]
+    checked = rules.check_values(schema, {name: value for name, value in values.items() if name not in kept})
+    for name in checked.keys() & secrets:
+        checked[name] = _sealed(template, name, checked[name])
+    if kept:
+        present = current_set(template, level)
+        for name in kept:
+            if present is None or name not in present.values:
+                raise Refusal("bad_parameters", "%(name)s: no secret is set here that could stay", name=name)
+            checked[name] = present.values[name]
+    return checked
+
+
+def _sealed(template: ParameterTemplate, name: str, clear: Any) -> dict[str, str]:
+    if not isinstance(clear, str):
+        raise Refusal("bad_parameters", "%(name)s: a secret is a text", name=name)
+    sealed = vault.seal(clear.encode(), bound_to=f"parameter:{template.pk}:{name}")
+    return {SEALED: base64.b64encode(sealed).decode(), SECRET_ID: uuid.uuid4().hex}
+
+
 @transaction.atomic
-def configure_terminals(*, terminals: Iterable[Terminal], version: ParameterVersion, actor: str) -> int:
-    """Send a version to terminals; return how many. One that is still on its way is replaced."""
-    chosen = list({terminal.pk: terminal for terminal in terminals}.values())
-    send([(target, version) for target in targets_of(chosen)], requested_by=actor)
-    audit.record_many(
-        actor=actor, action="parameters.send", subjects=map(subject_of, chosen), detail={"name": str(version)}
-    )
-    return len(chosen)
+def set_values(*, template: ParameterTemplate, level: Level, values: Any, actor: str) -> ParameterSet:
+    """Set what holds at a level, the whole of it; terminals for which something changes get it in the background.
 
-
-def forget_parameters(terminal: Terminal, public_key: object) -> dict[str, Any]:
-    """A device that enrols has no parameters, whatever the one before it had."""
-    TerminalParameters.objects.filter(terminal=terminal).delete()
-    return {}
-
-
-def note_answers(answers: Mapping[UUID, Outcome]) -> None:
-    """Note applied and refused versions, by command id; an answer to an older command than the last one changes nothing.
-
-    A command that a newer one superseded is no news: what happens to the newer one is.
+    Raises Refusal, with nothing changed, for a value that does not fit its property, and where a terminal's whole document would
+    not fit any more.
     """
-    waiting = TerminalParameters.objects.filter(command__in=answers)
-    told = list(waiting.select_related("wanted").select_for_update(of=("self",)).order_by("pk"))
-    applied = [command_id for command_id, outcome in answers.items() if outcome.state == CommandState.SUCCEEDED]
-    move(waiting.filter(command__in=applied), rules.ParameterTransition.apply, applied_id=F("wanted_id"))
-    move(waiting.exclude(command__in=applied), rules.ParameterTransition.fail)
-    outcomes = [(row, answers[cast(UUID, row.command_id)].state) for row in told]
-    record_facts(
-        (row.terminal_id, ParametersAnswered(outcome=outcome, version=str(row.wanted)))
-        for row, outcome in outcomes
-        if outcome != CommandState.CANCELLED
+    _take_turns(template.name)
+    return _write(template, level, _checked(template, level, values), actor, "set")
+
+
+@transaction.atomic
+def restore(*, earlier: ParameterSet, actor: str) -> ParameterSet:
+    """Set again what an earlier revision said, as a new one."""
+    template = earlier.template
+    _take_turns(template.name)
+    _refuse_unfit(earlier, schema_of(template))
+    level = next(((name, getattr(earlier, f"{name}_id")) for name in LEVELS if name == earlier.level), INSTALLATION)
+    known = {name: value for name, value in earlier.values.items() if name in schema_of(template)["properties"]}
+    return _write(template, level, known, actor, "restore")
+
+
+def _write(template: ParameterTemplate, level: Level, values: Mapping[str, Any], actor: str, verb: str) -> ParameterSet:
+    wrong = _preview(template, level, values).invalid
+    if wrong:
+        raise WouldNotFit(
+            "would_be_invalid",
+            "%(number)s terminals would get parameters that do not fit, %(serial)s for one: %(why)s",
+            number=len(wrong),
+            serial=wrong[0][0],
+            why=wrong[0][1],
+        )
+    before = current_set(template, level)
+    if before is not None:
+        ParameterSet.objects.filter(pk=before.pk).update(is_current=False)
+    made = ParameterSet.objects.create(
+        template=template,
+        revision=before.revision + 1 if before else 1,
+        values=dict(values),
+        set_by=actor,
+        **columns_of(level),
     )
+    detail = {
+        "template": template.name,
+        "level": ":".join(map(str, level)),
+        "revision": made.revision,
+        "old": rules.shown(before.values) if before else {},
+        "new": rules.shown(made.values),
+    }
+    audit.record(actor=actor, action=f"parameterset.{verb}", subject=subject_of(made), detail=detail)
+    mark_due(terminals_at(level).filter(model__parameter_template__template=template))
+    return made
 
 
-def send_defaults(terminal_ids: Iterable[int]) -> None:
-    """Send each terminal that never got parameters those of the device that it replaced, or else of its model."""
-    lacking = Terminal.objects.filter(pk__in=terminal_ids, state__in=COMMANDED_STATES, parameters=None)
-    known = lacking.filter(
-        Q(model__default_parameters__isnull=False) | Q(replaces__parameters__isnull=False)
-    ).select_related("model__default_parameters__version", "replaces__parameters__wanted")
-    wanted = [(Target(terminal.pk, terminal.device_id), _first_version(terminal)) for terminal in known]
-    if wanted:
-        send(wanted, requested_by="terminal model")
+class WouldNotFit(Refusal):
+    """A terminal's whole document would break the template's rules."""
 
 
-def _first_version(terminal: Terminal) -> ParameterVersion:
-    replaced = terminal.replaces
-    if replaced is not None and hasattr(replaced, "parameters"):
-        return replaced.parameters.wanted
-    return terminal.model.default_parameters.version
+@transaction.atomic
+def set_at_terminals(*, terminal_ids: Sequence[int], values: Mapping[str, Any], actor: str) -> dict[int, Refusal]:
+    """Set some values at each of many terminals, besides what is set there already; return whom they do not fit, and why.
+
+    Set-based: whoever calls it audits it, and holds the terminals.
+    """
+    refused: dict[int, Refusal] = {}
+    models = Terminal.objects.filter(pk__in=terminal_ids, model__parameter_template__isnull=False)
+    by_template: dict[int, list[int]] = {}
+    for pk, template_id in models.order_by("pk").values_list("pk", "model__parameter_template__template"):
+        by_template.setdefault(template_id, []).append(pk)
+    for template_id, ids in by_template.items():
+        template = ParameterTemplate.objects.select_related("current").get(pk=template_id)
+        _take_turns(template.name)
+        try:
+            checked = _checked(template, INSTALLATION, dict(values))
+        except Refusal as refusal:
+            refused |= dict.fromkeys(ids, refusal)
+            continue
+        refused |= _add_to_own(template, ids, checked, actor)
+    return refused
 
 
-def send(wanted: Sequence[tuple[Target, ParameterVersion]], *, requested_by: str) -> None:
-    """Queue `configure` for each terminal and note what it shall have."""
-    requests = [
-        CommandRequest(target, "configure", Configure(v.name, v.version, v.parameters), VALID_FOR)
-        for target, v in wanted
-    ]
-    supersede_commands([target.terminal_id for target, _ in wanted], ["configure"])
-    commands = create_commands(requests, requested_by=requested_by)
-    now, pending = timezone.now(), rules.ParameterState.PENDING
-    TerminalParameters.objects.bulk_create(
-        [
-            TerminalParameters(
-                terminal_id=target.terminal_id, wanted=version, state=pending, command=command, changed_at=now
-            )
-            for (target, version), command in zip(wanted, commands, strict=True)
-        ],
-        update_conflicts=True,
-        unique_fields=["terminal"],
-        update_fields=["wanted", "state", "command", "changed_at"],
+def _add_to_own(
+    template: ParameterTemplate, ids: Sequence[int], values: Mapping[str, Any], actor: str
+) -> dict[int, Refusal]:
+    """Write new revisions of terminals' own values; return those whose whole document would not fit."""
+    schema, refused, judged = schema_of(template), dict[int, Refusal](), dict[int, str]()
+    for pk, present in effective(Terminal.objects.filter(pk__in=ids)).items():
+        key = id(present.values)
+        if key not in judged:
+            judged[key] = rules.problem_of(schema, {**present.values, **values})
+        if judged[key]:
+            refused[pk] = Refusal("would_be_invalid", "its parameters would not fit: %(why)s", why=judged[key])
+    fit = [pk for pk in ids if pk not in refused]
+    current = ParameterSet.objects.filter(template=template, terminal__in=fit, is_current=True)
+    before = {one.terminal_id: one for one in current}
+    current.update(is_current=False)
+    ParameterSet.objects.bulk_create(
+        ParameterSet(
+            template=template,
+            terminal_id=pk,
+            revision=before[pk].revision + 1 if pk in before else 1,
+            values={**(before[pk].values if pk in before else {}), **values},
+            set_by=actor,
+        )
+        for pk in fit
     )
+    mark_due(Terminal.objects.filter(pk__in=fit))
+    return refused
+
+
+def take_over_values(old_id: int, new_id: int) -> None:
+    """Set at a device that replaces another what was set at the other itself; what stands above holds for it anyway."""
+    for one in ParameterSet.objects.filter(terminal=old_id, is_current=True):
+        one.pk, one.terminal_id, one.revision = None, new_id, 1
+        one.save(force_insert=True)

@@ -1,6 +1,8 @@
 """What a terminal works out before it says it: its batch's totals, and whether a release may be installed. Pure."""
 
+import hashlib
 from collections import defaultdict
+from typing import Any
 
 import jwt
 import msgspec
@@ -50,3 +52,9 @@ def check_manifest(install: Install, release_keys: dict[str, str]) -> str:
     if any(manifest.get(name) != value for name, value in expected.items()) or signed != rfc8785.dumps(manifest):
         return "the manifest speaks of another release"
     return ""
+
+
+def parameters_digest(parameters: dict[str, Any], secrets: list[str]) -> str:
+    """Return what a hello says of the parameters that the terminal has: SHA-256 of their canonical JSON, without secrets."""
+    told = {name: value for name, value in parameters.items() if name not in secrets}
+    return hashlib.sha256(rfc8785.dumps(told)).hexdigest()

@@ -25,7 +25,7 @@ from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence,
 from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.protocol.messages.settlement import MethodTotal, Settlement, TransactionRecord, Transactions
 from terminals.link.protocol.messages.software import Install
-from terminals.simulator.books import batch_totals, check_manifest, inflated, net_minor
+from terminals.simulator.books import batch_totals, check_manifest, inflated, net_minor, parameters_digest
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
 from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
@@ -81,6 +81,7 @@ class Device:
             serial=memory.serial,
             software=memory.software,
             parameters_version=memory.parameters_version,
+            parameters_digest=parameters_digest(memory.parameters, memory.secret_parameters),
             keys=[HeldKey(key_id=msgspec.convert(k.key_id, UUID), usage=k.usage, kcv=k.kcv) for k in memory.keys],
             batch_number=memory.batch_number,
             trust=memory.trust or None,
@@ -216,7 +217,15 @@ class Device:
     def _configure(self, envelope: CommandEnvelope) -> list[Outgoing]:
         document = msgspec.json.decode(envelope.body, type=Configure)
         memory = self.memory
-        memory.parameters, memory.parameters_version = document.parameters, document.version
+        kbpk = bytes.fromhex(memory.kbpk_hex)
+        try:
+            opened = {
+                name: key_rules.unprotect(kbpk, document.parameters[name], bound_to=name) for name in document.secrets
+            }
+        except (Refusal, KeyError) as error:
+            return [self._finish(Result(envelope.id, "rejected", code="bad_secret", detail=str(error)))]
+        memory.parameters, memory.parameters_version = {**document.parameters, **opened}, document.version
+        memory.secret_parameters = document.secrets
         if not memory.batch:
             memory.currency = document.parameters.get("currency", memory.currency)
         return [self._finish(Result(command_id=envelope.id, state="succeeded", version=str(document.version)))]

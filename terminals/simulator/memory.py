@@ -45,6 +45,7 @@ class Memory(Struct):
     software: dict[str, str] = field(default_factory=lambda: {"payment": "1.0.0", "os": "12.4"})
     parameters: dict[str, Any] = field(default_factory=dict)
     parameters_version: int = 0
+    secret_parameters: list[str] = field(default_factory=list)
     currency: str = "EUR"
     batch_number: int = 1
     batch: list[TransactionRecord] = field(default_factory=list)

@@ -17,10 +17,9 @@ from terminals.estate.models import Terminal
 from terminals.health.models import HealthState
 from terminals.importing.services import bring
 from terminals.link.protocol.messages.health import Tamper
-from terminals.parameters.services import publish_parameters
 from terminals.settlement.services import request_settlement
 from tests.browser.conftest import PASSWORD, log_in
-from tests.conftest import deliver, obey, sold, working_device
+from tests.conftest import deliver, obey, set_parameters, sold, working_device
 
 SERIOUS = {"serious", "critical"}
 
@@ -40,7 +39,7 @@ def terminal(root: User, register: Callable[[str], Terminal]) -> Terminal:
     request_settlement(terminal=terminal, actor="root")
     obey(device, "settle")
     HealthState.objects.update(battery_percent=3)
-    publish_parameters(name="shop", parameters={}, actor="root")
+    set_parameters(terminal, currency="EUR")
     return terminal
 
 

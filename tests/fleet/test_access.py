@@ -22,10 +22,10 @@ from rest_framework.test import APIClient
 
 from fleet.access.models import ApiToken
 from fleet.access.sessions import ACTIVE_AT
+from terminals.common import vault
 from terminals.common.audit.models import AuditEntry
 from terminals.common.fresh import LOGGED_IN_AT
 from terminals.estate.models import Membership, Merchant, Organisation
-from terminals.keys import vault
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a-long-password-here"

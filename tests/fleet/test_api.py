@@ -14,7 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from firmware.models import Package
+from firmware.models import Package, Release
 from fleet.access.models import ApiToken
 from terminals.common.api.models import IdempotentResponse
 from terminals.common.audit.models import AuditEntry
@@ -100,9 +100,9 @@ def test_broken_json_is_a_problem(api: APIClient, body: bytes) -> None:
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
 
 
-@pytest.mark.parametrize("body", [{"usage": "\ud800"}, {"name": "x", "parameters": {"\ud800": 1}}])
+@pytest.mark.parametrize("body", [{"usage": "\ud800"}, {"name": "x", "values": {"\ud800": 1}}])
 def test_half_a_surrogate_pair_is_no_character(api: APIClient, body: dict[str, Any]) -> None:
-    for path in ("keys/", "key-requirements/", "parameters/"):
+    for path in ("keys/", "key-requirements/", "parameters/values/"):
         answer = api.post(f"/api/v1/{path}", json.dumps(body).encode(), content_type="application/json")
         assert answer.status_code == 400, path
 
@@ -345,15 +345,18 @@ def test_sending_to_many_costs_the_statements_of_sending_to_one(
 ) -> None:
     terminals = [register(f"SN-{n}") for n in range(12)]
     Terminal.objects.update(state="active")
-    document = {"name": "p", "parameters": {"tip_enabled": True}}
-    version = api.post("/api/v1/parameters/", document, format="json").json()["id"]
+    package = Package.objects.create(name="pay")
+    release = Release.objects.create(
+        package=package, version="2", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
+    )
+    url = f"/api/v1/releases/{release.pk}/assign/"
     costs = []
     for chosen in (terminals[:1], terminals[1:]):
         with CaptureQueriesContext(connection) as captured:
             body = {"terminals": [terminal.pk for terminal in chosen]}
-            assert api.post(f"/api/v1/parameters/{version}/send/", body, format="json").json() == {"sent": len(chosen)}
+            assert api.post(url, body, format="json").status_code < 300
         costs.append(len(captured))
     assert costs[0] == costs[1]
     for ids in ([0], [10**30], ["x"], [terminals[0].pk, 999_999], [], [1] * 1001):
-        answer = api.post(f"/api/v1/parameters/{version}/send/", {"terminals": ids}, format="json")
+        answer = api.post(url, {"terminals": ids}, format="json")
         assert answer.status_code == 400, ids

@@ -25,11 +25,11 @@ from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.keys.models import TerminalKey
 from terminals.link.models import Command
-from terminals.parameters.models import TerminalParameters
-from terminals.parameters.services import publish_parameters
+from terminals.parameters.models import ModelTemplate, ParameterSet
+from terminals.parameters.services import publish_template
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.services import request_settlement, set_schedule
-from tests.conftest import deliver, sold, working_device
+from tests.conftest import TEMPLATE, deliver, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -67,6 +67,14 @@ def told(preview: services.Preview) -> tuple[int, int, dict[str, int]]:
     return preview.total, preview.ready, {one.refusal.reason: one.number for one in preview.left_out}
 
 
+def values_for(fleet: list[Terminal]) -> dict[str, Any]:
+    """Return values to set, and give the terminals' model a template that has them."""
+    if not ModelTemplate.objects.exists():
+        template = publish_template(name="till", schema=TEMPLATE, actor="ops").template
+        ModelTemplate.objects.create(model=fleet[0].model, template=template)
+    return {"values": {"tip_enabled": True}}
+
+
 def arguments_for(verb: str, fleet: list[Terminal]) -> dict[str, Any]:
     """Return arguments with which each verb can be done."""
     if verb == "install":
@@ -77,7 +85,7 @@ def arguments_for(verb: str, fleet: list[Terminal]) -> dict[str, Any]:
         return {"release": release.pk}
     made: dict[str, Callable[[], dict[str, Any]]] = {
         "deliver_key": lambda: {"usage": "P0"},
-        "configure": lambda: {"version": publish_parameters(name="shop", parameters={}, actor="ops").pk},
+        "configure": lambda: values_for(fleet),
         "set_plan": lambda: {"plan": SettlementPlan.objects.get_or_create(name="nightly", cycle="30 22 * * *")[0].pk},
         "tag": lambda: {"tag": "pilot"},
         "untag": lambda: {"tag": "pilot"},
@@ -91,13 +99,11 @@ def arguments_for(verb: str, fleet: list[Terminal]) -> dict[str, Any]:
 NOT_IN_SERVICE = {"SN-3": "not_in_service", "SN-4": "not_in_service"}
 # verb -> whom it leaves out of the fleet above
 LEAVES_OUT: dict[str, dict[str, str]] = {
-    **dict.fromkeys(
-        ("settle", "install", "deliver_key", "configure", "reboot", "lock", "unlock", "ping"), NOT_IN_SERVICE
-    ),
+    **dict.fromkeys(("settle", "install", "deliver_key", "reboot", "lock", "unlock", "ping"), NOT_IN_SERVICE),
     "suspend": NOT_IN_SERVICE,
     "resume": {f"SN-{n}": "not_in_service" for n in range(4)},
     "set_plan": {"SN-3": "not_in_service"},
-    **{name: {} for name in ("retire", "tag", "untag", "move", "join_group", "leave_group")},
+    **{name: {} for name in ("configure", "retire", "tag", "untag", "move", "join_group", "leave_group")},
 }
 
 
@@ -156,7 +162,7 @@ def test_what_is_done_is_what_one_terminals_page_does(fleet: list[Terminal], roo
     do("install", root, **arguments_for("install", fleet))
     assert Installation.objects.count() == 3
     do("configure", root, **arguments_for("configure", fleet))
-    assert TerminalParameters.objects.count() == 3
+    assert ParameterSet.objects.filter(is_current=True, values={"tip_enabled": True}).count() >= 3
     do("tag", root, tag="pilot")
     do("tag", root, tag="pilot")
     assert set(map(tuple, Terminal.objects.values_list("tags", flat=True))) == {("pilot",)}

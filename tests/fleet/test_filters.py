@@ -23,10 +23,9 @@ from terminals.health.models import HealthState
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import DeviceSession
 from terminals.link.protocol.messages.health import Tamper
-from terminals.parameters.services import configure_terminals, publish_parameters
 from terminals.settlement.models import SettlementPlan
 from terminals.settlement.services import request_settlement
-from tests.conftest import deliver, obey, sold, working_device
+from tests.conftest import deliver, obey, set_parameters, sold, working_device
 
 
 @pytest.fixture
@@ -43,8 +42,7 @@ def estate(register: Callable[[str], Terminal]) -> None:
     device = working_device(terminal)
     device.memory.paper = 0
     deliver(sold(device, 4757), device.health(), device.report("tamper", Tamper(True, device.now(), "case open")))
-    version = publish_parameters(name="shop", parameters={}, actor="ops")
-    configure_terminals(terminals=[terminal], version=version, actor="ops")
+    set_parameters(terminal, tip_enabled=True)
     obey(device, "configure")
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     obey(device, "deliver_key")
@@ -119,7 +117,8 @@ FINDS = {
     "key = P0": "1",
     "key = D0": "",
     "key_trouble": "",
-    "parameters = shop": "1",
+    "parameters = till": "1",
+    "parameters_version != 999999": "12",
     "parameters_state = applied": "1",
     'unsettled >= "100.00 EUR"': "1",
     'unsettled > "100.00 EUR"': "",

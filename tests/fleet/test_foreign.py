@@ -26,11 +26,10 @@ from terminals.estate.services import register_terminal
 from terminals.importing.services import bring
 from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.health import Tamper
-from terminals.parameters.models import ParameterVersion
-from terminals.parameters.services import configure_terminals, publish_parameters
+from terminals.parameters.models import ParameterSet, TemplateVersion
 from terminals.settlement.models import SettlementPlan
 from terminals.settlement.services import request_settlement, set_schedule
-from tests.conftest import deliver, obey, sold, working_device
+from tests.conftest import deliver, obey, set_parameters, sold, working_device
 from tests.fleet import test_permissions
 
 OPERATIONS: list[tuple[str, Any, str, str]] = test_permissions.OPERATIONS
@@ -47,7 +46,7 @@ class Part:
         self.terminal = register_terminal(serial=f"SN-{name}", model=shared.model, store=self.store, actor="ops")
         device = working_device(self.terminal)
         set_schedule(terminal=self.terminal, plan=shared.plan, actor="ops")
-        configure_terminals(terminals=[self.terminal], version=shared.version, actor="ops")
+        set_parameters(self.terminal, currency="EUR")
         request_key_delivery(terminal=self.terminal, usage="P0", actor="ops")
         deliver(sold(device, 4757), device.health(), device.report("tamper", Tamper(True, device.now(), "case open")))
         request_settlement(terminal=self.terminal, actor="ops")
@@ -71,7 +70,6 @@ class Shared:
     def __init__(self) -> None:
         self.model = TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
         self.plan = SettlementPlan.objects.create(name="Nightly", cycle="30 22 * * *")
-        self.version = publish_parameters(name="shop", parameters={}, actor="ops")
         package = Package.objects.create(name="pay")
         self.release = Release.objects.create(
             package=package, version="2.0.0", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
@@ -142,6 +140,20 @@ def test_the_apis_lists_show_what_is_at_home_and_nothing_foreign(world: World) -
     assert seen >= (8 if world.user.has_perm("settlement.view_settlementrun") else 3)
 
 
+WATCHED = [
+    TerminalGroup,
+    Organisation,
+    Merchant,
+    Store,
+    Terminal,
+    TerminalModel,
+    SettlementPlan,
+    TemplateVersion,
+    ParameterSet,
+    Package,
+]
+
+
 def test_nothing_is_made_for_foreign_objects(world: World) -> None:
     shared, foreign, home = world.shared, world.foreign, world.home
     attempts = {
@@ -155,33 +167,24 @@ def test_nothing_is_made_for_foreign_objects(world: World) -> None:
         "settlement/runs/": {"terminal": foreign.terminal.pk},
         "settlement/schedules/": {"terminal": foreign.terminal.pk, "plan": shared.plan.pk},
         f"releases/{shared.release.pk}/assign/": {"terminals": [home.terminal.pk, foreign.terminal.pk]},
-        f"parameters/{shared.version.pk}/send/": {"terminals": [foreign.terminal.pk]},
+        "parameters/values/": {"template": "till", "store": foreign.store.pk, "values": {}},
+        "parameters/values/preview/": {"template": "till", "terminal": foreign.terminal.pk, "values": {}},
+        "parameters/values": {"template": "till", "values": {}},
         # on top of the tree, or where everybody would have it
         "organisations": {"name": "on top"},
         "merchants": {"name": "on top", "mid": "on top"},
         "terminal-models/": {"vendor": "V", "name": "M", "platform": "linux-arm64"},
         "settlement/plans/": {"name": "For all", "cycle": "* * * * *"},
-        "parameters/": {"name": "for all", "parameters": {}},
+        "parameters/templates/": {"name": "for all", "schema": {"properties": {"a": {"type": "string"}}}},
         "packages/": {"name": "for-all"},
         "baselines/": {"model": shared.model.pk, "release": shared.release.pk},
         "key-requirements/": {"model": shared.model.pk, "usage": "D0"},
     }
-    watched = [
-        TerminalGroup,
-        Organisation,
-        Merchant,
-        Store,
-        Terminal,
-        TerminalModel,
-        SettlementPlan,
-        ParameterVersion,
-        Package,
-    ]
-    before = [model._default_manager.count() for model in watched]
+    before = [model._default_manager.count() for model in WATCHED]
     for path, body in attempts.items():
         answer = world.api.post(f"/api/v1/{path.rstrip('/')}/", body)
         assert answer.status_code in (400, 403, 404), (path, answer.status_code, answer.content)
-    assert [model._default_manager.count() for model in watched] == before
+    assert [model._default_manager.count() for model in WATCHED] == before
 
 
 def test_nothing_of_ones_own_is_moved_away(world: World) -> None:
@@ -297,6 +300,8 @@ WALKED = {
     "admin/bulk/jobs/<int:pk>/",
     "admin/bulk/jobs/<int:pk>/panel/",
     "admin/bulk/jobs/<int:pk>/cancel/",
+    "admin/parameters/",
+    "admin/parameters/at/<str:kind>/<int:pk>/",
     "admin/codes/",
     "admin/claim/",
     "admin/claim/<int:pk>/progress/",
@@ -383,3 +388,15 @@ def test_no_code_is_issued_or_claimed_elsewhere_and_nobody_is_let_in(world: Worl
     assert world.browser.get(reverse("waiting-device", args=[waiting.pk])).status_code in (403, 404)
     waiting.refresh_from_db()
     assert ActivationCode.objects.filter(terminal=world.foreign.terminal, claimed_at=None, used_at=None).count() == 1
+
+
+def test_no_parameters_are_seen_or_set_elsewhere_or_for_all(world: World) -> None:
+    foreign = world.foreign
+    found = world.browser.get(reverse("parameters"), {"q": "FOREIGN"})
+    assert "FOREIGN shops" not in found.content.decode()
+    levels = [("organisation", foreign.organisation.pk), ("merchant", foreign.merchant.pk), ("store", foreign.store.pk)]
+    for kind, pk in [*levels, ("terminal", foreign.terminal.pk), ("installation", 0), ("nothing", 1)]:
+        url = reverse("parameters-level", args=[kind, pk])
+        assert world.browser.get(url).status_code in (403, 404), kind
+        assert world.browser.post(url, {"currency": "USD", "set": "1"}).status_code in (403, 404), kind
+    assert not ParameterSet.objects.filter(values__currency="USD").exists()

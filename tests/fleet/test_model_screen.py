@@ -1,6 +1,7 @@
 """A terminal model's screen: platform, software, keys and parameters in one form."""
 
 import io
+import time
 from typing import Any
 
 from django.core.files import File
@@ -14,8 +15,9 @@ from terminals.estate.models import Store, TerminalModel
 from terminals.estate.services import register_terminal
 from terminals.keys.models import KeyRequirement
 from terminals.link.models import Command
-from terminals.parameters.services import publish_parameters
-from tests.conftest import deliver, enrolled_device, working_device
+from terminals.parameters.sending import run_due
+from terminals.parameters.services import publish_template
+from tests.conftest import TEMPLATE, deliver, enrolled_device, working_device
 
 
 def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
     package = Package.objects.create(name="pay")
     file: Any = File(io.BytesIO(b"software"))
     release = publish_release(package=package, version="1", platform="linux-arm64", artifact=file, actor="ops")
-    version = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
+    template = publish_template(name="till", schema=TEMPLATE, actor="ops").template
     form = {
         "vendor": "Acme",
         "name": "Two",
@@ -40,7 +42,7 @@ def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
         "capabilities": "",
         **rows("baselines", {"release": release.pk}),
         **rows("key_requirements", {"usage": "P0"}),
-        **rows("default_parameters", {"version": version.pk}),
+        **rows("parameter_template", {"template": template.pk}),
     }
     answer = staff.post(reverse("admin:terminals_terminalmodel_add"), form)
     assert answer.status_code == 302, answer.content.decode()[-3000:]
@@ -49,14 +51,17 @@ def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
         "terminalmodel.create",
         "release.baseline",
         "keyrequirement.create",
-        "modelparameters.create",
+        "modeltemplate.create",
     }
     terminal = register_terminal(serial="SN-1", model=made, store=Store.objects.get(pk=shop["store"]), actor="ops")
     device = working_device(terminal)
+    run_due(time.monotonic() + 20)
     assert set(Command.objects.values_list("type", flat=True)) == {"install", "deliver_key", "configure"}
     deliver(device.hello())
+    run_due(time.monotonic() + 20)
     assert Command.objects.count() == 3, "nothing is sent by itself twice"
     deliver(enrolled_device(terminal).hello())
+    run_due(time.monotonic() + 20)
     assert Command.objects.filter(type="configure").count() == 2, "but to the device that takes its place"
 
 
@@ -71,7 +76,7 @@ def test_a_baseline_that_does_not_fit_is_refused_on_the_screen(staff: Client, sh
         "capabilities": "",
         **rows("baselines", {"release": release.pk}),
         **rows("key_requirements"),
-        **rows("default_parameters"),
+        **rows("parameter_template"),
     }
     page = staff.post(reverse("admin:terminals_terminalmodel_add"), form).content.decode()
     assert "does not fit" in page
@@ -97,7 +102,7 @@ def test_baselines_that_change_places_on_the_screen_are_all_kept(staff: Client, 
 
     def save(*wanted: Release, gone: str = "") -> str:
         form: dict[str, Any] = {"vendor": "Acme", "name": "One", "platform": "linux-arm64", "capabilities": ""}
-        form |= {**rows("key_requirements"), **rows("default_parameters")}
+        form |= {**rows("key_requirements"), **rows("parameter_template")}
         form |= {"baselines-TOTAL_FORMS": len(wanted), "baselines-INITIAL_FORMS": 2}
         for n, release in enumerate(wanted):
             form |= {f"baselines-{n}-release": release.pk, f"baselines-{n}-id": [one, two, ""][n]}

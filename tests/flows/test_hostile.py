@@ -23,13 +23,13 @@ from fleet.pages.models import Tally, TallyChange
 from fleet.pages.tasks import fold_tallies
 from terminals.estate.models import Terminal
 from terminals.link.inbox import LETTERS_A_MINUTE, Inbox
-from terminals.link.models import Command, DeadLetter, DeviceSession
+from terminals.link.models import DeadLetter, DeviceSession
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol import messages, signing, topics
 from terminals.link.routes import routes
 from terminals.settlement.models import SettlementPlan, SettlementSchedule
 from terminals.simulator.device import Device, Outgoing
-from tests.conftest import deliver, enrolled_device, sold, working_device
+from tests.conftest import deliver, enrolled_device, set_parameters, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -158,21 +158,9 @@ def test_money_that_nobody_knows_is_refused_at_every_door(device: Device, api: A
     assert DeadLetter.objects.get().reason == "malformed"
     plan = {"name": "p", "time_zone": "UTC", "threshold_minor": 100, "threshold_currency": code}
     assert api.post("/api/v1/settlement/plans/", plan, format="json").status_code == 400
-    document = {"name": "shop", "parameters": {"currency": code}}
-    assert api.post("/api/v1/parameters/", document, format="json").status_code in (400, 409)
-
-
-def test_a_limit_without_its_currency_is_refused(api: APIClient) -> None:
-    answer = api.post("/api/v1/parameters/", {"name": "p", "parameters": {"contactless_limit_minor": 1}}, format="json")
-    assert "say its currency" in answer.json()["detail"]
-
-
-def test_the_same_terminal_named_twice_is_sent_to_once(api: APIClient, device: Device) -> None:
-    pk = Terminal.objects.get().pk
-    version = api.post("/api/v1/parameters/", {"name": "p", "parameters": {"tip_enabled": True}}, format="json").json()
-    answer = api.post(f"/api/v1/parameters/{version['id']}/send/", {"terminals": [pk, pk]}, format="json")
-    assert answer.status_code < 300
-    assert Command.objects.filter(type="configure").count() == 1
+    set_parameters(Terminal.objects.get())
+    body = {"template": "till", "values": {"contactless_limits": {code: 5000}}}
+    assert api.post("/api/v1/parameters/values/", body, format="json").status_code in (400, 409)
 
 
 def test_a_position_that_no_database_takes_is_a_404(api: APIClient) -> None:

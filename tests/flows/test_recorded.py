@@ -21,12 +21,11 @@ from terminals.estate.services import change_state
 from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.link import Result
 from terminals.link.services import send_plain_command
-from terminals.parameters.services import configure_terminals, publish_parameters
 from terminals.settlement.models import SettlementPlan
 from terminals.settlement.services import change_plan, request_settlement, set_schedule
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey, working_device
+from tests.conftest import deliver, enrolled_device, obey, set_parameters, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -56,8 +55,7 @@ def refuse_key(terminal: Terminal, device: Device) -> None:
 
 
 def configure(terminal: Terminal, device: Device) -> None:
-    version = publish_parameters(name="shop", parameters={"tip_enabled": True}, actor="ops")
-    configure_terminals(terminals=[terminal], version=version, actor="ops")
+    set_parameters(terminal, tip_enabled=True)
     obey(device, "configure")
 
 
@@ -88,7 +86,7 @@ DONE: dict[str, tuple[Callable[[Terminal, Device], object], set[str], set[str]]]
     "install": (install, {"release.publish", "release.assign"}, {"software.installation_ended"}),
     "key": (deliver_key, {"key.deliver"}, {"key.confirmed"}),
     "refused key": (refuse_key, {"key.deliver"}, {"key.not_delivered"}),
-    "parameters": (configure, {"parameters.publish", "parameters.send"}, {"parameters.answered"}),
+    "parameters": (configure, {"parametertemplate.publish", "parameterset.set"}, {"parameters.answered"}),
     "schedule": (schedule, {"settlementplan.create", "settlement.schedule"}, {"settlement.schedule_changed"}),
     "states": (leave, {"terminal.suspend", "terminal.resume", "terminal.retire"}, {"state.changed"}),
     "settlement": (settle, {"settlement.request"}, {"settlement.settled"}),

@@ -19,14 +19,14 @@ from django.core.management import call_command
 from firmware.models import Package, Release
 from firmware.services import publish_release
 from fleet.local.installation import self_signed_ca_pem
+from terminals.common import vault
 from terminals.common.audit import anchors, chain
 from terminals.common.audit.models import AuditEntry
+from terminals.common.vault import VaultError
 from terminals.enrolment import trust
 from terminals.estate.models import Terminal
-from terminals.keys import vault
 from terminals.keys.models import TerminalKey
 from terminals.keys.services import establish_protection_key, request_key_delivery
-from terminals.keys.vault import VaultError
 from terminals.link.models import Command
 from terminals.link.protocol import signing
 from terminals.link.services import send_plain_command

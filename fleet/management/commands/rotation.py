@@ -6,8 +6,10 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from firmware.services import resign_releases
+from fleet.access.adapters import reseal_factors
 from terminals.enrolment import trust
 from terminals.keys.services import keys_under_earlier_masters, reseal_keys
+from terminals.parameters.sending import reseal_secrets
 
 ACTOR = "manage.py rotation"
 
@@ -29,6 +31,7 @@ class Command(BaseCommand):
     def _reseal(self) -> None:
         resealed, unopened = reseal_keys(actor=ACTOR)
         self.stdout.write(f"{resealed} keys sealed anew.")
+        self.stdout.write(f"{reseal_secrets()} sets of parameters and {reseal_factors()} second factors sealed anew.")
         for name in unopened:
             self.stdout.write(f"{name} does not open: its master key is missing, or it is damaged; it stays as it is.")
         if (left := keys_under_earlier_masters()) == 0:

@@ -156,7 +156,7 @@ def test_several_objects_deleted_together_are_audited_with_their_values(
     Merchant.objects.bulk_create(Merchant(name=f"M{n}", mid=f"{n}") for n in range(20))
     chosen = list(Merchant.objects.values_list("pk", flat=True))
     pressed = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
-    with django_assert_max_num_queries(27):
+    with django_assert_max_num_queries(31):
         assert staff.post(reverse("admin:terminals_merchant_changelist"), pressed).status_code == 302
     assert not Merchant.objects.exists()
     entries = AuditEntry.objects.filter(action="merchant.delete")

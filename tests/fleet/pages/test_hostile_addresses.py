@@ -14,7 +14,7 @@ from fleet.pages.models import Preferences
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Merchant, Store, Terminal
 from terminals.keys.services import request_key_delivery
-from terminals.parameters.models import ParameterVersion
+from terminals.parameters.models import TemplateVersion
 from tests.conftest import working_device
 
 Register = Callable[[str], Terminal]
@@ -72,9 +72,9 @@ def test_the_menus_search_takes_numbers_of_pages_only(staff: Client, page: str) 
 
 @pytest.mark.parametrize("document", ["[" * 100_000, "9" * 5000, '{"receipt_header": "\\u0000"}', '{"a": "\\ud800"}'])
 def test_parameters_are_read_as_the_api_reads_them(staff: Client, document: str) -> None:
-    answer = staff.post(reverse("admin:parameters_parameterversion_add"), {"name": "shop", "parameters": document})
+    answer = staff.post(reverse("admin:parameters_templateversion_add"), {"name": "till", "schema": document})
     assert answer.status_code == 200
-    assert ParameterVersion.objects.count() == 0
+    assert TemplateVersion.objects.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_preferences_leave_their_entry(staff: Client) -> None:
 def test_a_wrong_address_of_the_api_is_told_whatever_the_verb(client: Client, db: None) -> None:
     strict = Client(enforce_csrf_checks=True)
     for send in (strict.get, strict.post, strict.patch, strict.delete):
-        answer = send("/api/v1/parameters//send/")
+        answer = send("/api/v1/releases//assign/")
         assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
 
 

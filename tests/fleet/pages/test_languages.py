@@ -20,12 +20,11 @@ from fleet.roles import ROLES
 from terminals.estate.models import Terminal
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
-from terminals.parameters.services import publish_parameters
 from terminals.settlement.models import SettlementPlan, SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey, working_device
+from tests.conftest import deliver, enrolled_device, obey, set_parameters, working_device
 
 MODELS = [model._meta for model in admin.site._registry]
 # Three English words in a row make a sentence, or a piece of one.
@@ -83,9 +82,9 @@ def reader(client: Client, operator: Any) -> Client:
 @pytest.fixture
 def lived_in(register: Callable[[str], Terminal]) -> Terminal:
     """A terminal with something of everything that pages show, trouble included."""
-    publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
     SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
+    set_parameters(terminal, currency="EUR")
     device = enrolled_device(terminal, Faults(wrong_totals=True, wrong_kcv=True))
     device.memory.paper = 1
     deliver(device.hello(), device.health(), Outgoing("tw/v1/SN-1/up/health", b"{"))
@@ -249,7 +248,7 @@ def test_a_dead_letters_reason_is_told_in_the_readers_language(
         ("terminals/?ordering=nothing", None),
         ("nothing/", None),
         ("releases/1/assign/", {"terminals": [99]}),
-        ("parameters/", "[" * 10_000),
+        ("parameters/values/", "[" * 10_000),
         ("merchants/", {"name": "x", "mid": "a b"}),
     ],
 )

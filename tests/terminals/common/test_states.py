@@ -16,7 +16,7 @@ MACHINES = {
     "key": (KeyTransition, {"destroyed"}),
     "installation": (InstallationTransition, {"expired", "replaced"}),
     "run": (RunTransition, set()),
-    "parameters": (ParameterTransition, {"applied", "failed"}),
+    "parameters": (ParameterTransition, {"applied", "failed", "invalid"}),
 }
 
 

@@ -36,6 +36,12 @@ class Hello(Struct):
     serial: Word
     software: Annotated[dict[Word, Word], Meta(max_length=32, description="component -> version")]
     parameters_version: Count = 0
+    parameters_digest: (
+        Annotated[
+            Word, Meta(description="SHA-256 of the parameters' canonical JSON (RFC 8785), secrets left out, in hex")
+        ]
+        | None
+    ) = None
     keys: Annotated[list[HeldKey], Meta(max_length=50)] = []
     batch_number: BatchNumber | None = None
     trust: Annotated[Word, Meta(description="of the trust anchors that it holds")] | None = None

@@ -25,10 +25,9 @@ from terminals.link.models import Command, DeadLetter
 from terminals.link.protocol import signing
 from terminals.link.protocol.documents import BODIES, example
 from terminals.link.protocol.messages.health import Tamper
-from terminals.parameters.services import configure_terminals, publish_parameters
 from terminals.settlement.services import request_settlement
 from terminals.simulator.device import Outgoing
-from tests.conftest import deliver, enrolled_device
+from tests.conftest import deliver, enrolled_device, set_parameters
 
 DOCS = Path(__file__).parent.parent.parent.parent.parent / "docs" / "protocol"
 
@@ -84,8 +83,7 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     )
     assign_release(release=release, terminals=[terminal], actor="ops")
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
-    shop = publish_parameters(name="shop", parameters={"currency": "EUR"}, actor="ops")
-    configure_terminals(terminals=[terminal], version=shop, actor="ops")
+    set_parameters(terminal, currency="EUR")
     request_settlement(terminal=terminal, actor="ops")
     trust.note_trust({terminal.pk: "what it held before"}, datetime.now(UTC))
     for kind in services.PLAIN_COMMANDS:

@@ -6,11 +6,11 @@ import pytest
 from django.db import connection
 from django.test import override_settings
 
+from terminals.common import vault
 from terminals.common.audit.models import AuditEntry
+from terminals.common.vault import VaultError
 from terminals.estate.models import Terminal
-from terminals.keys import vault
 from terminals.keys.services import request_key_delivery
-from terminals.keys.vault import VaultError
 from terminals.link.models import Command
 from tests.conftest import obey, working_device
 
