@@ -38,7 +38,7 @@ def ann() -> User:
 
 
 def code_now() -> str:
-    return format_hotp_value(hotp_value(SECRET, next(iter(yield_hotp_counters_from_time()))))
+    return str(format_hotp_value(hotp_value(SECRET, next(iter(yield_hotp_counters_from_time())))))
 
 
 def log_in(client: Client, password: str = PASSWORD) -> Any:

@@ -121,14 +121,14 @@ def test_whoever_moves_in_the_tree_or_joins_a_group_gets_other_values(
     move_terminals(terminal_ids=[terminal.pk], store=new, actor="ops")
     run()
     obey(device, "configure")
-    assert device.memory.parameters["tips"] is True
+    assert bool(device.memory.parameters["tips"])
     group = TerminalGroup.objects.create(name="A")
     set_values(template=template, level=("group", group.pk), values={"tips": False}, actor="ops")
     group.members.add(terminal)
     tell_regrouped([terminal.pk])
     run()
     obey(device, "configure")
-    assert device.memory.parameters["tips"] is False
+    assert not device.memory.parameters["tips"]
     north = Organisation.objects.create(name="North")
     set_values(template=template, level=("organisation", north.pk), values={"interval": 30}, actor="ops")
     Merchant.objects.update(organisation=north)
