@@ -24,7 +24,7 @@ def ann(transactional_db: None) -> User:
 
 
 def code_for(secret: str) -> str:
-    return str(format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))
+    return str(format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time())))))
 
 
 def log_out(page: Page, url: str) -> None:
