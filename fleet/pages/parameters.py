@@ -85,7 +85,7 @@ class ValuesForm(forms.Form):
     def __init__(self, schema: Mapping[str, Any], present: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.schema, self.present = schema, present
-        for name, part in schema["properties"].items():
+        for name, part in rules.properties_of(schema).items():
             self.fields[name] = field = field_for(part)
             field.label = field.label or name
             if name in present and not part.get("writeOnly"):
@@ -215,7 +215,7 @@ def _rows(form: ValuesForm, values: Mapping[str, Any], origins: Mapping[str, int
     sets = ParameterSet.objects.select_related("organisation", "merchant", "store__merchant", "group", "terminal")
     known = sets.in_bulk(set(origins.values()))
     rows = []
-    for name, part in form.schema["properties"].items():
+    for name, part in rules.properties_of(form.schema).items():
         origin = known.get(origins.get(name, 0))
         rows.append(
             {

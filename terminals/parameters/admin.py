@@ -32,7 +32,7 @@ EXAMPLE = {
 
 
 class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
-    name = forms.CharField(max_length=60, help_text=_("A name that is there gets its next version"))
+    name = forms.CharField(max_length=60, label=_("name"), help_text=_("A name that is there gets its next version"))
 
     class Meta:
         model = TemplateVersion

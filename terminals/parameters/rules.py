@@ -16,6 +16,7 @@ from terminals.common.states import Machine, Transition
 
 Values = Mapping[str, Any]
 MOST_PROPERTIES, LONGEST_PATTERN, LARGEST_DOCUMENT = 200, 200, 16 * 1024
+ORDER = "x-order"  # of the properties, by name
 MONEY = "money"  # the format of an object of currency -> minor units
 
 
@@ -44,7 +45,8 @@ def check_template(schema: Any) -> dict[str, Any]:
         if not name.isidentifier() or not isinstance(part, dict) or "type" not in part:
             raise Refusal("bad_template", "%(name)s: a property has a plain name, and a type", name=repr(name))
     _refuse_far_and_slow(schema)
-    kept = {**schema, "type": "object", "additionalProperties": False}
+    # PostgreSQL's JSON forgets the order of members, and pages show them in the template's.
+    kept = {**schema, "type": "object", "additionalProperties": False, ORDER: list(properties)}
     try:
         Draft202012Validator.check_schema(kept)
     except SchemaError as error:
@@ -73,6 +75,12 @@ def secrets_of(schema: Values) -> frozenset[str]:
     return frozenset(name for name, part in schema["properties"].items() if part.get("writeOnly"))
 
 
+def properties_of(schema: Values) -> dict[str, Any]:
+    """Return a template's properties, in the order in which they were written."""
+    properties = schema["properties"]
+    return {name: properties[name] for name in schema.get(ORDER, properties)}
+
+
 def is_money(part: Values) -> bool:
     return part.get("format") == MONEY
 
@@ -88,7 +96,7 @@ def check_values(schema: Values, values: Any) -> dict[str, Any]:
     for name, value in kept.items():
         part = schema["properties"].get(name)
         if part is None:
-            known = ", ".join(schema["properties"])
+            known = ", ".join(properties_of(schema))
             raise Refusal("bad_parameters", "%(name)s is not in the template; it has %(known)s", name=name, known=known)
         for error in Draft202012Validator(part).iter_errors(value):
             told = "is not a value that it may have" if part.get("writeOnly") else error.message[:200]
