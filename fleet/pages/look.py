@@ -46,6 +46,7 @@ MENU: list[dict[str, Any]] = [
         "title": _("Fleet"),
         "items": [
             {"title": _("Overview"), "icon": "monitoring", "link": reverse_lazy("admin:index")},
+            _page_of(_("Find"), "search", "find", "terminals.view_terminal"),
             _list_of(_("Terminals"), "point_of_sale", "terminals_terminal"),
             _list_of(_("Stores"), "store", "terminals_store"),
             _list_of(_("Merchants"), "domain", "terminals_merchant"),
@@ -115,6 +116,10 @@ def without_inline_style(request: HttpRequest) -> dict[str, Any]:
     return {"colors": None}
 
 
+def _file(name: str, request: HttpRequest) -> str:
+    return static(f"fleet/{name}")
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Tillwarden",
     "SITE_HEADER": "Tillwarden",
@@ -126,7 +131,11 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("fleet/favicon.svg")}],
     "GLOBAL_CALLBACK": "fleet.pages.look.without_inline_style",
     "STYLES": [lambda request: static("fleet/theme.css"), lambda request: static("fleet/overview.css")],
-    "SCRIPTS": [lambda request: static("fleet/htmx_config.js"), lambda request: static("fleet/labels.js")],
+    "SCRIPTS": [
+        lambda request: static("fleet/htmx_config.js"),
+        lambda request: static("fleet/labels.js"),
+        lambda request: static("fleet/find.js"),
+    ],
     "ACCOUNT": {"navigation": [{"title": _("Language and time zone"), "link": reverse_lazy("preferences")}]},
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": MENU},
 }

@@ -62,6 +62,8 @@ def test_operators_pages(terminal: Terminal, root: User, page: Page, live_server
     log_in(page, live_server.url, "root")
     job = start(verb="tag", arguments={"tag": "x"}, text="serial = SN-1", user=root)
     own = [
+        "find",
+        "parameters",
         "bulk",
         "import",
         "claim",

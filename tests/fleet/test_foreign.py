@@ -300,6 +300,7 @@ WALKED = {
     "admin/bulk/jobs/<int:pk>/",
     "admin/bulk/jobs/<int:pk>/panel/",
     "admin/bulk/jobs/<int:pk>/cancel/",
+    "admin/find/",
     "admin/parameters/",
     "admin/parameters/at/<str:kind>/<int:pk>/",
     "admin/codes/",
@@ -400,3 +401,11 @@ def test_no_parameters_are_seen_or_set_elsewhere_or_for_all(world: World) -> Non
         assert world.browser.get(url).status_code in (403, 404), kind
         assert world.browser.post(url, {"currency": "USD", "set": "1"}).status_code in (403, 404), kind
     assert not ParameterSet.objects.filter(values__currency="USD").exists()
+
+
+def test_the_search_box_finds_nothing_foreign(world: World) -> None:
+    for text in ("SN-", "Corner", "FOREIGN", "HOME", "1"):
+        page = world.browser.get(reverse("find"), {"q": text}).content.decode()
+        assert "SN-FOREIGN" not in page
+        assert "FOREIGN shops" not in page
+    assert "SN-HOME" in world.browser.get(reverse("find"), {"q": "SN-HO"}).content.decode()
