@@ -136,6 +136,12 @@ UNFOLD: dict[str, Any] = {
         lambda request: static("fleet/labels.js"),
         lambda request: static("fleet/find.js"),
     ],
-    "ACCOUNT": {"navigation": [{"title": _("Language and time zone"), "link": reverse_lazy("preferences")}]},
+    "ACCOUNT": {
+        "navigation": [
+            {"title": _("Second factors"), "link": reverse_lazy("mfa_index")},
+            {"title": _("Your sessions"), "link": reverse_lazy("usersessions_list")},
+            {"title": _("Language and time zone"), "link": reverse_lazy("preferences")},
+        ]
+    },
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": MENU},
 }

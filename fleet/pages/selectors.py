@@ -35,6 +35,7 @@ from terminals.keys.rules import KeyState
 from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.protocol.states import OPEN_STATES
 from terminals.link.protocol.topics import PREFIX
+from terminals.parameters.models import TerminalParameters
 from terminals.settlement.facts import WrittenOff
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
 from terminals.settlement.rules import TROUBLE, RunState
@@ -186,6 +187,7 @@ class TerminalPage(NamedTuple):
     schedule: SettlementSchedule | None
     runs: list[SettlementRun]
     installation: Installation | None
+    parameters: TerminalParameters | None
     open_commands: list[Command]
     timeline: list[dict[str, Any]]
 
@@ -208,9 +210,15 @@ def terminal_page(terminal: Terminal, parts: frozenset[str]) -> TerminalPage:
         schedule=schedules.filter(**mine).first() if money else None,
         runs=list(SettlementRun.objects.filter(**mine)[:5]) if money else [],
         refused=_refused_since_it_left(terminal),
+        parameters=_parameters(terminal) if "parameters" in parts else None,
         open_commands=list(Command.objects.filter(**mine, state__in=OPEN_STATES)[:10]) if "commands" in parts else [],
         timeline=timeline(terminal, parts),
     )
+
+
+def _parameters(terminal: Terminal) -> TerminalParameters | None:
+    told = TerminalParameters.objects.select_related("applied__template_version__template")
+    return told.filter(terminal=terminal).first()
 
 
 def _written_off(terminal: Terminal) -> str:

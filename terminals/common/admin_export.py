@@ -1,5 +1,6 @@
 """A list of the admin as a file: the rows and columns that it shows, filtered and narrowed alike."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from django.utils.http import content_disposition_header
 from terminals.common import exports
 from terminals.common.audit.services import record
 from terminals.common.errors import Refusal
+
+SHOWN_TIME = re.compile(r'<time datetime="([^"]+)"')
 
 
 def export(page: Any, request: HttpRequest, kind: str) -> HttpResponseBase:
@@ -48,6 +51,8 @@ def _cell(page: Any, name: str, row: models.Model) -> str:
         value = value[1]
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="seconds")
+    if shown := SHOWN_TIME.match(str(value)):  # a page says how long ago; a file says when
+        value = shown[1]
     if field is not None and getattr(field, "choices", None):
         value = getattr(row, f"get_{field.name}_display")()
     return "" if value is None else strip_tags(str(value))

@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -33,14 +34,22 @@ def test_a_list_is_exported_as_it_is_filtered_and_leaves_its_entry(
     Terminal.objects.filter(serial__gt="SN-54").update(tags=["pilot"])
     answer = staff.get(TERMINALS, {"filter": "tag = pilot", "_export": "csv"})
     header, *rows = rows_of(answer)
-    assert header[:4] == ["serial", "store", "model", "state"]
-    assert [row[:4] for row in rows] == [
-        [f"SN-{n}", "Bakery / Corner", "Acme One", "registered"] for n in range(55, 60)
+    assert header[:5] == ["serial", "store", "state", "link", "last heard"]
+    assert [row[:5] for row in rows] == [
+        [f"SN-{n}", "Bakery / Corner", "registered", "offline", "never"] for n in range(55, 60)
     ]
     assert "attachment" in answer["Content-Disposition"]
     entry = AuditEntry.objects.get(action="terminal.export")
     assert entry.detail == {"asked": {"filter": "tag = pilot"}, "kind": "csv"}
     assert len(rows_of(staff.get(TERMINALS, {"_export": "csv"}))) == 61
+
+
+def test_a_time_that_a_page_shows_as_an_age_is_an_instant_in_a_file(
+    staff: Client, register: Callable[[str], Terminal]
+) -> None:
+    working_device(register("SN-1"))
+    _header, row = rows_of(staff.get(TERMINALS, {"_export": "csv"}))
+    assert datetime.fromisoformat(row[4])
 
 
 def test_xlsx_holds_the_same(staff: Client, register: Callable[[str], Terminal]) -> None:
