@@ -16,6 +16,7 @@ from django.urls import reverse
 from terminals.common.audit.models import AuditEntry
 from terminals.common.exports import csv_lines, harmless, xlsx_file
 from terminals.estate.models import Membership, Merchant, Store, Terminal
+from tests.conftest import working_device
 
 PAGES = [model._meta for model in admin.site._registry]
 TERMINALS = "/admin/terminals/terminal/"
