@@ -23,6 +23,7 @@ from unfold.forms import (
 )
 
 from fleet.access.logins import LONGEST_NAME
+from fleet.access.sessions import end_oldest_sessions
 from fleet.translation import permission_label
 from terminals.common.admin_base import AuditedAdmin, StateAdmin
 from terminals.common.audit import services as audit
@@ -242,6 +243,8 @@ class OperatorAdmin(GrantsAdmin, UserAdmin):  # type: ignore[misc,type-arg]
             raise PermissionDenied
         with transaction.atomic():
             _gone, counts = Authenticator.objects.filter(user__in=queryset).delete()
+            for user in queryset:  # whoever holds the lost phone may hold an open session
+                end_oldest_sessions(user, 0, besides=None)
         told = _("%(number)s second factors were taken away.") % {"number": sum(counts.values())}
         messages.success(request, told)
 

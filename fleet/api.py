@@ -5,9 +5,11 @@ from typing import Any, ClassVar
 import django_filters
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,8 +29,8 @@ from terminals.estate import api as estate
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.registering import MOST, Registered, register_terminals
 from terminals.estate.replacing import REPLACE, replace_terminal
-from terminals.estate.rules import LINKED_STATES
-from terminals.estate.services import REGISTER
+from terminals.estate.rules import LINKED_STATES, TerminalTransition
+from terminals.estate.services import REGISTER, TRANSITION_PERMISSIONS
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
 from terminals.importing import api as importing
@@ -231,6 +233,9 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         terminal = self.get_object()
         wanted = ReplacementSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
+        retire = TRANSITION_PERMISSIONS[TerminalTransition.retire]
+        if wanted.validated_data.get("write_off") and not holds(request.user, retire, terminal):
+            raise PermissionDenied(gettext("whoever gives money up must be allowed to retire terminals"))
         with transaction.atomic():
             new = replace_terminal(terminal=terminal, actor=actor_of(request), **wanted.validated_data)
             return self._registered(request, new)

@@ -24,12 +24,13 @@ from terminals.estate.services import (
     change_states,
     move_terminals,
     tag_terminals,
-    tell_regrouped,
 )
 from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.keys.rules import KeyState, check_usage
 from terminals.keys.services import DELIVER_KEY, deliver_keys
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, Target, send_plain_commands
+from terminals.parameters.models import ParameterTemplate, TemplateVersion
+from terminals.parameters.rules import secrets_of
 from terminals.parameters.services import SET_VALUES, set_at_terminals
 from terminals.settlement.leaving import OTHERS_MONEY, has_history
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
@@ -121,6 +122,10 @@ def _check_values(arguments: Arguments, user: Any) -> dict[str, Any]:
     values = arguments.get("values")
     if not isinstance(values, dict) or not values:
         raise Refusal("bad_arguments", 'values: write an object, for example {"tip_enabled": true}')
+    schemas = TemplateVersion.objects.filter(pk__in=ParameterTemplate.objects.values("current"))
+    secrets = {name for version in schemas for name in secrets_of(version.schema)}
+    if named := sorted(secrets & values.keys()):  # a job keeps its arguments, and the audit tells them
+        raise Refusal("bad_arguments", "%(name)s is a secret: set it at a level, on its page", name=named[0])
     return {"values": values}
 
 
@@ -261,7 +266,6 @@ def _check_group(arguments: Arguments, user: Any) -> dict[str, Any]:
 def _group(ids: Ids, arguments: Arguments, actor: str, *, joins: bool) -> Refused:
     members = TerminalGroup.objects.get(pk=arguments["group"]).members
     members.add(*ids) if joins else members.remove(*ids)
-    tell_regrouped(ids)
     return NOBODY
 
 

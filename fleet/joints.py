@@ -10,7 +10,7 @@ from terminals.enrolment import services as enrolment
 from terminals.enrolment.codes import withdraw_codes
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
-from terminals.estate.services import hooks, on_move, on_regroup, on_replace, on_store_clock
+from terminals.estate.services import hooks, on_move, on_replace, on_store_clock
 from terminals.estate.targets import own as estate_fields
 from terminals.estate.targets.fields import fields
 from terminals.health import targets as health_fields
@@ -22,7 +22,7 @@ from terminals.link import targets as link_fields
 from terminals.link.services import cancel_commands
 from terminals.link.sessions import close_sessions
 from terminals.parameters import targets as parameter_fields
-from terminals.parameters.sending import follow_regrouped, forget_parameters, protection
+from terminals.parameters.sending import follow_resumed, forget_parameters, protection
 from terminals.parameters.services import take_over_values
 from terminals.settlement import leaving
 from terminals.settlement import services as settlement
@@ -46,13 +46,12 @@ def join_rooms() -> None:
     _join_enrolment()
     on_store_clock[:] = [settlement.follow_store]
     on_move[:] = [settlement.follow_terminals]
-    on_regroup[:] = [follow_regrouped]
     protection.protect = protect_texts
     on_replace[:] = [settlement.take_over_schedule, take_over_values]
     hooks.before_move = [leaving.refuse_other_merchant]
     hooks.before = {TerminalTransition.retire: [leaving.refuse_stranded_money]}
     hooks.after = {
-        TerminalTransition.resume: [settlement.resume_settling],
+        TerminalTransition.resume: [settlement.resume_settling, follow_resumed],
         TerminalTransition.suspend: [withdraw_codes],
         TerminalTransition.retire: [
             cancel_commands,

@@ -8,6 +8,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -59,14 +60,14 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
         """Bind the provider's account, at its first log-in, to the operator of the same name who has no password here.
 
-        One who has a password is not taken over by whoever bears the name there.
+        One who has a password, or is bound already, is not taken over by whoever bears the name there.
         """
         if sociallogin.is_existing:
             return
         said = sociallogin.account.extra_data
         name = (said.get("userinfo") or said.get("id_token") or said).get("preferred_username", "")
         user = User.objects.filter(username=name, is_active=True, is_staff=True).first() if name else None
-        if user is None or user.has_usable_password():
+        if user is None or user.has_usable_password() or SocialAccount.objects.filter(user=user).exists():
             raise ImmediateHttpResponse(render(request, "account/unknown_operator.html", {"name": name}, status=403))
         sociallogin.connect(request, user)
 

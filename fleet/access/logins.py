@@ -8,17 +8,20 @@ from allauth.account.signals import user_logged_in as session_began
 from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authentication_failed
+from axes.handlers.proxy import AxesProxyHandler
 from axes.signals import user_locked_out
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from unfold.forms import AdminOwnPasswordChangeForm
 
 from fleet.access.sessions import HAS_SECOND_FACTOR, end_oldest_sessions
@@ -28,6 +31,17 @@ from terminals.common.fresh import LOGGED_IN_AT
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
+    def clean_old_password(self) -> str:
+        """A wrong old password counts like one at the log-in, and leads to the same lock-out."""
+        request, credentials = context.request, {"username": self.user.get_username()}
+        if not AxesProxyHandler.is_allowed(request, credentials):
+            raise ValidationError(_("Too many attempts; wait 30 minutes."))
+        try:
+            return str(super().clean_old_password())
+        except ValidationError:
+            user_login_failed.send(sender=__name__, credentials=credentials, request=request)
+            raise
+
     @transaction.atomic
     def save(self, commit: bool = True) -> User:
         user: User = super().save(commit)

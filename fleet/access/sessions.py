@@ -7,11 +7,13 @@ from allauth.mfa.utils import is_mfa_enabled
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import logout
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from fleet.middleware import Answering
+from terminals.common.fresh import is_fresh
 
 ACTIVE_AT, NOTED_EVERY_SECONDS = "active_at", 60
 HAS_SECOND_FACTOR = "has_second_factor"
@@ -25,12 +27,12 @@ class SessionRules:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith("/admin/") or not request.user.is_authenticated:
-            return self._get_response(request)
-        if self._is_idle(request):
+        if not request.path.startswith(("/admin/", "/api/")) or not request.user.is_authenticated:
+            return self._get_response(request)  # a program with a token has no session
+        if self._is_idle(request) or self._is_stale(request):
             logout(request)
         elif settings.REQUIRE_SECOND_FACTOR and not self._is_open(request) and not self._has_second_factor(request):
-            return redirect("mfa_index")
+            return redirect("mfa_index") if request.path.startswith("/admin/") else _no_second_factor()
         return self._get_response(request)
 
     def _is_idle(self, request: HttpRequest) -> bool:
@@ -43,6 +45,10 @@ class SessionRules:
             session[ACTIVE_AT] = now
         return False
 
+    def _is_stale(self, request: HttpRequest) -> bool:
+        """Whether a session is too old to change second factors: whoever only signs on elsewhere has no other proof to give."""
+        return request.method == "POST" and request.path.startswith(reverse("mfa_index")) and not is_fresh(request)
+
     def _is_open(self, request: HttpRequest) -> bool:
         """Whether a page serves to get a second factor, or to leave."""
         always = map(reverse, ("account_reauthenticate", "account_logout", "admin:logout"))
@@ -52,6 +58,12 @@ class SessionRules:
         if not request.session.get(HAS_SECOND_FACTOR) and is_mfa_enabled(request.user):
             request.session[HAS_SECOND_FACTOR] = True
         return bool(request.session.get(HAS_SECOND_FACTOR))
+
+
+def _no_second_factor() -> HttpResponse:
+    detail = _("get a second factor first: on your page, in a browser")
+    problem = {"type": "about:blank", "title": _("Not allowed"), "status": 403, "detail": detail}
+    return JsonResponse(problem, status=403, content_type="application/problem+json")
 
 
 def end_oldest_sessions(user: Any, keep: int, *, besides: str | None) -> None:

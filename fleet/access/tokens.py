@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from fleet.access.models import ApiToken
+from terminals.common.addresses import address_of
 from terminals.common.scope import narrow
 
 NOTED_EVERY = timedelta(
@@ -59,7 +60,7 @@ class RequestsPerMinute(BaseThrottle):
         if not most:
             return True
         token = getattr(request.auth, "pk", None)
-        who = token or (f"user-{request.user.pk}" if request.user.pk else self.get_ident(request))
+        who = token or (f"user-{request.user.pk}" if request.user.pk else address_of(request))
         now = timezone.now().timestamp()
         self._wait = WINDOW_SECONDS - now % WINDOW_SECONDS
         key, cache = f"requests-{who}-{int(now // WINDOW_SECONDS)}", caches["process"]

@@ -7,6 +7,7 @@ import qrcode.image.svg
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -29,6 +30,7 @@ from terminals.estate.services import REGISTER
 from terminals.estate.targets.choosing import matching
 
 MOST_ON_A_SHEET = 200
+AT_ONCE = gettext_lazy("Somebody else, or the terminal itself, did the same at this moment. Look again.")
 
 
 class SheetForm(forms.Form):
@@ -110,6 +112,8 @@ def claim_page(request: HttpRequest) -> HttpResponse:
             context |= {"other": refusal.values, "told": sentence(refusal)}
         except Refusal as refusal:
             form.add_error(None, sentence(refusal))
+        except IntegrityError:
+            form.add_error(None, AT_ONCE)
     response = render(request, "pages/claim_page.html", admin.site.each_context(request) | context)
     response["Cache-Control"] = "no-store"
     return response
@@ -149,11 +153,15 @@ def waiting_page(request: HttpRequest, pk: int) -> HttpResponse:
         if "approve" in request.POST and form.is_valid():
             said = form.cleaned_data
             store = Store.objects.get(pk=said["store"])
-            terminal = queue.approve(request=waiting, store=store, model=said["model"], tid=said["tid"], actor=actor)
+            terminal = queue.approve(
+                request=waiting, store=store, model=said["model"], tid=said["tid"], user=request.user
+            )
             messages.success(request, _("It is let in, and enrols when it asks again."))
             return redirect("terminal-page", pk=terminal.pk)
     except Refusal as refusal:
         form.add_error(None, sentence(refusal)) if form.is_bound else messages.error(request, sentence(refusal))
+    except IntegrityError:
+        form.add_error(None, AT_ONCE)
     same = EnrolmentRequest.objects.filter(serial=waiting.serial).exclude(pk=waiting.pk).count()
     context = {
         "title": str(waiting),

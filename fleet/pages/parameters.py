@@ -23,7 +23,7 @@ from terminals.estate.models import Terminal
 from terminals.estate.selectors import containing
 from terminals.parameters import rules, services
 from terminals.parameters.api import node_at
-from terminals.parameters.effective import Level, inherited
+from terminals.parameters.effective import INSTALLATION, Level, inherited
 from terminals.parameters.models import ParameterSet, ParameterTemplate, TerminalParameters
 
 SEE_SETS = "parameters.view_parameterset"
@@ -67,7 +67,9 @@ def field_for(part: Mapping[str, Any]) -> forms.Field:
     if part["type"] == "boolean":
         return forms.ChoiceField(choices=YES_NO, **label)
     if "enum" in part:
-        return forms.ChoiceField(choices=[("", "–"), *((one, one) for one in part["enum"])], **label)  # noqa: RUF001
+        known = {str(one): one for one in part["enum"]}
+        choices = [("", "–"), *((text, text) for text in known)]  # noqa: RUF001 - a dash
+        return forms.TypedChoiceField(choices=choices, coerce=known.__getitem__, empty_value=None, **label)
     if part["type"] == "integer":
         return forms.IntegerField(min_value=part.get("minimum"), max_value=part.get("maximum"), **label)
     if part["type"] == "string":
@@ -82,8 +84,8 @@ def field_for(part: Mapping[str, Any]) -> forms.Field:
 class ValuesForm(forms.Form):
     """A field for each property of a template: what is set at one level."""
 
-    def __init__(self, schema: Mapping[str, Any], present: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, schema: Mapping[str, Any], present: Mapping[str, Any], data: Any = None) -> None:
+        super().__init__(data, prefix="p")  # or a property could be called like a button
         self.schema, self.present = schema, present
         for name, part in rules.properties_of(schema).items():
             self.fields[name] = field = field_for(part)
@@ -155,6 +157,7 @@ def level_page(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
         "rows": _rows(form, *inherited(template, level, getattr(node, "path", ""))),
         "templates": ParameterTemplate.objects.all()[:50],
         "may_set": may_set,
+        "seen": present.revision if present else 0,
         "history": _history(template, level),
         "told": TerminalParameters.objects.filter(terminal=pk).first() if kind == "terminal" else None,
     }
@@ -162,6 +165,8 @@ def level_page(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
 
 
 def _node(request: HttpRequest, kind: str, pk: int) -> Model | None:
+    if kind == INSTALLATION[0] and pk:
+        raise Http404
     try:
         return node_at(kind, pk, request.user, SEE_SETS)
     except NotFound:
@@ -193,13 +198,19 @@ def _post(
     try:
         if "restore" in request.POST:
             earlier = get_object_or_404(
-                ParameterSet, template=template, pk=request.POST["restore"], **services.columns_of(level)
+                ParameterSet, template=template, pk=_number(request.POST["restore"]), **services.columns_of(level)
             )
             services.restore(earlier=earlier, actor=actor)
         elif not form.is_valid():
             return False
         elif "set" in request.POST:
-            services.set_values(template=template, level=level, values=form.values(), actor=actor)
+            services.set_values(
+                template=template,
+                level=level,
+                values=form.values(),
+                actor=actor,
+                seen=_number(request.POST.get("seen")),
+            )
         else:
             context["preview"] = services.preview(template=template, level=level, values=form.values())
             return False
@@ -208,6 +219,10 @@ def _post(
         return False
     messages.success(request, _("Set. Terminals for which something changes get it within seconds of being online."))
     return True
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _rows(form: ValuesForm, values: Mapping[str, Any], origins: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -144,6 +144,8 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
     terminal, verb = _terminal(request, pk), VERBS.get(request.POST.get("action", ""))
     if verb is None or not may(request.user, verb, terminal):
         raise PermissionDenied
+    if request.POST.get("write_off") and not may(request.user, VERBS["retire"], terminal):
+        raise PermissionDenied  # whoever gives money up may retire, whatever else is done with it
     require_fresh_login(request, verb.permission)
     try:
         with transaction.atomic():

@@ -11,7 +11,9 @@ from rest_framework.response import Response
 from terminals.bulk import services
 from terminals.bulk.models import BulkItem, BulkJob
 from terminals.bulk.rules import ItemState
+from terminals.bulk.verbs import verbs
 from terminals.common.api.base import IdempotentPosts, ReadViewSet
+from terminals.common.api.permissions import refuse_stale
 from terminals.common.api.serializers import ModelSerializer
 from terminals.common.words import sentence
 
@@ -96,6 +98,7 @@ class JobViewSet(IdempotentPosts, ReadViewSet):
     @extend_schema(request=WantedSerializer, responses={202: JobSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         wanted = self._wanted(request)
+        refuse_stale(request, verbs.named(wanted["verb"]).permission)
         job = services.start(user=request.user, **wanted)
         return Response(self.get_serializer(job).data, status=status.HTTP_202_ACCEPTED)
 

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 
 from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
-from allauth.core.exceptions import ReauthenticationRequired
+from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
 from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
 
 LOGGED_IN_AT = "logged_in_at"
 
@@ -30,12 +35,17 @@ def is_fresh(request: HttpRequest) -> bool:
     """Whether the session's operator logged in, or proved again who they are, within FRESH_LOGIN_MINUTES."""
     proofs = [record["at"] for record in get_authentication_records(request, request.user)]
     latest = max([request.session.get(LOGGED_IN_AT, 0.0), *proofs])
-    if time.time() - latest < settings.FRESH_LOGIN_MINUTES * 60:
-        return True
-    return not get_reauthentication_flows(request.user)  # one who only signs on elsewhere has no proof to give here
+    return float(time.time() - latest) < settings.FRESH_LOGIN_MINUTES * 60
 
 
 def require_fresh_login(request: HttpRequest, permission: str) -> None:
     """Raise ReauthenticationRequired, which leads to the log-in and back, where the permission needs a fresh log-in."""
-    if permission in freshness.sensitive and not is_fresh(request):
-        raise ReauthenticationRequired
+    if permission not in freshness.sensitive or is_fresh(request):
+        return
+    if not get_reauthentication_flows(request.user):  # who only signs on elsewhere proves it there
+        logout(request)
+        raise ImmediateHttpResponse(redirect_to_login(request.path))
+    if request.FILES or any("password" in name for name in request.POST):  # which must not lie in the session meanwhile
+        query = urlencode({"next": request.path})
+        raise ImmediateHttpResponse(redirect(f"{reverse('account_reauthenticate')}?{query}"))
+    raise ReauthenticationRequired

@@ -59,7 +59,7 @@ class EnrolmentRequestViewSet(IdempotentPosts, ReadViewSet):
         waiting = self.get_object()
         wanted = PlaceSerializer(data=request.data, context=self.get_serializer_context())
         wanted.is_valid(raise_exception=True)
-        queue.approve(request=waiting, actor=actor_of(request), **wanted.validated_data)
+        queue.approve(request=waiting, user=request.user, **wanted.validated_data)
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(request=None, responses={200: EnrolmentRequestSerializer})

@@ -76,7 +76,7 @@ def withdraw_codes(terminal_ids: Sequence[int]) -> None:
 
 
 def locked(code: str) -> ActivationCode:
-    """Lock and return a code with its terminal; raise Refusal where it was never issued, was used, or has expired."""
+    """Lock and return a code with its terminal; raise Refusal where it was never issued."""
     digest = rules.code_digest(code)
     # The terminal first, then what is its: the order of all who change one.
     Terminal.objects.select_for_update(of=("self",)).filter(activation_codes__digest=digest).first()

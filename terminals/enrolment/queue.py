@@ -8,20 +8,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.scope import holds
 from terminals.common.transitions import move
 from terminals.enrolment import rules
 from terminals.enrolment.models import EnrolmentRequest
 from terminals.enrolment.rules import PublicKey, RequestState, RequestTransition
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.registering import check_serial_free, check_tid_free
-from terminals.estate.rules import device_id_for
-from terminals.estate.services import register_terminal
+from terminals.estate.rules import TerminalState, device_id_for
+from terminals.estate.services import REGISTER, register_terminal
 
 DECIDE = "enrolment.change_enrolmentrequest"  # what letting a waiting device in needs
 MOST_WAITING, MOST_OF_AN_ADDRESS = 1000, 20
@@ -45,6 +47,7 @@ def admitted(*, serial: str, csr_pem: str, address: str) -> tuple[Terminal, Publ
     elif request.state == RequestState.REJECTED:
         raise Refusal("rejected", "an operator has refused this device")
     elif request.state == RequestState.APPROVED and request.terminal is not None:
+        _check_still_meant(request, request.terminal)
         move(EnrolmentRequest.objects.filter(pk=request.pk), RequestTransition.enrol)
         return request.terminal, public_key
     elif request.state == RequestState.ENROLLED:
@@ -54,9 +57,16 @@ def admitted(*, serial: str, csr_pem: str, address: str) -> tuple[Terminal, Publ
     return None
 
 
+def _check_still_meant(request: EnrolmentRequest, terminal: Terminal) -> None:
+    """Raise Refusal where an approval is old, or the terminal has become another device's meanwhile: it is no open door."""
+    decided_at = request.decided_at
+    is_old = decided_at is None or decided_at < timezone.now() - KEPT_FOR
+    if is_old or terminal.serial != request.serial or terminal.state != TerminalState.REGISTERED:
+        raise Refusal("code_expired", "the approval of this device holds no more; ask for an activation code")
+
+
 def _wait(serial: str, digest: str, address: str, now: datetime) -> None:
-    """Put a device into the queue, if there is room."""
-    check_serial_free(serial)
+    """Put a device into the queue, if there is room. Whether its serial is taken only the operator is told."""
     waiting = EnrolmentRequest.objects.filter(state=RequestState.WAITING)
     waiting.filter(last_asked_at__lt=now - KEPT_FOR).delete()
     if waiting.filter(address=address)[:MOST_OF_AN_ADDRESS].count() == MOST_OF_AN_ADDRESS:
@@ -77,8 +87,14 @@ def _decide(request: EnrolmentRequest, transition: Any, actor: str, **columns: A
 
 
 @transaction.atomic
-def approve(*, request: EnrolmentRequest, store: Store, model: TerminalModel, tid: str = "", actor: str) -> Terminal:
-    """Register the device at a store; it enrols when it asks again. Raise Refusal where its serial or TID is taken."""
+def approve(*, request: EnrolmentRequest, store: Store, model: TerminalModel, user: Any, tid: str = "") -> Terminal:
+    """Register the device at a store, where the user may register terminals; it enrols when it asks again.
+
+    Raises Refusal where its serial or TID is taken, PermissionDenied elsewhere in the tree.
+    """
+    actor = user.get_username()
+    if not holds(user, REGISTER, store):
+        raise PermissionDenied
     check_serial_free(request.serial)
     check_tid_free(store, tid)
     terminal = register_terminal(serial=request.serial, model=model, store=store, tid=tid, actor=actor)

@@ -31,7 +31,7 @@ def replace_terminal(
     )
     new.groups.set(old.groups.all())
     for take_over in on_replace:
-        take_over(old.pk, new.pk)
+        take_over(old.pk, new.pk, actor)
     change_state(
         terminal=old,
         transition=TerminalTransition.retire,

@@ -60,11 +60,9 @@ hooks = TransitionHooks()
 on_store_clock: list[Callable[[int], object]] = []
 # Who must know when terminals move to another store (they get their ids); filled by the project.
 on_move: list[Callable[[Ids], object]] = []
-# Who must know when terminals come into a group or leave it (they get their ids); filled by the project.
-on_regroup: list[Callable[[Ids], object]] = []
-# What a new device takes over from the one that it replaces (they get the old one's id and the new one's), while both are in
-# service; filled by the project.
-on_replace: list[Callable[[int, int], object]] = []
+# What a new device takes over from the one that it replaces (they get the old one's id, the new one's and who
+# does it), while both are in service; filled by the project.
+on_replace: list[Callable[[int, int, str], object]] = []
 
 
 @transaction.atomic
@@ -124,16 +122,9 @@ def refuse_move(terminal_ids: Ids, store: Store) -> dict[int, Refusal]:
     return refused
 
 
-def tell_regrouped(terminal_ids: Ids) -> None:
-    """Tell those who go by groups of named terminals that these came into one or left one."""
-    for follow in on_regroup:
-        follow(terminal_ids)
-
-
 def record_members(group: TerminalGroup, before: Iterable[int], *, actor: str) -> None:
     """Audit who came into a group of named terminals and who left it, in the transaction that did it."""
     old, new = set(before), set(group.members.values_list("pk", flat=True))
-    tell_regrouped(sorted(old ^ new))
     if old != new:
         detail = {"added": sorted(new - old), "removed": sorted(old - new)}
         audit.record(actor=actor, action="terminalgroup.members", subject=subject_of(group), detail=detail)

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
@@ -13,7 +15,10 @@ from terminals.common.errors import Refusal
 from terminals.importing.rules import COLUMNS, LONGEST_CELL, check_header
 
 MOST_BYTES = 10 * 1024 * 1024
-MOST_UNPACKED = 40 * 1024 * 1024  # of an XLSX, whose parts are packed
+MOST_UNPACKED = 24 * 1024 * 1024  # of an XLSX, whose parts are packed
+# What costs is tags, each of which becomes an object: 20,000 rows of all our columns take 900,000.
+MOST_TAGS, MOST_TAGS_OF_A_ROW, MOST_TAGS_BESIDES = 1_000_000, 2_000, 50_000
+ROW = re.compile(rb"<(?:\w+:)?row\b")
 MOST_PARTS = 500
 MOST_ROWS = 20_000
 MOST_LINES = 2 * MOST_ROWS  # empty ones included
@@ -88,7 +93,9 @@ def _csv(content: bytes) -> Iterator[list[Cell]]:
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        for cells in reader:
+        for number, cells in enumerate(reader, start=1):
+            if number == MOST_LINES:
+                raise TOO_MANY_ROWS
             yield [cell.strip() for cell in cells[:WIDEST]]
     except csv.Error as error:
         raise Refusal("bad_csv", "line %(line)s: %(error)s", line=reader.line_num, error=error) from None
@@ -103,6 +110,7 @@ def _xlsx(content: bytes) -> Iterator[list[Cell]]:
         raise Refusal("bad_xlsx", "the XLSX file cannot be read") from None
     if len(parts) > MOST_PARTS or sum(part.file_size for part in parts) > MOST_UNPACKED:
         raise Refusal("too_large", "the XLSX file unpacks to more than %(most)s MB", most=MOST_UNPACKED >> 20)
+    _refuse_costly(content)
     try:
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, keep_links=False)
         sheet = book.worksheets[0]
@@ -115,6 +123,24 @@ def _xlsx(content: bytes) -> Iterator[list[Cell]]:
         raise
     except Exception as error:  # noqa: BLE001 - a foreign parser fails on a hostile file in any way it likes
         raise Refusal("bad_xlsx", "the XLSX file cannot be read: %(error)s", error=type(error).__name__) from None
+
+
+def _refuse_costly(content: bytes) -> None:
+    """Refuse what would take gigabytes or minutes to parse, before the parser sees it: it builds an object of each tag."""
+    tags = 0
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        for part in book.infolist():
+            try:
+                text = book.read(part)
+            except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error):
+                raise Refusal("bad_xlsx", "the XLSX file cannot be read") from None
+            number = text.count(b"<")
+            tags += number
+            sheet = part.filename.lower().startswith("xl/worksheets/")
+            most = max(row.count(b"<") for row in ROW.split(text)) if sheet else 0
+            plain = sheet or part.filename.lower().endswith("sharedstrings.xml")
+            if tags > MOST_TAGS or most > MOST_TAGS_OF_A_ROW or (number > MOST_TAGS_BESIDES and not plain):
+                raise Refusal("too_large", "the XLSX file holds too much besides its rows; save the rows as CSV")
 
 
 def _text_of(cell: Any) -> Cell:

@@ -19,6 +19,8 @@ from terminals.importing.rules import Row
 
 VIEW_ORGANISATION = "terminals.view_organisation"
 NEEDS = {"merchant": "terminals.add_merchant", "store": "terminals.add_store", "terminal": REGISTER}
+SEEN = {"merchant": "terminals.view_merchant", "terminal": "terminals.view_terminal"}
+ASKED = (VIEW_ORGANISATION, *SEEN.values(), *NEEDS.values())  # all that judging asks
 DEFAULT_ZONE = "UTC"
 StoreKey = tuple[str, str]  # the merchant's name and the store's
 
@@ -132,7 +134,7 @@ def _merchant(estate: Estate, row: Row) -> Merchant:
     found = estate.merchants.get(row.merchant)
     if found is None:
         return _new_merchant(estate, row)
-    if not estate.covers(_path_of(found), "terminals.view_merchant"):
+    if not estate.covers(_path_of(found), SEEN["merchant"]):
         raise _merchant_taken(row)
     organisation = found.organisation.name if found.organisation else ""
     _check_same(mid=(row.mid, found.mid), organisation=(row.organisation, organisation))
@@ -179,7 +181,7 @@ def _terminal(estate: Estate, row: Row, store: Store) -> Terminal:
 
 def _same_terminal(estate: Estate, row: Row, found: Terminal, store: Store, model: TerminalModel) -> Terminal:
     """Return a terminal that is on the books just as a row says; raise Refusal for any other."""
-    seen = not is_new(found) and estate.covers(found.path, "terminals.view_terminal")
+    seen = not is_new(found) and estate.covers(found.path, SEEN["terminal"])
     if not seen or found.serial != row.serial or found.state == TerminalState.RETIRED:
         raise Refusal("serial_taken", "%(serial)s is on the books, or twice in the list", serial=row.serial)
     _check_same(

@@ -21,6 +21,9 @@ class Import(models.Model):
     state = models.CharField(max_length=10, choices=choices(ImportState), default=ImportState.CHECKED.value)
     total = models.PositiveIntegerField()
     finished_at = models.DateTimeField(null=True)
+    permissions = ArrayField(
+        models.CharField(max_length=100), default=list, help_text="With no more than these its rows are added"
+    )
 
     owned_by = "requested_by"
 

@@ -1,9 +1,8 @@
 """Bringing a file, looking at what it would add, and letting it be added in the background, a chunk in a transaction."""
 
-import json
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +17,14 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.refusals import columns_of
-from terminals.common.scope import holds, reach_of
+from terminals.common.scope import holds, narrow, reach_of
+from terminals.common.states import Transition
 from terminals.common.transitions import move
 from terminals.estate.models import Merchant, Store, TerminalModel
 from terminals.estate.registering import register_terminals
 from terminals.estate.services import REGISTER
 from terminals.importing.files import MOST_BYTES, Line, lines_of
-from terminals.importing.judging import Estate, Verdict, estate_of, is_new, judge
+from terminals.importing.judging import ASKED, Estate, Verdict, estate_of, is_new, judge
 from terminals.importing.models import Import, ImportRow
 from terminals.importing.rules import COLUMNS, ImportState, ImportTransition, Row, RowState, RowTransition, read_row
 
@@ -36,6 +36,10 @@ LONGEST_NAME = 200
 Refused = dict[int, Refusal]
 
 
+class Overtaken(Exception):
+    """Somebody else registered the same while a chunk was being judged."""
+
+
 @transaction.atomic
 def bring(*, file: "File[Any]", user: Any) -> Import:
     """Read a file and judge its rows; nothing is added yet. Raise Refusal for a file that cannot be read as a whole."""
@@ -44,7 +48,7 @@ def bring(*, file: "File[Any]", user: Any) -> Import:
     name = file.name or ""
     lines = lines_of(name, file.read(MOST_BYTES + 1))
     shown = "".join(c for c in name if c.isprintable())[-LONGEST_NAME:]
-    job = Import.objects.create(file_name=shown, requested_by=user, total=len(lines))
+    job = Import.objects.create(file_name=shown, requested_by=user, total=len(lines), permissions=_held(user))
     rows, refused = _read(lines)
     verdicts = _judged(estate_of(list(rows.values()), user), rows) | {
         number: Verdict(refusal=refusal) for number, refusal in refused.items()
@@ -53,6 +57,11 @@ def bring(*, file: "File[Any]", user: Any) -> Import:
     detail = {"file": shown, "rows": len(lines)}
     audit.record(actor=user.get_username(), action="import.bring", subject=subject_of(job), detail=detail)
     return job
+
+
+def _held(user: Any) -> list[str]:
+    """Return what somebody may do anywhere, of what an import asks."""
+    return [permission for permission in ASKED if holds(user, permission)]
 
 
 def _read(lines: Sequence[Line]) -> tuple[dict[int, Row], Refused]:
@@ -93,7 +102,9 @@ def start(*, job: Import, user: Any) -> None:
     """Let what a file adds be added in the background; only who brought it may."""
     if job.requested_by_id != user.pk:
         raise PermissionDenied
-    if not move(_named(job), ImportTransition.start):
+    # Whoever starts it with a narrower token than the one that brought it adds no more than that one may.
+    held = sorted({*job.permissions} & {*_held(user)})
+    if not move(_named(job), ImportTransition.start, permissions=held):
         raise Refusal("not_waiting", "this import was started or cancelled before")
     audit.record(actor=user.get_username(), action="import.start", subject=subject_of(job), detail={"total": job.total})
     job.refresh_from_db()
@@ -134,7 +145,7 @@ def _run_or_fail(job: Import) -> int:
             return run_chunk(job)
         except (OperationalError, InterfaceError):  # the database is away, or a deadlock: it is tried again
             raise
-        except IntegrityError:  # somebody else added the same at this moment: judged anew, the row says so
+        except (IntegrityError, Overtaken):  # somebody else added the same at this moment: judged anew, the row says so
             if attempt < ATTEMPTS - 1:
                 continue
             logger.exception("import %s cannot go on", job.pk)
@@ -157,6 +168,7 @@ def run_chunk(job: Import) -> int:
         move(_named(job), ImportTransition.finish, finished_at=timezone.now())
         return 0
     user = get_user_model().objects.get(pk=job.requested_by_id)
+    narrow(user, set(_named(job).values_list("permissions", flat=True)[0]))
     rows, refused = _read([Line(number, row.cells) for number, row in waiting.items()])
     estate = estate_of(list(rows.values()), user)
     verdicts = _judged(estate, rows)
@@ -164,7 +176,9 @@ def run_chunk(job: Import) -> int:
     _add_shops(estate, user.get_username())
     adding = {number: rows[number] for number, one in verdicts.items() if "terminal" in one.adds}
     made, left_out = _add_terminals(estate, adding, user.get_username())
-    _close(waiting, verdicts, made, refused | left_out)
+    if left_out:  # somebody was quicker: nothing of this chunk stands, and it is judged anew
+        raise Overtaken
+    _close(waiting, verdicts, made, refused)
     return len(waiting)
 
 
@@ -204,19 +218,22 @@ def _add_terminals(estate: Estate, adding: Mapping[int, Row], actor: str) -> tup
 def _close(
     waiting: Mapping[int, ImportRow], verdicts: Mapping[int, Verdict], made: Mapping[int, int], refused: Refused
 ) -> None:
-    """Note what became of rows: a statement for each kind of end."""
-    found = [row for number, row in waiting.items() if number not in refused and not verdicts[number].adds]
-    move(ImportRow.objects.filter(pk__in=[row.pk for row in found]), RowTransition.find)
-    added = [row for number, row in waiting.items() if number not in refused and verdicts[number].adds]
-    for row in added:
-        row.adds, row.terminal_id = list(verdicts[row.number].adds), made.get(row.number)
-    ImportRow.objects.bulk_update(added, ["adds", "terminal"])
-    move(ImportRow.objects.filter(pk__in=[row.pk for row in added]), RowTransition.make)
-    alike: dict[str, list[int]] = defaultdict(list)
-    for number, refusal in refused.items():
-        alike[json.dumps(columns_of(refusal))].append(waiting[number].pk)
-    for columns, rows in alike.items():
-        move(ImportRow.objects.filter(pk__in=rows), RowTransition.refuse, adds=[], **json.loads(columns))
+    """Note what became of rows: one statement for what is told of them, one for each kind of end."""
+    ends: dict[Transition[RowState], list[ImportRow]] = {one: [] for one in RowTransition.all}
+    for number, row in waiting.items():
+        if number in refused:
+            row.adds = []
+            for name, value in columns_of(refused[number]).items():
+                setattr(row, name, value)
+            ends[RowTransition.refuse].append(row)
+            continue
+        verdict = verdicts[number]
+        found = verdict.terminal.pk if verdict.terminal is not None else None
+        row.adds, row.terminal_id = list(verdict.adds), made.get(number) or found
+        ends[RowTransition.make if verdict.adds else RowTransition.find].append(row)
+    ImportRow.objects.bulk_update(waiting.values(), ["adds", "terminal", "reason", "template", "values"])
+    for transition, rows in ends.items():
+        move(ImportRow.objects.filter(pk__in=[row.pk for row in rows]), transition)
 
 
 def progress(job: Import) -> dict[str, int]:

@@ -6,6 +6,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from terminals.estate.targets.fields import NUMBER, Field, Kind
 from terminals.importing.models import ImportRow
+from terminals.importing.services import IMPORT
 
 
 def _brought_by(operator: str, number: Any) -> Q:
@@ -20,5 +21,6 @@ FIELDS = (
         "named in an import, by its number",
         build=_brought_by,
         index="foreign key",
+        needs=IMPORT,
     ),
 )

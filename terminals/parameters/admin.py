@@ -80,6 +80,10 @@ class ModelTemplateAdmin(AuditedAdmin):
         super().save_model(request, obj, form, change)
         services.follow_model(obj.model_id)
 
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        services.follow_model(obj.model_id)
+
 
 @admin.register(ParameterSet)
 class ParameterSetAdmin(RecordAdmin):

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Concat
 
 from terminals.estate.models import Terminal, TerminalGroup
 from terminals.parameters import rules
@@ -86,8 +87,11 @@ def _groups_of(ids: Collection[int], templates: Iterable[int], trial: Trial | No
     if trial is not None and trial.level[0] == "group":
         concerned.add(trial.level[1])
     members = TerminalGroup.members.through.objects.filter(terminalgroup__in=concerned, terminal__in=ids)
+    nodes = [Coalesce(f"terminalgroup__{node}__path", Value("")) for node in ("organisation", "merchant", "store")]
+    # A group reaches no further than its node, wherever its terminals have moved since.
+    within_reach = members.annotate(reach=Concat(*nodes)).filter(terminal__path__startswith=F("reach"))
     found: dict[int, list[int]] = defaultdict(list)
-    ordered = members.order_by("terminalgroup__name", "terminalgroup")
+    ordered = within_reach.order_by("terminalgroup__name", "terminalgroup")
     for terminal_id, group_id in ordered.values_list("terminal_id", "terminalgroup_id") if concerned else ():
         found[terminal_id].append(group_id)
     return found

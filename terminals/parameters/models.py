@@ -147,6 +147,9 @@ class TerminalParameters(KeepsRefusal):
     state = models.CharField(max_length=10, choices=choices(ParameterState), default=ParameterState.PENDING.value)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="configured")
     changed_at = models.DateTimeField(auto_now=True)
+    mended_at = models.DateTimeField(
+        null=True, help_text="When it last had others than these, and they were sent again"
+    )
 
     placed_by = "terminal__path"
 

@@ -2,6 +2,7 @@
 and a whole document before it is sent. Pure."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from terminals.common.states import Machine, Transition
 Values = Mapping[str, Any]
 MOST_PROPERTIES, LONGEST_PATTERN, LARGEST_DOCUMENT = 200, 200, 16 * 1024
 ORDER = "x-order"  # of the properties, by name
+REPEATED = re.compile(r"\)[*+{]")  # a group that repeats: with it a short text can take for ever
 MONEY = "money"  # the format of an object of currency -> minor units
 
 
@@ -44,6 +46,9 @@ def check_template(schema: Any) -> dict[str, Any]:
     for name, part in properties.items():
         if not name.isidentifier() or not isinstance(part, dict) or "type" not in part:
             raise Refusal("bad_template", "%(name)s: a property has a plain name, and a type", name=repr(name))
+        if part.get("writeOnly") and (part["type"] != "string" or "default" in part):
+            raise Refusal("bad_template", "%(name)s: a secret is a text without a default", name=name)
+        _refuse_marked(name, part.get("default"))
     _refuse_far_and_slow(schema)
     # PostgreSQL's JSON forgets the order of members, and pages show them in the template's.
     kept = {**schema, "type": "object", "additionalProperties": False, ORDER: list(properties)}
@@ -51,8 +56,9 @@ def check_template(schema: Any) -> dict[str, Any]:
         Draft202012Validator.check_schema(kept)
     except SchemaError as error:
         raise Refusal("bad_template", "%(error)s", error=error.message[:200]) from None
-    if len(rfc8785.dumps(kept)) > LARGEST_DOCUMENT * 4:
+    if _size(kept) > LARGEST_DOCUMENT * 4:
         raise Refusal("bad_template", "the template is too large")
+    check_values(kept, {name: part["default"] for name, part in properties.items() if "default" in part})
     return kept
 
 
@@ -62,12 +68,30 @@ def _refuse_far_and_slow(schema: Any) -> None:
         for name, part in schema.items():
             if name in ("$ref", "$dynamicRef", "$id"):
                 raise Refusal("bad_template", "a template refers to nothing else (%(name)s)", name=name)
-            if name == "pattern" and isinstance(part, str) and len(part) > LONGEST_PATTERN:
-                raise Refusal("bad_template", "a pattern has at most %(most)s characters", most=LONGEST_PATTERN)
+            if name in ("patternProperties", "uniqueItems"):
+                raise Refusal("bad_template", "a template has no %(name)s: it takes too long", name=name)
+            if name == "pattern" and isinstance(part, str) and (len(part) > LONGEST_PATTERN or REPEATED.search(part)):
+                raise Refusal(
+                    "bad_template",
+                    "a pattern has at most %(most)s characters, and repeats no group: it takes too long",
+                    most=LONGEST_PATTERN,
+                )
             _refuse_far_and_slow(part)
     elif isinstance(schema, list):
         for part in schema:
             _refuse_far_and_slow(part)
+
+
+def _refuse_marked(name: str, value: Any) -> None:
+    """Refuse what looks like a sealed secret from inside: nobody writes one but the services."""
+    if isinstance(value, dict):
+        if any(str(member).startswith("$") for member in value):
+            raise Refusal("bad_parameters", "%(name)s: the names of members do not begin with $", name=name)
+        for part in value.values():
+            _refuse_marked(name, part)
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_marked(name, part)
 
 
 def secrets_of(schema: Values) -> frozenset[str]:
@@ -93,6 +117,8 @@ def check_values(schema: Values, values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Refusal("bad_parameters", "values are an object: name -> value")
     kept = {name: value for name, value in values.items() if value is not None}
+    if _size(kept) > LARGEST_DOCUMENT:  # first: what is large takes long to look at
+        raise Refusal("bad_parameters", "the values are larger than %(most)s bytes", most=LARGEST_DOCUMENT)
     for name, value in kept.items():
         part = schema["properties"].get(name)
         if part is None:
@@ -103,9 +129,16 @@ def check_values(schema: Values, values: Any) -> dict[str, Any]:
             raise Refusal("bad_parameters", "%(name)s: %(error)s", name=name, error=told)
         if is_money(part):
             _check_money(name, value)
-    if len(rfc8785.dumps(kept)) > LARGEST_DOCUMENT:
-        raise Refusal("bad_parameters", "the values are larger than %(most)s bytes", most=LARGEST_DOCUMENT)
+        _refuse_marked(name, value)
     return kept
+
+
+def _size(values: Values) -> int:
+    """Return how many bytes values take; raise Refusal for what canonical JSON cannot say, an integer beyond 2^53 for one."""
+    try:
+        return len(rfc8785.dumps(dict(values)))
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
+        raise Refusal("bad_parameters", "%(error)s", error=error) from None
 
 
 def _check_money(name: str, value: Any) -> None:
@@ -119,6 +152,8 @@ def _check_money(name: str, value: Any) -> None:
 
 def problem_of(schema: Values, document: Values) -> str:
     """Return why a whole document does not fit its template, empty where it does. Secrets are held as they were set."""
+    if _size(document) > LARGEST_DOCUMENT:
+        return f"larger than {LARGEST_DOCUMENT} bytes"
     secrets = secrets_of(schema)
     parts = {name: {} if name in secrets else part for name, part in schema["properties"].items()}
     for error in Draft202012Validator({**schema, "properties": parts}).iter_errors(dict(document)):
@@ -152,6 +187,11 @@ SEALED, SECRET_ID = "$sealed", "$secret"
 
 def is_sealed(value: Any) -> bool:
     return isinstance(value, dict) and SEALED in value
+
+
+def sealed_in(values: Values) -> list[str]:
+    """Return the names of the secrets among values."""
+    return [name for name, value in values.items() if is_sealed(value)]
 
 
 def digest_of(values: Values) -> str:

@@ -5,6 +5,7 @@ time. A change at the top of the tree so costs what it touches, and no page wait
 """
 
 import base64
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +42,10 @@ from terminals.parameters.models import (
 )
 from terminals.parameters.rules import SEALED, ParameterState
 
+logger = logging.getLogger(__name__)
 VALID_FOR = timedelta(days=7)
 CHUNK = 1000
+MENDED_EVERY = timedelta(hours=1)  # of a terminal, whatever it says: or it could let itself be sent to for ever
 ACTOR = "parameters changed"  # who asks for the command: nobody in particular
 Protected = Mapping[int, Mapping[str, Any]]
 
@@ -73,8 +76,8 @@ def mark_due(terminals: QuerySet[Terminal], *, again: bool = False) -> None:
         cursor.execute(f"{MARK} ({query}) {MARKED}", [again, *parameters])
 
 
-def follow_regrouped(terminal_ids: Iterable[int]) -> None:
-    """Terminals that came into a group or left one stand under other values. (Of moves a trigger tells: migration 0003.)"""
+def follow_resumed(terminal_ids: Iterable[int]) -> None:
+    """Terminals that are back in service get what was set while they took no commands."""
     mark_due(Terminal.objects.filter(pk__in=list(terminal_ids)))
 
 
@@ -121,6 +124,8 @@ def _problems(wanted: Mapping[int, Effective]) -> dict[int, str]:
 
 
 def _note_invalid(problems: Mapping[int, str]) -> None:
+    if problems:
+        supersede_commands(sorted(problems), ["configure"])
     now, rows = timezone.now(), []
     for pk, problem in problems.items():
         told = columns_of(Refusal("invalid", "the values do not fit together: %(why)s", why=problem))
@@ -144,7 +149,7 @@ def _documents(wanted: Mapping[int, Effective]) -> dict[int, ParameterDocument]:
         if id(one.values) not in by_values:
             version = one.template.current
             key = (version.pk, rules.digest_of(one.values))
-            plain = rules.plain_digest(one.values, rules.secrets_of(version.schema))
+            plain = rules.plain_digest(one.values, rules.sealed_in(one.values))
             made[key] = ParameterDocument(
                 template_version=version, digest=key[1], plain_digest=plain, values=one.values
             )
@@ -158,16 +163,21 @@ def _documents(wanted: Mapping[int, Effective]) -> dict[int, ParameterDocument]:
 
 
 def send(wanted: Mapping[Target, ParameterDocument]) -> None:
-    """Queue `configure` for each terminal and note what it shall have; one that cannot open secrets is told so on its page."""
+    """Queue `configure` for each terminal and note what it shall have; one whose secrets cannot be sealed for it fails."""
     secrets = _clear_secrets(wanted)
-    protected = protection.protect(secrets) if secrets else {}
+    clear = {pk: texts for pk, texts in secrets.items() if texts is not None}
+    protected = protection.protect(clear) if clear else {}
     unable = [target for target in wanted if target.terminal_id in secrets and target.terminal_id not in protected]
     able = {target: document for target, document in wanted.items() if target not in unable}
     bodies = {target: _body(document, protected.get(target.terminal_id, {})) for target, document in able.items()}
     supersede_commands([target.terminal_id for target in wanted], ["configure"])
     requests = [CommandRequest(target, "configure", body, VALID_FOR) for target, body in bodies.items()]
     commands = create_commands(requests, requested_by=ACTOR)
-    lacks_key = columns_of(Refusal("no_protection_key", "it has no protection key; it must enrol first"))
+    lacks_key = columns_of(
+        Refusal(
+            "no_protection_key", "a secret cannot be sealed for it: it has no protection key, or the vault's is gone"
+        )
+    )
     now = timezone.now()
     rows = [
         TerminalParameters(
@@ -196,18 +206,24 @@ def send(wanted: Mapping[Target, ParameterDocument]) -> None:
     )
 
 
-def _clear_secrets(wanted: Mapping[Target, ParameterDocument]) -> dict[int, dict[str, str]]:
-    """Return the secrets of those documents that have any, open: terminal -> name -> clear text."""
-    opened: dict[int, dict[str, str]] = {}
-    for document in {document.pk: document for document in wanted.values()}.values():
-        opened[document.pk] = {
+def _clear_secrets(wanted: Mapping[Target, ParameterDocument]) -> dict[int, dict[str, str] | None]:
+    """Return the secrets of those documents that have any, open: terminal -> name -> clear text, None where one does not open."""
+    opened = {document.pk: _opened(document) for document in {d.pk: d for d in wanted.values()}.values()}
+    return {target.terminal_id: opened[document.pk] for target, document in wanted.items() if opened[document.pk] != {}}
+
+
+def _opened(document: ParameterDocument) -> dict[str, str] | None:
+    template_id = document.template_version.template_id
+    try:
+        return {
             name: vault.unseal(
-                base64.b64decode(value[SEALED]), bound_to=f"parameter:{document.template_version.template_id}:{name}"
+                base64.b64decode(document.values[name][SEALED]), bound_to=f"parameter:{template_id}:{name}"
             ).decode()
-            for name, value in document.values.items()
-            if rules.is_sealed(value)
+            for name in rules.sealed_in(document.values)
         }
-    return {target.terminal_id: opened[document.pk] for target, document in wanted.items() if opened[document.pk]}
+    except (vault.VaultError, ValueError, KeyError, TypeError):
+        logger.exception("a secret of parameters %s does not open", document.pk)
+        return None
 
 
 def _body(document: ParameterDocument, secrets: Mapping[str, Any]) -> Configure:
@@ -245,30 +261,34 @@ def note_answers(answers: Mapping[UUID, Outcome]) -> None:
 
 def look_at_hellos(reported: Mapping[int, tuple[int, str | None]]) -> None:
     """Terminal -> (version, digest) as it says. One that never got parameters gets them; one that has others than it applied, or
-    has lost them, gets them again."""
+    has lost them, gets them again, once an hour at most; so does one that was away until its command had expired."""
     known = TerminalParameters.objects.filter(terminal__in=reported).select_related(
         "applied__template_version__template"
     )
-    rows = {row.terminal_id: row for row in known}
+    rows, long_ago = {row.terminal_id: row for row in known}, timezone.now() - MENDED_EVERY
     drifted = [
         row
         for row in rows.values()
-        if row.state == ParameterState.APPLIED
-        and row.applied is not None
-        and _differs(row.applied, *reported[row.terminal_id])
+        if (row.mended_at is None or row.mended_at < long_ago) and _lacks(row, *reported[row.terminal_id])
     ]
     if drifted:
         mark_due(Terminal.objects.filter(pk__in=[row.terminal_id for row in drifted]), again=True)
+        TerminalParameters.objects.filter(pk__in=[row.pk for row in drifted]).update(mended_at=timezone.now())
         record_facts(
             (row.terminal_id, ParametersDrifted(reported=reported[row.terminal_id][0], version=str(row.applied)))
             for row in drifted
+            if row.state == ParameterState.APPLIED
         )
     if lacking := [pk for pk in reported if pk not in rows]:
         mark_due(Terminal.objects.filter(pk__in=lacking, model__parameter_template__isnull=False))
 
 
-def _differs(applied: ParameterDocument, version: int, digest: str | None) -> bool:
-    return version != applied.pk or (digest is not None and digest != applied.plain_digest)
+def _lacks(row: TerminalParameters, version: int, digest: str | None) -> bool:
+    """Whether a terminal has others than it applied, or never got what it shall have: it was away too long, or refused it."""
+    if row.state == ParameterState.FAILED:
+        return row.wanted_id is not None and version != row.wanted_id
+    applied = row.applied if row.state == ParameterState.APPLIED else None
+    return applied is not None and (version != applied.pk or (digest is not None and digest != applied.plain_digest))
 
 
 # --- the vault's master key is replaced ------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from terminals.estate.models import Merchant, Organisation, Store, Terminal, Ter
 from terminals.estate.rules import TerminalState
 from terminals.parameters import rules
 from terminals.parameters.effective import INSTALLATION, Effective, Level, Trial, effective
-from terminals.parameters.models import LEVELS, ParameterSet, ParameterTemplate, TemplateVersion
+from terminals.parameters.models import LEVELS, ParameterSet, ParameterTemplate, TemplateVersion, TerminalParameters
 from terminals.parameters.rules import SEALED, SECRET_ID
 from terminals.parameters.sending import mark_due
 
@@ -66,6 +66,15 @@ def publish_template(*, name: str, schema: Any, actor: str) -> TemplateVersion:
 
 def _refuse_unfit(one: ParameterSet, schema: Mapping[str, Any]) -> None:
     plain = {name: value for name, value in one.values.items() if not rules.is_sealed(value)}
+    secrets = rules.secrets_of(schema)
+    turned = [name for name in one.values if name in schema["properties"] and (name in secrets) == (name in plain)]
+    if turned:
+        raise Refusal(
+            "bad_template",
+            "%(name)s is set at %(level)s: whether it is a secret changes only where nothing is set",
+            name=turned[0],
+            level=one.level_name,
+        )
     try:
         rules.check_values(schema, {name: value for name, value in plain.items() if name in schema["properties"]})
     except Refusal as refusal:
@@ -84,7 +93,9 @@ def schema_of(template: ParameterTemplate) -> dict[str, Any]:
 
 def follow_model(model_id: int) -> None:
     """Terminals of a model that got another template, or none, are worked out anew."""
-    mark_due(Terminal.objects.filter(model=model_id, model__parameter_template__isnull=False))
+    mine = Terminal.objects.filter(model=model_id)
+    TerminalParameters.objects.filter(terminal__in=mine.filter(model__parameter_template=None)).delete()
+    mark_due(mine.filter(model__parameter_template__isnull=False))
 
 
 # --- levels ----------------------------------------------------------------------------------------------------------
@@ -101,9 +112,10 @@ def terminals_at(level: Level) -> QuerySet[Terminal]:
     if kind == "terminal":
         return rows.filter(pk=key)
     if kind == "group":
-        if TerminalGroup.objects.get(pk=key).filter:
+        group = TerminalGroup.objects.select_related("organisation", "merchant", "store").get(pk=key)
+        if group.filter:
             raise Refusal("bad_level", "a group with a filter changes by itself; set values at one of named terminals")
-        return rows.filter(groups=key)
+        return rows.filter(groups=key, path__startswith=group.node.path if group.node else "")
     return rows if level == INSTALLATION else rows.filter(path__startswith=NODES[kind].objects.get(pk=key).path)
 
 
@@ -133,6 +145,8 @@ def _preview(template: ParameterTemplate, level: Level, values: Mapping[str, Any
     schema, touched, wrong = schema_of(template), list[int](), dict[int, str]()
     judged: dict[tuple[int, int], tuple[bool, str]] = {}
     for pk, new in after.items():
+        if pk not in before:  # it was registered at this moment
+            continue
         pair = (id(before[pk].values), id(new.values))
         if pair not in judged:
             judged[pair] = _judged(schema, before[pk], new)
@@ -185,13 +199,18 @@ def _sealed(template: ParameterTemplate, name: str, clear: Any) -> dict[str, str
 
 
 @transaction.atomic
-def set_values(*, template: ParameterTemplate, level: Level, values: Any, actor: str) -> ParameterSet:
+def set_values(
+    *, template: ParameterTemplate, level: Level, values: Any, actor: str, seen: int | None = None
+) -> ParameterSet:
     """Set what holds at a level, the whole of it; terminals for which something changes get it in the background.
 
-    Raises Refusal, with nothing changed, for a value that does not fit its property, and where a terminal's whole document would
-    not fit any more.
+    `seen` is the revision that the one who sets them saw (0: none): where there is another by now, it is refused. Raises
+    Refusal, with nothing changed, for a value that does not fit, and where a terminal's whole document would not any more.
     """
     _take_turns(template.name)
+    present = current_set(template, level)
+    if seen is not None and seen != (present.revision if present else 0):
+        raise Refusal("changed_meanwhile", "somebody else has set values here meanwhile; look at them first")
     return _write(template, level, _checked(template, level, values), actor, "set")
 
 
@@ -257,6 +276,8 @@ def set_at_terminals(*, terminal_ids: Sequence[int], values: Mapping[str, Any], 
         template = ParameterTemplate.objects.select_related("current").get(pk=template_id)
         _take_turns(template.name)
         try:
+            if KEPT in values.values():
+                raise Refusal("bad_parameters", "a secret is set at one level at a time")
             checked = _checked(template, INSTALLATION, dict(values))
         except Refusal as refusal:
             refused |= dict.fromkeys(ids, refusal)
@@ -294,8 +315,11 @@ def _add_to_own(
     return refused
 
 
-def take_over_values(old_id: int, new_id: int) -> None:
+def take_over_values(old_id: int, new_id: int, actor: str) -> None:
     """Set at a device that replaces another what was set at the other itself; what stands above holds for it anyway."""
-    for one in ParameterSet.objects.filter(terminal=old_id, is_current=True):
-        one.pk, one.terminal_id, one.revision = None, new_id, 1
-        one.save(force_insert=True)
+    for one in ParameterSet.objects.select_related("template").filter(terminal=old_id, is_current=True):
+        made = ParameterSet.objects.create(
+            template=one.template, terminal_id=new_id, revision=1, values=one.values, set_by=actor
+        )
+        detail = {"template": one.template.name, "from": f"terminal:{old_id}", "new": rules.shown(one.values)}
+        audit.record(actor=actor, action="parameterset.take_over", subject=subject_of(made), detail=detail)

@@ -174,7 +174,7 @@ def assign_batch_number(terminal: Terminal, public_key: object) -> dict[str, Any
     return {"batch_number": next_batch_number(numbers)}
 
 
-def take_over_schedule(old_id: int, new_id: int) -> None:
+def take_over_schedule(old_id: int, new_id: int, actor: str) -> None:
     """Put a device that replaces another under the same plan, with what was the other's own."""
     schedule = SettlementSchedule.objects.select_related("plan").filter(terminal=old_id).first()
     if schedule is not None:

@@ -9,23 +9,29 @@ from urllib.parse import quote
 
 import pytest
 import time_machine
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from allauth.socialaccount.models import SocialAccount, SocialLogin
 from allauth.usersessions.models import UserSession
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import caches
+from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from fleet.access.adapters import SingleSignOnAdapter
 from fleet.access.models import ApiToken
 from fleet.access.sessions import ACTIVE_AT
 from terminals.common import vault
 from terminals.common.audit.models import AuditEntry
 from terminals.common.fresh import LOGGED_IN_AT
+from terminals.common.scope import narrow
 from terminals.estate.models import Membership, Merchant, Organisation
+from terminals.importing.services import bring, run_imports, start
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a-long-password-here"
@@ -283,3 +289,80 @@ def test_requests_of_a_token_are_counted_by_the_minute(ann: User, settings: Any)
         assert other.get("/api/v1/merchants/").status_code == 200
     with time_machine.travel(timezone.now() + timedelta(minutes=1)):
         assert api.get("/api/v1/merchants/").status_code == 200
+
+
+# --- what attackers found ---------------------------------------------------------------------------------------------
+def test_the_rules_of_sessions_hold_for_the_api_too(client: Client, ann: User, settings: Any) -> None:
+    settings.REQUIRE_SECOND_FACTOR = True
+    client.force_login(ann)
+    refused = client.get("/api/v1/terminals/")
+    assert (refused.status_code, refused["Content-Type"]) == (403, "application/problem+json")
+    api, _token = bearer(ann)
+    assert api.get("/api/v1/terminals/").status_code == 200, "a token is another matter"
+    settings.REQUIRE_SECOND_FACTOR = False
+    assert client.get("/api/v1/terminals/").status_code == 200
+    with time_machine.travel(timezone.now() + timedelta(hours=5)):
+        assert client.get("/api/v1/terminals/").status_code in (401, 403)
+
+
+def test_bulk_work_with_keys_needs_a_fresh_log_in_in_the_api_too(client: Client, ann: User) -> None:
+    client.force_login(ann)
+    grow_old(client)
+    body = {"verb": "deliver_key", "filter": "state = active", "arguments": {"usage": "P0"}}
+    assert client.post("/api/v1/bulk/", body, content_type="application/json").status_code == 403
+    body = {"verb": "tag", "filter": "state = active", "arguments": {"tag": "x"}}
+    assert client.post("/api/v1/bulk/", body, content_type="application/json").status_code == 409, "nobody passes"
+
+
+def test_whose_second_factors_are_taken_away_is_logged_out(client: Client, ann: User) -> None:
+    TOTP.activate(ann, SECRET)
+    log_in(client)
+    client.post(reverse("mfa_authenticate"), {"code": code_now()})
+    assert client.get(reverse("admin:index")).status_code == 200
+    boss = Client()
+    boss.force_login(User.objects.create_superuser("boss"))
+    asked = {"action": "take_second_factors", "_selected_action": [str(ann.pk)]}
+    assert boss.post(reverse("admin:auth_user_changelist"), asked).status_code == 302
+    assert not Authenticator.objects.exists()
+    assert AuditEntry.objects.filter(action="second_factor.removed", actor="boss", subject="user:ann").exists()
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+def test_a_form_with_a_password_does_not_wait_in_the_session(client: Client, ann: User) -> None:
+    client.force_login(ann)
+    grow_old(client)
+    asked = client.post(reverse("admin:auth_user_add"), {"username": "new", "password1": "hush-hush-hush"})
+    assert asked["Location"].startswith(reverse("account_reauthenticate"))
+    assert "hush" not in str(dict(client.session))
+
+
+def test_wrong_old_passwords_lock_out_too(client: Client, ann: User) -> None:
+    client.force_login(ann)
+    form = {"old_password": "guess", "new_password1": "another-long-one", "new_password2": "another-long-one"}
+    for _ in range(10):
+        client.post("/admin/password_change/", form)
+    client.post("/admin/password_change/", form | {"old_password": PASSWORD})
+    ann.refresh_from_db()
+    assert ann.check_password(PASSWORD)
+
+
+def test_a_narrow_token_starts_no_import_that_adds_more_than_it_may(ann: User) -> None:
+    ann.is_superuser = True
+    job = bring(file=ContentFile(b"merchant,mid\nBakery,1", name="x.csv"), user=ann)
+    narrowed = User.objects.get(pk=ann.pk)
+    narrow(narrowed, {"terminals.add_terminal"})
+    start(job=job, user=narrowed)
+    run_imports(time.monotonic() + 10)
+    assert not Merchant.objects.exists()
+    assert job.rows.get().reason == "not_allowed"
+
+
+def test_a_name_at_the_provider_binds_an_operator_once(rf: Any) -> None:
+    boss = User.objects.create_user("boss", is_staff=True)
+    SocialAccount.objects.create(user=boss, provider="oidc", uid="real")
+    account = SocialAccount(provider="oidc", uid="mallory", extra_data={"userinfo": {"preferred_username": "boss"}})
+    request = rf.get("/")
+    request.user = AnonymousUser()
+    with pytest.raises(ImmediateHttpResponse):
+        SingleSignOnAdapter().pre_social_login(request, SocialLogin(user=User(), account=account))
+    assert SocialAccount.objects.count() == 1

@@ -21,6 +21,7 @@ from terminals.bulk.models import BulkJob
 from terminals.bulk.verbs import verbs
 from terminals.common.errors import Refusal
 from terminals.estate.models import Membership, Merchant, Store, Terminal, TerminalGroup, TerminalModel
+from terminals.parameters.services import publish_template
 
 Register = Callable[[str], Terminal]
 
@@ -229,3 +230,12 @@ def test_health_is_not_guessed_by_the_lists_address(terminals: list[Terminal], c
     for query in ("health__printer__exact=ok", "health__battery_percent__lt=50", "tamper_alarm__active__exact=1"):
         answer = client.get(f"{url}?{query}")
         assert answer.status_code in (302, 400), query
+
+
+def test_a_secret_is_not_set_in_bulk_where_the_job_and_the_audit_would_keep_it(db: None) -> None:
+    root = User.objects.create_superuser("root")
+    publish_template(name="till", schema={"properties": {"wifi": {"type": "string", "writeOnly": True}}}, actor="ops")
+    for values in ({"wifi": "TOPSECRET"}, {"wifi": {"$secret": "set"}}, {}, None, "x"):
+        with pytest.raises(Refusal):
+            services.start(verb="configure", arguments={"values": values}, text="state = active", user=root)
+    assert not BulkJob.objects.exists()

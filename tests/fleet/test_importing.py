@@ -243,3 +243,21 @@ def test_the_api_brings_starts_and_tells(ann: User) -> None:
     assert bad.status_code == 409 or bad.status_code == 400
     assert Import.objects.count() == 1
     assert ImportRow.objects.count() == 5
+
+
+def test_refused_rows_cost_no_statement_each_and_found_ones_know_their_terminal(ann: User) -> None:
+    def cost(serials: list[str]) -> int:
+        rows = [f"North,Bakery,1,Corner,,,{serial},Acme One,," for serial in serials]
+        job = bring(ann, *rows)
+        run(bring(ann, *rows))
+        Terminal.objects.filter(serial__in=serials[1:]).update(store=elsewhere)
+        services.start(job=job, user=ann)
+        with CaptureQueriesContext(connection) as queries:
+            services.run_chunk(job)
+        assert {row.state for row in job.rows.all()} == {"unchanged", "refused"}
+        assert job.rows.get(state="unchanged").terminal == Terminal.objects.get(serial=serials[0])
+        return len(queries)
+
+    other = Merchant.objects.create(name="Other", mid="8", organisation=Organisation.objects.get())
+    elsewhere = Store.objects.create(merchant=other, name="Else")
+    assert cost([f"SA-{n}" for n in range(3)]) == cost([f"SB-{n}" for n in range(60)])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
@@ -13,7 +14,7 @@ from rest_framework.test import APIClient
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.enrolment.models import Certificate
-from terminals.estate.models import Terminal, TerminalGroup
+from terminals.estate.models import Membership, Terminal, TerminalGroup
 from terminals.estate.replacing import replace_terminal
 from terminals.keys.models import ProtectionKey
 from terminals.parameters.sending import run_due
@@ -109,3 +110,18 @@ def test_page_and_api_replace_and_show_the_new_code(register: Register, client: 
     assert len(answer.data["activation_code"]) == 31
     again = api.post(f"/api/v1/terminals/{new.pk}/replace/", {"serial": "SN-4"})
     assert again.status_code == 409
+
+
+def test_who_may_not_retire_gives_no_money_up(register: Register, client: Client) -> None:
+    terminal, device = a_terminal_at_work(register)
+    deliver(sold(device, 1000, batch_number=2))
+    ann = get_user_model().objects.create_user("ann", is_staff=True)
+    Membership.objects.create(user=ann, role=Group.objects.get(name="operator"), merchant=terminal.store.merchant)
+    api = APIClient()
+    api.force_authenticate(ann)
+    url = f"/api/v1/terminals/{terminal.pk}/replace/"
+    assert api.post(url, {"serial": "SN-2", "write_off": {"EUR": 1000}}, format="json").status_code == 403
+    client.force_login(ann)
+    form = {"action": "replace", "serial": "SN-2", "write_off": "EUR:1000"}
+    assert client.post(reverse("terminal-action", args=[terminal.pk]), form).status_code == 403
+    assert Terminal.objects.count() == 1

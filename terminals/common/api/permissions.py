@@ -25,10 +25,15 @@ class StaffWithPermission(BasePermission):
         allowed = bool(
             user.is_authenticated and getattr(user, "is_staff", False) and opens(user, permission, view.queryset.model)
         )
-        sensitive = allowed and permission in freshness.sensitive
-        if sensitive and _in_a_session(request) and not is_fresh(request):
-            raise NotFresh
+        if allowed:
+            refuse_stale(request, permission)
         return allowed
+
+
+def refuse_stale(request: Request, permission: str) -> None:
+    """Raise NotFresh where a permission needs a fresh log-in and a browser's session is too old for it."""
+    if permission in freshness.sensitive and _in_a_session(request) and not is_fresh(request):
+        raise NotFresh
 
 
 def _in_a_session(request: Request) -> bool:

@@ -101,7 +101,7 @@ def packed(**parts: bytes) -> bytes:
 def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
     bomb = packed(sheet=b"0" * (files.MOST_UNPACKED + 1))
     assert len(bomb) < 100_000
-    with pytest.raises(Refusal, match="unpacks to more than 40 MB"):
+    with pytest.raises(Refusal, match="unpacks to more than 24 MB"):
         lines_of("bomb.xlsx", bomb)
     with pytest.raises(Refusal, match="unpacks"):
         lines_of("many.xlsx", packed(**{f"part{n}": b"" for n in range(files.MOST_PARTS + 1)}))
@@ -137,3 +137,28 @@ def test_entities_in_an_xlsx_are_refused() -> None:
     with pytest.raises(Refusal) as refused:
         lines_of("x.xlsx", hostile)
     assert refused.value.reason == "bad_xlsx"
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "tags"),
+    [
+        (SHEET, b"</row>", b"<c/>" * 3_000 + b"</row>"),
+        (SHEET, b"<sheetData>", b"<x/>" * 3_000 + b"<sheetData>"),
+        ("xl/styles.xml", b"</styleSheet>", b"<xf/>" * 60_000 + b"</styleSheet>"),
+        ("xl/sharedStrings.xml", b"</sst>", b"<si/>" * 1_100_000 + b"</sst>"),
+    ],
+)
+def test_a_file_of_tags_is_refused_before_it_is_parsed(part: str, old: bytes, tags: bytes) -> None:
+    hostile = rewritten(xlsx(["merchant"], ["Bakery"]), part, old, tags)
+    assert len(hostile) < 100_000
+    with pytest.raises(Refusal) as refused:
+        lines_of("x.xlsx", hostile)
+    assert refused.value.reason == "too_large"
+
+
+def test_a_file_as_large_as_is_allowed_is_read() -> None:
+    rows = [
+        ["Bakery", f"{n}", "Corner", "Kiel", "Europe/Berlin", f"SN-{n}", "Acme One", f"T{n}"] for n in range(20_000)
+    ]
+    columns = ["merchant", "mid", "store", "city", "time_zone", "serial", "model", "tid"]
+    assert len(lines_of("x.xlsx", xlsx(columns, *rows))) == 20_000

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
-from terminals.estate.services import move_terminals, register_terminal, tell_regrouped
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state, move_terminals, register_terminal
 from terminals.link.models import Command
+from terminals.link.services import expire_commands
 from terminals.parameters import sending, services
 from terminals.parameters.effective import INSTALLATION, Trial, effective
 from terminals.parameters.models import (
@@ -125,7 +128,6 @@ def test_whoever_moves_in_the_tree_or_joins_a_group_gets_other_values(
     group = TerminalGroup.objects.create(name="A")
     set_values(template=template, level=("group", group.pk), values={"tips": False}, actor="ops")
     group.members.add(terminal)
-    tell_regrouped([terminal.pk])
     run()
     obey(device, "configure")
     assert not device.memory.parameters["tips"]
@@ -144,6 +146,7 @@ def test_a_terminal_that_lost_its_parameters_or_has_others_gets_them_again(
     device = at_work(terminal)
     good = dict(device.memory.parameters)
     for wrong in ({"interval": 7}, {}):
+        TerminalParameters.objects.update(mended_at=None)
         device.memory.parameters = dict(wrong)
         deliver(device.hello())
         run()
@@ -304,3 +307,118 @@ def test_a_trial_is_what_would_be(register: Register, template: ParameterTemplat
     trial = Trial(template.pk, ("store", terminal.store_id), {"tips": True})
     assert effective(Terminal.objects.all(), trial)[terminal.pk].values["tips"] is True
     assert "tips" not in effective(Terminal.objects.all())[terminal.pk].values
+
+
+# --- what attackers and readers found ---------------------------------------------------------------------------------
+def test_a_terminal_that_was_suspended_or_away_gets_what_was_set_meanwhile(
+    register: Register, template: ParameterTemplate
+) -> None:
+    terminal = register("SN-1")
+    device = at_work(terminal)
+    terminal.refresh_from_db()
+    change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops")
+    set_values(template=template, level=INSTALLATION, values={"tips": True}, actor="ops")
+    run()
+    change_state(terminal=terminal, transition=TerminalTransition.resume, actor="ops")
+    run()
+    obey(device, "configure")
+    assert device.memory.parameters["tips"] is True
+    set_values(template=template, level=INSTALLATION, values={"tips": False}, actor="ops")
+    run()
+    Command.objects.filter(state="queued").update(expires_at=timezone.now())
+    expire_commands()
+    assert TerminalParameters.objects.get().state == "failed"
+    deliver(device.hello())
+    run()
+    obey(device, "configure")
+    assert not device.memory.parameters["tips"]
+
+
+def test_a_terminal_that_always_says_it_has_others_is_sent_to_once_an_hour(
+    register: Register, template: ParameterTemplate
+) -> None:
+    device = at_work(register("SN-1"))
+    sent = Command.objects.filter(type="configure").count()
+    for _ in range(5):
+        device.memory.parameters = {"interval": 7}
+        deliver(device.hello())
+        run()
+        obey(device, "configure") if Command.objects.filter(type="configure", state="queued").exists() else None
+    assert Command.objects.filter(type="configure").count() == sent + 1
+    assert Fact.objects.filter(kind="parameters.drifted").count() == 1
+
+
+def test_a_group_reaches_no_further_than_its_node(register: Register, template: ParameterTemplate) -> None:
+    terminal = register("SN-1")
+    group = TerminalGroup.objects.create(name="A", merchant=terminal.store.merchant)
+    group.members.add(terminal)
+    set_values(template=template, level=("group", group.pk), values={"interval": 10}, actor="ops")
+    assert effective(Terminal.objects.all())[terminal.pk].values["interval"] == 10
+    elsewhere = Store.objects.create(merchant=Merchant.objects.create(name="Books", mid="2"), name="Pier")
+    Terminal.objects.update(store=elsewhere)
+    assert effective(Terminal.objects.all())[terminal.pk].values["interval"] == 60
+    found = services.preview(template=template, level=("group", group.pk), values={"interval": 20})
+    assert (found.below, found.serials) == (0, [])
+
+
+def test_renaming_and_deleting_a_group_is_followed(register: Register, template: ParameterTemplate) -> None:
+    device = at_work(terminal := register("SN-1"))
+    for name, interval in (("A", 10), ("B", 20)):
+        group = TerminalGroup.objects.create(name=name)
+        group.members.add(terminal)
+        set_values(template=template, level=("group", group.pk), values={"interval": interval}, actor="ops")
+    run()
+    obey(device, "configure")
+    found = [device.memory.parameters["interval"]]
+    TerminalGroup.objects.filter(name="A").update(name="C")
+    run()
+    obey(device, "configure")
+    found.append(device.memory.parameters["interval"])
+    TerminalGroup.objects.get(name="C").delete()
+    run()
+    obey(device, "configure")
+    assert [*found, device.memory.parameters["interval"]] == [20, 10, 20]
+
+
+def test_a_secret_that_does_not_open_fails_its_own_terminals_and_no_others(
+    register: Register, template: ParameterTemplate
+) -> None:
+    bad, good = register("SN-1"), register("SN-2")
+    devices = [at_work(bad), at_work(good)]
+    one = set_values(template=template, level=own(bad), values={"wifi": "correct horse"}, actor="ops")
+    ParameterSet.objects.filter(pk=one.pk).update(values={"wifi": {"$sealed": "AAAA", "$secret": "1"}})
+    set_values(template=template, level=own(good), values={"tips": True}, actor="ops")
+    run()
+    obey(devices[1], "configure")
+    assert devices[1].memory.parameters["tips"]
+    told = TerminalParameters.objects.get(terminal=bad)
+    assert (told.state, told.reason) == ("failed", "no_protection_key")
+    assert not ParametersDue.objects.exists()
+
+
+def test_what_is_a_secret_changes_only_where_nothing_is_set(register: Register, template: ParameterTemplate) -> None:
+    set_values(template=template, level=INSTALLATION, values={"wifi": "correct horse", "currency": "EUR"}, actor="ops")
+    for name, part in (("wifi", {"type": "string"}), ("currency", {"type": "string", "writeOnly": True})):
+        with pytest.raises(Refusal, match=f"{name} is set at whole installation"):
+            publish_template(
+                name="till", schema={**SCHEMA, "properties": {**SCHEMA["properties"], name: part}}, actor="ops"
+            )
+    assert template.versions.count() == 1
+
+
+def test_who_saw_an_older_revision_does_not_undo_the_newer(register: Register, template: ParameterTemplate) -> None:
+    set_values(template=template, level=INSTALLATION, values={"tips": True}, actor="ann", seen=0)
+    with pytest.raises(Refusal, match="somebody else has set values here meanwhile"):
+        set_values(template=template, level=INSTALLATION, values={"currency": "EUR"}, actor="ben", seen=0)
+    assert ParameterSet.objects.get().values == {"tips": True}
+
+
+def test_levels_that_are_too_large_together_are_refused(register: Register, template: ParameterTemplate) -> None:
+    terminal = register("SN-1")
+    big = {"extra": {"text": "x" * 15_000}}
+    set_values(template=template, level=INSTALLATION, values=big, actor="ops")
+    more = {**SCHEMA, "properties": {**SCHEMA["properties"], "other": {"type": "object"}}}
+    publish_template(name="till", schema=more, actor="ops")
+    template.refresh_from_db()
+    with pytest.raises(Refusal, match="larger than 16384 bytes"):
+        set_values(template=template, level=own(terminal), values={"other": {"text": "x" * 15_000}}, actor="ops")

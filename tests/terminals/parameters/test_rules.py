@@ -18,6 +18,7 @@ SCHEMA = rules.check_template(
             "interval": {"type": "integer", "minimum": 5, "maximum": 3600, "default": 60},
             "tips": {"type": "boolean"},
             "wifi": {"type": "string", "writeOnly": True, "minLength": 8},
+            "extra": {"type": "object"},
         },
         "dependentRequired": {"limits": ["currency"]},
     }
@@ -35,6 +36,13 @@ SCHEMA = rules.check_template(
         ({"properties": {"a": {"type": "strin"}}}, "'strin'"),
         ({"properties": {"a": {"type": "string", "$ref": "http://evil/"}}}, "refers to nothing else"),
         ({"properties": {"a": {"type": "string", "pattern": "(a+)+" * 100}}}, "at most 200 characters"),
+        ({"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}, "repeats no group"),
+        ({"properties": {"a": {"type": "array", "uniqueItems": True}}}, "takes too long"),
+        ({"properties": {"a": {"type": "integer", "default": "x"}}}, "a: 'x' is not of type"),
+        ({"properties": {"a": {"type": "object", "format": "money", "default": {"XXY": -1}}}}, "minor units"),
+        ({"properties": {"a": {"type": "object", "default": {"$sealed": "x"}}}}, "do not begin with $"),
+        ({"properties": {"a": {"type": "string", "writeOnly": True, "default": "x"}}}, "without a default"),
+        ({"properties": {"a": {"type": "integer", "default": 2**60}}}, ""),
         ({"properties": {f"p{n}": {"type": "string"} for n in range(201)}}, "at most 200 properties"),
     ],
 )
@@ -57,7 +65,10 @@ def test_what_is_no_template_is_refused(schema: Any, why: str) -> None:
         ({"limits": {"XXX": 1}}, "minor units by currency"),
         ({"limits": {"EUR": True}}, "minor units by currency"),
         ({"wifi": "short"}, "wifi: is not a value that it may have"),
-        ({"currency": "EUR" + "x" * 20_000}, "currency: "),
+        ({"currency": "EUR" + "x" * 20_000}, "larger than 16384 bytes"),
+        ({"interval": 2**60}, "exceeds safe integer domain"),
+        ({"limits": {"$sealed": 5}}, "limits"),
+        ({"extra": {"a": [{"$sealed": "x"}]}}, "do not begin with $"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_by_its_name(values: Any, why: str) -> None:
