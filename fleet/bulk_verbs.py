@@ -30,7 +30,7 @@ from terminals.keys.rules import KeyState, check_usage
 from terminals.keys.services import DELIVER_KEY, deliver_keys
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, Target, send_plain_commands
 from terminals.parameters.models import ParameterTemplate, TemplateVersion
-from terminals.parameters.rules import secrets_of
+from terminals.parameters.rules import check_values, secrets_of
 from terminals.parameters.services import SET_VALUES, set_at_terminals
 from terminals.settlement.leaving import OTHERS_MONEY, has_history
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
@@ -122,11 +122,23 @@ def _check_values(arguments: Arguments, user: Any) -> dict[str, Any]:
     values = arguments.get("values")
     if not isinstance(values, dict) or not values:
         raise Refusal("bad_arguments", 'values: write an object, for example {"tip_enabled": true}')
-    schemas = TemplateVersion.objects.filter(pk__in=ParameterTemplate.objects.values("current"))
-    secrets = {name for version in schemas for name in secrets_of(version.schema)}
+    in_force = TemplateVersion.objects.filter(pk__in=ParameterTemplate.objects.values("current"))
+    schemas = list(in_force.values_list("schema", flat=True))
+    secrets = {name for schema in schemas for name in secrets_of(schema)}
     if named := sorted(secrets & values.keys()):  # a job keeps its arguments, and the audit tells them
         raise Refusal("bad_arguments", "%(name)s is a secret: set it at a level, on its page", name=named[0])
+    refusals = [refusal for schema in schemas if (refusal := _refusal_of(schema, values))]
+    if refusals and len(refusals) == len(schemas):  # they fit no template
+        raise refusals[0]
     return {"values": values}
+
+
+def _refusal_of(schema: Mapping[str, Any], values: Mapping[str, Any]) -> Refusal | None:
+    try:
+        check_values(schema, values)
+    except Refusal as refusal:
+        return refusal
+    return None
 
 
 def _unfit_for_values(arguments: Arguments) -> list[Unfit]:
@@ -312,7 +324,7 @@ VERBS = (
         _configure,
         _unfit_for_values,
         _check_values,
-        told=lambda arguments: ", ".join(arguments["values"]),
+        told=lambda arguments: ", ".join(f"{name}: {value}" for name, value in arguments["values"].items()),
     ),
     BulkVerb(
         "set_plan",

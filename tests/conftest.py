@@ -74,6 +74,7 @@ TEMPLATE: dict[str, Any] = {
         "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
         "tip_enabled": {"type": "boolean"},
         "contactless_limits": {"type": "object", "format": "money"},
+        "wifi": {"type": "string", "writeOnly": True},
     }
 }
 

@@ -52,6 +52,11 @@ CHOSEN_BY_ID = {
 }
 
 
+class ValuesField(InteroperableJSONField):
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class BulkForm(forms.Form):
     """What to do, to which terminals; of the other fields only the one that the verb asks for counts."""
 
@@ -59,7 +64,7 @@ class BulkForm(forms.Form):
     verb = forms.ChoiceField(label=gettext_lazy("What to do"))
     release = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Release"))
     usage = forms.ChoiceField(choices=USAGES, required=False, label=gettext_lazy("Key usage"))
-    values = InteroperableJSONField(
+    values = ValuesField(
         required=False,
         label=gettext_lazy("Parameters to set at each terminal (JSON)"),
         widget=forms.Textarea({"rows": 3, "placeholder": '{"tip_enabled": true}'}),

@@ -136,7 +136,7 @@ class PlaceForm(forms.Form):
         super().__init__(*args, **kwargs)
         stores = within(Store.objects.select_related("merchant"), user, REGISTER)
         fields: Any = self.fields
-        fields["store"].choices = [(store.pk, str(store)) for store in stores[:MOST_CHOICES]]
+        fields["store"].choices = [("", "---------"), *((store.pk, str(store)) for store in stores[:MOST_CHOICES])]
 
 
 @staff_with(queue.DECIDE)

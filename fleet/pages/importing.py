@@ -40,7 +40,8 @@ EXAMPLE = [
 
 class FileForm(forms.Form):
     file = forms.FileField(
-        label=gettext_lazy("CSV or XLSX file"), widget=forms.FileInput({"accept": ".csv,.xlsx", "required": True})
+        label=gettext_lazy("CSV or XLSX file"),
+        widget=forms.FileInput({"accept": ".csv,.xlsx", "required": True}),
     )
 
 
@@ -135,7 +136,9 @@ def job_action(request: HttpRequest, pk: int) -> HttpResponse:
             services.start(job=job, user=request.user)
         else:
             spared = services.cancel(job=job, user=request.user)
-            messages.success(request, _("Stopped; %(number)s rows were spared.") % {"number": spared})
+            begun = job.state != ImportState.CHECKED
+            told = _("Stopped; %(number)s rows were spared.") if begun else _("Discarded; nothing was added.")
+            messages.success(request, told % {"number": spared})
     except Refusal as refusal:
         messages.error(request, sentence(refusal))
     return redirect("import-job", pk=pk)

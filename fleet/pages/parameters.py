@@ -63,7 +63,7 @@ def field_for(part: Mapping[str, Any]) -> forms.Field:
     """Return the form's field of a property; an empty one sets nothing at this level."""
     label = {"label": part.get("title", ""), "required": False}
     if part.get("writeOnly"):
-        return forms.CharField(widget=forms.PasswordInput({"autocomplete": "new-password"}), **label)
+        return forms.CharField(widget=forms.PasswordInput({"autocomplete": "new-password"}, render_value=True), **label)
     if part["type"] == "boolean":
         return forms.ChoiceField(choices=YES_NO, **label)
     if "enum" in part:
@@ -161,7 +161,9 @@ def level_page(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
         "history": _history(template, level),
         "told": TerminalParameters.objects.filter(terminal=pk).first() if kind == "terminal" else None,
     }
-    return render(request, "pages/parameters_level.html", admin.site.each_context(request) | context)
+    answer = render(request, "pages/parameters_level.html", admin.site.each_context(request) | context)
+    answer["Cache-Control"] = "no-store"  # between preview and setting a typed secret stands in the form
+    return answer
 
 
 def _node(request: HttpRequest, kind: str, pk: int) -> Model | None:

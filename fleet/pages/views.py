@@ -23,7 +23,9 @@ from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import reach_of, within
 from terminals.common.words import sentence
+from terminals.enrolment.codes import open_code
 from terminals.estate.models import Terminal, TerminalModel
+from terminals.estate.rules import TerminalState
 from terminals.keys.models import USAGES
 from terminals.link.heartbeat import parts_to_look_after
 from terminals.link.services import PLAIN_COMMANDS
@@ -127,6 +129,7 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "at_stake": at_stake(terminal.pk) if "money" in parts or {"retire", "suspend", "replace"} & verbs else None,
         "models": TerminalModel.objects.all()[:MOST_CHOICES] if "replace" in verbs else [],
         "releases": _releases_for(terminal) if "install" in verbs else [],
+        "code": open_code(terminal) if terminal.state == TerminalState.REGISTERED else None,
         "may_set_parameters": reach_of(request.user, SET_VALUES).covers(terminal.path),
     }
 

@@ -21,7 +21,7 @@ from terminals.enrolment import rules
 from terminals.enrolment.facts import Claimed, CodeIssued
 from terminals.enrolment.models import ActivationCode
 from terminals.estate.models import Terminal
-from terminals.estate.registering import change_serial
+from terminals.estate.registering import change_serial, check_serial_free
 from terminals.estate.rules import TerminalState, TerminalTransition
 from terminals.estate.services import Held, hold
 
@@ -75,6 +75,12 @@ def withdraw_codes(terminal_ids: Sequence[int]) -> None:
     ActivationCode.objects.filter(terminal__in=terminal_ids, used_at=None).delete()
 
 
+def open_code(terminal: Terminal) -> ActivationCode | None:
+    """Return the code by which a terminal may still enrol, if one was issued (not the code itself: nobody has that any more)."""
+    usable = ActivationCode.objects.filter(terminal=terminal, used_at=None, expires_at__gt=timezone.now())
+    return usable.order_by("-created_at").first()
+
+
 def locked(code: str) -> ActivationCode:
     """Lock and return a code with its terminal; raise Refusal where it was never issued."""
     digest = rules.code_digest(code)
@@ -113,6 +119,7 @@ def claim(*, code: str, serial: str, user: Any, in_place: bool = False) -> Termi
     check_usable(activation, timezone.now())
     actor, expected = user.get_username(), terminal.serial
     if serial != expected:
+        check_serial_free(serial)
         if not in_place:
             raise OtherSerial(
                 "other_serial",

@@ -123,7 +123,7 @@ def _taken(wanted: Mapping[int, Row]) -> dict[int, Refusal]:
 def check_serial_free(serial: str) -> None:
     """Raise Refusal where a serial is none, or a terminal has it, or one that makes the same device id."""
     if Terminal.objects.filter(device_id=device_id_for(serial)).exists():
-        raise Refusal("serial_taken", "%(serial)s is on the books, or twice in the list", serial=serial)
+        raise Refusal("serial_taken", "a terminal with the serial %(serial)s is on the books already", serial=serial)
 
 
 def check_tid_free(store: Store, tid: str) -> None:

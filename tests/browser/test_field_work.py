@@ -14,6 +14,7 @@ from terminals.enrolment.codes import issue_activation_code
 from terminals.estate.models import Membership, Merchant, Terminal, TerminalModel
 from terminals.importing.services import run_imports
 from terminals.parameters.models import ModelTemplate, ParameterSet
+from terminals.parameters.rules import is_sealed
 from terminals.parameters.services import publish_template
 from tests.browser.conftest import PASSWORD, log_in
 from tests.conftest import TEMPLATE, deliver, in_thread, sold, working_device
@@ -40,6 +41,8 @@ def test_a_file_is_imported_and_its_codes_are_printed(
     TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
     file = tmp_path / "shops.csv"
     file.write_text(ROWS)
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
     log_in(page, live_server.url, "root")
     page.goto(f"{live_server.url}/admin/importing/import/")
     page.get_by_role("link", name="New import").click()
@@ -61,6 +64,7 @@ def test_a_file_is_imported_and_its_codes_are_printed(
     expect(page.locator(".tw-slip")).to_have_count(2)
     expect(page.locator(".tw-slip svg")).to_have_count(2)
     expect(page.locator(".tw-slip").first).to_contain_text("Hamburg")
+    assert broken == []
 
 
 def test_an_installer_claims_a_device_on_a_phone(register: Register, page: Page, live_server: LiveServer) -> None:
@@ -127,6 +131,12 @@ def test_a_parameter_is_changed_at_a_merchant_after_a_dry_run(
     page.get_by_role("button", name="Set it for 3 terminals").click()
     expect(page.locator("#history")).to_contain_text("50.00 EUR")
     assert ParameterSet.objects.get().values == {"currency": "EUR", "contactless_limits": {"EUR": 5000}}
+    page.locator("#id_p-wifi").fill("correct horse")
+    page.get_by_role("button", name="Show what would happen").click()
+    page.get_by_role("button", name="Set it for 3 terminals").click()
+    expect(page.locator("#value-wifi")).to_contain_text("set, not shown")
+    assert is_sealed(ParameterSet.objects.get(is_current=True).values["wifi"])
+    assert "correct horse" not in page.content()
     page.goto(f"{live_server.url}/admin/parameters/at/terminal/{Terminal.objects.get(serial='SN-1').pk}/")
     expect(page.locator("#value-currency")).to_contain_text("merchant Bakery")
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing lies beside the screen"

@@ -235,7 +235,7 @@ def test_health_is_not_guessed_by_the_lists_address(terminals: list[Terminal], c
 def test_a_secret_is_not_set_in_bulk_where_the_job_and_the_audit_would_keep_it(db: None) -> None:
     root = User.objects.create_superuser("root")
     publish_template(name="till", schema={"properties": {"wifi": {"type": "string", "writeOnly": True}}}, actor="ops")
-    for values in ({"wifi": "TOPSECRET"}, {"wifi": {"$secret": "set"}}, {}, None, "x"):
+    for values in ({"wifi": "TOPSECRET"}, {"wifi": {"$secret": "set"}}, {"nonsense": 1}, {}, None, "x"):
         with pytest.raises(Refusal):
             services.start(verb="configure", arguments={"values": values}, text="state = active", user=root)
     assert not BulkJob.objects.exists()

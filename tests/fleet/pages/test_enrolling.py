@@ -92,7 +92,7 @@ def test_a_waiting_device_is_let_in_from_its_page_or_sent_away(ops: Client, sett
     answer = ops.post(url, place | {"approve": "1"})
     assert answer["Location"] == reverse("terminal-page", args=[Terminal.objects.get(serial="SN-1").pk])
     taken = ops.post(reverse("waiting-device", args=[fake.pk]), place | {"approve": "1"}).content.decode()
-    assert "is on the books" in taken
+    assert "is on the books already" in taken
     used = ops.post(reverse("waiting-device", args=[other.pk]), place | {"approve": "1"}).content.decode()
     assert "has the TID T1" in used
     ops.post(reverse("waiting-device", args=[other.pk]), {"reject": "1"})
