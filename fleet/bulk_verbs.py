@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OPEN as OPEN_INSTALLATIONS
 from firmware.services import ASSIGN_RELEASE, install
+from fleet.bulk_parameters import CONFIGURE
 from terminals.bulk.arguments import chosen, name_of, text_of
 from terminals.bulk.verbs import Arguments, BulkVerb, Unfit
 from terminals.common.errors import Refusal
@@ -29,9 +30,6 @@ from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.keys.rules import KeyState, check_usage
 from terminals.keys.services import DELIVER_KEY, deliver_keys
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, Target, send_plain_commands
-from terminals.parameters.models import ParameterTemplate, TemplateVersion
-from terminals.parameters.rules import check_values, secrets_of
-from terminals.parameters.services import SET_VALUES, set_at_terminals
 from terminals.settlement.leaving import OTHERS_MONEY, has_history
 from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
 from terminals.settlement.rules import OPEN as OPEN_RUNS
@@ -116,37 +114,6 @@ def _unfit_for_key(arguments: Arguments) -> list[Unfit]:
 def _deliver(ids: Ids, arguments: Arguments, actor: str) -> Refused:
     deliver_keys([(target, arguments["usage"]) for target in _targets(ids)], requested_by=actor)
     return NOBODY
-
-
-def _check_values(arguments: Arguments, user: Any) -> dict[str, Any]:
-    values = arguments.get("values")
-    if not isinstance(values, dict) or not values:
-        raise Refusal("bad_arguments", 'values: write an object, for example {"tip_enabled": true}')
-    in_force = TemplateVersion.objects.filter(pk__in=ParameterTemplate.objects.values("current"))
-    schemas = list(in_force.values_list("schema", flat=True))
-    secrets = {name for schema in schemas for name in secrets_of(schema)}
-    if named := sorted(secrets & values.keys()):  # a job keeps its arguments, and the audit tells them
-        raise Refusal("bad_arguments", "%(name)s is a secret: set it at a level, on its page", name=named[0])
-    refusals = [refusal for schema in schemas if (refusal := _refusal_of(schema, values))]
-    if refusals and len(refusals) == len(schemas):  # they fit no template
-        raise refusals[0]
-    return {"values": values}
-
-
-def _refusal_of(schema: Mapping[str, Any], values: Mapping[str, Any]) -> Refusal | None:
-    try:
-        check_values(schema, values)
-    except Refusal as refusal:
-        return refusal
-    return None
-
-
-def _unfit_for_values(arguments: Arguments) -> list[Unfit]:
-    return [Unfit("no_template", "its model has no parameter template", Q(model__parameter_template__isnull=True))]
-
-
-def _configure(ids: Ids, arguments: Arguments, actor: str) -> Refused:
-    return set_at_terminals(terminal_ids=ids, values=arguments["values"], actor=actor)
 
 
 def _check_plan(arguments: Arguments, user: Any) -> dict[str, Any]:
@@ -318,14 +285,7 @@ VERBS = (
         told=partial(name_of, Release, "release"),
     ),
     BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),
-    BulkVerb(
-        "configure",
-        SET_VALUES,
-        _configure,
-        _unfit_for_values,
-        _check_values,
-        told=lambda arguments: ", ".join(f"{name}: {value}" for name, value in arguments["values"].items()),
-    ),
+    CONFIGURE,
     BulkVerb(
         "set_plan",
         SET_SCHEDULE,

@@ -173,31 +173,25 @@ def send(wanted: Mapping[Target, ParameterDocument]) -> None:
     supersede_commands([target.terminal_id for target in wanted], ["configure"])
     requests = [CommandRequest(target, "configure", body, VALID_FOR) for target, body in bodies.items()]
     commands = create_commands(requests, requested_by=ACTOR)
-    lacks_key = columns_of(
-        Refusal(
-            "no_protection_key", "a secret cannot be sealed for it: it has no protection key, or the vault's is gone"
-        )
+    pending, failed = {"state": ParameterState.PENDING}, {"state": ParameterState.FAILED, **NO_KEY}
+    _note_wanted(
+        [
+            TerminalParameters(terminal_id=target.terminal_id, wanted=document, command=command, **pending)
+            for (target, document), command in zip(able.items(), commands, strict=True)
+        ]
+        + [TerminalParameters(terminal_id=t.terminal_id, wanted=wanted[t], **failed) for t in unable]
     )
+
+
+NO_KEY = columns_of(
+    Refusal("no_protection_key", "a secret cannot be sealed for it: it has no protection key, or the vault's is gone")
+)
+
+
+def _note_wanted(rows: Sequence[TerminalParameters]) -> None:
     now = timezone.now()
-    rows = [
-        TerminalParameters(
-            terminal_id=target.terminal_id,
-            wanted=document,
-            command=command,
-            state=ParameterState.PENDING,
-            changed_at=now,
-        )
-        for (target, document), command in zip(able.items(), commands, strict=True)
-    ] + [
-        TerminalParameters(
-            terminal_id=target.terminal_id,
-            wanted=wanted[target],
-            state=ParameterState.FAILED,
-            changed_at=now,
-            **lacks_key,
-        )
-        for target in unable
-    ]
+    for row in rows:
+        row.changed_at = now
     TerminalParameters.objects.bulk_create(
         rows,
         update_conflicts=True,
