@@ -140,3 +140,25 @@ def test_a_parameter_is_changed_at_a_merchant_after_a_dry_run(
     page.goto(f"{live_server.url}/admin/parameters/at/terminal/{Terminal.objects.get(serial='SN-1').pk}/")
     expect(page.locator("#value-currency")).to_contain_text("merchant Bakery")
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing lies beside the screen"
+
+
+def test_a_slash_leads_to_the_search_box_and_a_phone_shows_two_lines_a_terminal(
+    register: Register, page: Page, live_server: LiveServer
+) -> None:
+    working_device(register("SN-1"))
+    member("operator")
+    log_in(page, live_server.url, "ann")
+    page.goto(f"{live_server.url}/admin/")
+    page.keyboard.press("/")
+    page.wait_for_url("**/admin/find/")
+    page.keyboard.type("sn-1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="SN-1", exact=True)).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{live_server.url}/admin/terminals/terminal/")
+    row = page.locator("#result_list tbody tr").first
+    expect(row.locator(".field-unsettled")).to_be_visible()
+    expect(row.locator(".field-model")).to_be_hidden()
+    box = row.bounding_box()
+    assert box is not None
+    assert box["height"] < 80

@@ -2,7 +2,8 @@
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, [contenteditable]");
   if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
+  if (document.getElementById("searchbar")) return; // a list has a search box of its own, which the theme leads to
   const box = document.getElementById("find-text");
+  event.preventDefault();
   box ? box.focus() : window.location.assign("/admin/find/");
 });
