@@ -157,7 +157,7 @@ def test_a_slash_leads_to_the_search_box_and_a_phone_shows_two_lines_a_terminal(
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{live_server.url}/admin/terminals/terminal/")
     row = page.locator("#result_list tbody tr").first
-    expect(row.locator(".field-unsettled")).to_be_visible()
+    expect(row.locator(".field-shown_link")).to_be_visible()
     expect(row.locator(".field-model")).to_be_hidden()
     box = row.bounding_box()
     assert box is not None
