@@ -151,6 +151,7 @@ def test_a_slash_leads_to_the_search_box_and_a_phone_shows_two_lines_a_terminal(
     page.goto(f"{live_server.url}/admin/")
     page.keyboard.press("/")
     page.wait_for_url("**/admin/find/")
+    expect(page.locator("#find-text")).to_be_focused()
     page.keyboard.type("sn-1")
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="SN-1", exact=True)).to_be_visible()
