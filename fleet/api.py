@@ -9,7 +9,7 @@ from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,18 +18,18 @@ from rest_framework.routers import APIRootView, DefaultRouter
 from firmware import api as firmware
 from fleet.pages import selectors
 from terminals.bulk import api as bulk
-from terminals.common.api.base import actor_of
+from terminals.common.api.base import actor_of, field_errors
 from terminals.common.api.records import AuditViewSet, TimelineSerializer
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.scope import holds, reach_of, within
 from terminals.common.words import sentence
 from terminals.enrolment import api as enrolment
-from terminals.enrolment.codes import CLAIM, ISSUE_CODE, claim, issue_activation_code, issue_codes
+from terminals.enrolment.codes import CLAIM, ISSUE_CODE, claim, issue_activation_code, issue_first_codes
 from terminals.estate import api as estate
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.registering import MOST, Registered, register_terminals
 from terminals.estate.replacing import REPLACE, replace_terminal
-from terminals.estate.rules import LINKED_STATES, TerminalTransition
+from terminals.estate.rules import LINKED_STATES, TerminalTransition, check_identifier
 from terminals.estate.services import REGISTER, TRANSITION_PERMISSIONS
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
@@ -100,6 +100,34 @@ class RegisteredSerializer(FleetTerminalSerializer):
         fields = [*FleetTerminalSerializer.Meta.fields, "activation_code"]
 
 
+class RegistrationSerializer(serializers.Serializer[Any]):
+    """A terminal to register: model and store by their ids. What another has already is the service's to say."""
+
+    serial = serializers.CharField(max_length=32)
+    model = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
+    store = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
+    tid = serializers.CharField(max_length=8, required=False, allow_blank=True)
+    mid = serializers.CharField(max_length=15, required=False, allow_blank=True)
+    tags = serializers.ListField(child=serializers.CharField(max_length=40), required=False)
+
+    def validate_tid(self, value: str) -> str:
+        with field_errors():
+            return check_identifier(value)
+
+    validate_mid = validate_tid
+
+
+# What a refused row is told of, where one terminal is registered.
+FIELD_OF = {
+    "serial_taken": "serial",
+    "bad_serial": "serial",
+    "tid_taken": "tid",
+    "unknown_store": "store",
+    "unknown_model": "model",
+    "bad_tag": "tags",
+}
+
+
 class ReplacementSerializer(serializers.Serializer[Any]):
     """The device that takes a terminal's place, and the money that it is agreed to lose."""
 
@@ -158,6 +186,7 @@ class FleetTerminalFilter(estate.TerminalFilter):
 
 
 class FleetTerminalViewSet(estate.TerminalViewSet):
+    queryset = selectors.WITH_FLEET_COLUMNS
     serializer_class = FleetTerminalSerializer
     filterset_class = FleetTerminalFilter
     secret_fields = ("activation_code",)
@@ -173,25 +202,20 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         "parameters": SEE_PARAMETERS,
     }
 
-    def get_queryset(self) -> QuerySet[Terminal]:
-        return selectors.with_fleet_columns(super().get_queryset())
-
-    @extend_schema(responses={201: RegisteredSerializer})
+    @extend_schema(request=RegistrationSerializer, responses={201: RegisteredSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Register a terminal; the answer holds the one-time activation code, for who may issue one."""
-        wanted = self.get_serializer(data=request.data)
+        wanted = RegistrationSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        with transaction.atomic():
-            terminal = wanted.save()
-            self.refuse_beyond_reach(terminal)
-            return self._registered(request, terminal)
+        done, codes = self._register([wanted.validated_data])
+        for refusal in done.refused.values():
+            raise ValidationError({FIELD_OF.get(refusal.reason, "non_field_errors"): [sentence(refusal)]})
+        new = done.made[0]
+        return self._registered(selectors.as_registered(new), codes.get(new.pk))
 
-    def _registered(self, request: Request, terminal: Terminal) -> Response:
+    def _registered(self, terminal: Terminal, code: str | None) -> Response:
         """Answer with a terminal that was just registered, and the code that enrols it for who may issue one."""
-        may = holds(request.user, ISSUE_CODE, terminal)
-        code = issue_activation_code(terminal=terminal, actor=actor_of(request)) if may else None
-        made = selectors.with_fleet_columns(Terminal.objects.filter(pk=terminal.pk)).get()
-        shown = self.get_serializer(made).data | {"activation_code": code}
+        shown = self.get_serializer(terminal).data | {"activation_code": code}
         return Response(shown, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=RowsSerializer, responses={200: RowAnswerSerializer(many=True)})
@@ -203,15 +227,18 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         """
         wanted = RowsSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        rows, actor = wanted.validated_data["terminals"], actor_of(request)
-        stores = within(Store.objects.order_by(), request.user, REGISTER)
+        rows = wanted.validated_data["terminals"]
+        done, codes = self._register(rows)
+        return Response([self._answer(place, done, codes) for place in range(len(rows))])
+
+    def _register(self, rows: list[Any]) -> tuple[Registered, dict[int, str]]:
+        """Register rows where the caller may; return what came of them, and the codes that the caller may issue, by terminal."""
+        user, actor = self.request.user, actor_of(self.request)
+        stores, reach = within(Store.objects.all(), user, REGISTER), reach_of(user, ISSUE_CODE)
         with transaction.atomic():
-            done = register_terminals(rows, stores=stores, models=TerminalModel.objects.order_by(), actor=actor)
-            codes = within(Terminal.objects.filter(pk__in=[t.pk for t in done.made.values()]), request.user, ISSUE_CODE)
-            issued = (
-                issue_codes(terminal_ids=list(codes.values_list("pk", flat=True)), actor=actor) if done.made else {}
-            )
-        return Response([self._answer(place, done, issued) for place in range(len(rows))])
+            done = register_terminals(rows, stores=stores, models=TerminalModel.objects.all(), actor=actor)
+            theirs = [terminal for terminal in done.made.values() if reach.covers(terminal.path)]
+            return done, issue_first_codes(terminals=theirs, actor=actor)
 
     def _answer(self, place: int, done: Registered, codes: dict[int, str]) -> dict[str, Any]:
         if terminal := done.made.get(place):
@@ -238,7 +265,9 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
             raise PermissionDenied(gettext("whoever gives money up must be allowed to retire terminals"))
         with transaction.atomic():
             new = replace_terminal(terminal=terminal, actor=actor_of(request), **wanted.validated_data)
-            return self._registered(request, new)
+            may = holds(request.user, ISSUE_CODE, new)
+            code = issue_activation_code(terminal=new, actor=actor_of(request)) if may else None
+            return self._registered(selectors.WITH_FLEET_COLUMNS.get(pk=new.pk), code)
 
     @extend_schema(request=ClaimSerializer, responses={200: estate.TerminalSerializer})
     @action(detail=False, methods=["post"], pagination_class=None)

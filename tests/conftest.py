@@ -27,7 +27,7 @@ from fleet.access.models import ApiToken
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.services import enrol
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
-from terminals.estate.services import register_terminal
+from terminals.estate.registering import register_terminal
 from terminals.keys.rules import accept_offer
 from terminals.link.heartbeat import PARTS, beat
 from terminals.link.inbox import BatchResult, Inbox

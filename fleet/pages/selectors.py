@@ -142,8 +142,8 @@ def unresolved_runs(user: Any, limit: int = 5) -> list[SettlementRun]:
     return sorted(latest, key=lambda run: run.finished_at or run.requested_at, reverse=True)
 
 
-def with_fleet_columns(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
-    """Add what features know of each terminal; subqueries on indexed keys, evaluated for the page's rows only."""
+def _fleet_columns() -> dict[str, Any]:
+    """Return what features know of each terminal; subqueries on indexed keys, evaluated for the page's rows only."""
     mine = OuterRef("pk")
     keys = (
         TerminalKey.objects.filter(terminal=mine, state=KeyState.CONFIRMED)
@@ -163,14 +163,35 @@ def with_fleet_columns(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
         difference_minor="difference_minor",
         reasons="reasons",
     )
-    return terminals.annotate(
-        online=Coalesce(F("session__online"), Value(False), output_field=BooleanField()),
-        last_seen_at=F("session__last_seen_at"),
-        locked=Coalesce(F("session__locked"), Value(False), output_field=BooleanField()),
-        software_version=Subquery(software.values("version")[:1], output_field=CharField()),
-        confirmed_keys=Coalesce(Subquery(keys.values("n")[:1], output_field=IntegerField()), 0),
-        last_settlement=Subquery(last_run.values(row=run)[:1]),
-    )
+    return {
+        "online": Coalesce(F("session__online"), Value(False), output_field=BooleanField()),
+        "last_seen_at": F("session__last_seen_at"),
+        "locked": Coalesce(F("session__locked"), Value(False), output_field=BooleanField()),
+        "software_version": Subquery(software.values("version")[:1], output_field=CharField()),
+        "confirmed_keys": Coalesce(Subquery(keys.values("n")[:1], output_field=IntegerField()), 0),
+        "last_settlement": Subquery(last_run.values(row=run)[:1]),
+    }
+
+
+# Made once: making it anew took an eighth of a request for one terminal.
+WITH_FLEET_COLUMNS: QuerySet[Terminal] = Terminal.objects.annotate(**_fleet_columns())
+
+
+def as_registered(terminal: Terminal) -> Terminal:
+    """Return a terminal that was just registered, with the columns of WITH_FLEET_COLUMNS: no feature knows of it yet."""
+    for name, value in NOTHING_KNOWN.items():
+        setattr(terminal, name, value)
+    return terminal
+
+
+NOTHING_KNOWN = {
+    "online": False,
+    "last_seen_at": None,
+    "locked": False,
+    "software_version": None,
+    "confirmed_keys": 0,
+    "last_settlement": None,
+}
 
 
 class TerminalPage(NamedTuple):

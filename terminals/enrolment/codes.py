@@ -5,11 +5,11 @@ that they hold; where that is another than the one that was registered, it takes
 enrolled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
@@ -46,14 +46,30 @@ def issue_codes(*, terminal_ids: Sequence[int], actor: str) -> dict[int, str]:
     held = hold(terminal_ids)
     for one in held.values():
         _check_can_enrol(one)
-    codes = {pk: rules.new_code() for pk in held}
-    expires_at = timezone.now() + CODE_LIFETIME
     withdraw_codes(list(held))
-    ActivationCode.objects.bulk_create(
-        ActivationCode(terminal_id=pk, digest=rules.code_digest(code), expires_at=expires_at, created_by=actor)
-        for pk, code in codes.items()
-    )
-    subjects = [f"terminal:{one.serial}" for one in held.values()]
+    return _make_codes({pk: one.serial for pk, one in held.items()}, actor)
+
+
+def issue_first_codes(*, terminals: Iterable[Terminal], actor: str) -> dict[int, str]:
+    """As `issue_codes`, for terminals that this transaction registered: nobody else can know them, nor do they have a code."""
+    serials = {terminal.pk: terminal.serial for terminal in terminals}
+    return _make_codes(serials, actor) if serials else {}
+
+
+# Raw: bulk_create takes three times as long (bench/bulk.py).
+MAKE_CODES = """
+INSERT INTO enrolment_activationcode (terminal_id, digest, created_at, created_by, expires_at, claimed_by)
+SELECT terminal_id, digest, now(), %s, %s, '' FROM unnest(%s::bigint[], %s::text[]) AS code(terminal_id, digest)
+"""
+
+
+def _make_codes(serials: Mapping[int, str], actor: str) -> dict[int, str]:
+    codes = {pk: rules.new_code() for pk in serials}
+    expires_at = timezone.now() + CODE_LIFETIME
+    with connection.cursor() as cursor:
+        digests = [rules.code_digest(code) for code in codes.values()]
+        cursor.execute(MAKE_CODES, [actor, expires_at, list(codes), digests])
+    subjects = [f"terminal:{serial}" for serial in serials.values()]
     detail = {"expires_at": expires_at.isoformat()}
     audit.record_many(actor=actor, action="terminal.activation_code", subjects=subjects, detail=detail)
     record_fact_of_many(codes, CodeIssued(by=actor))

@@ -21,9 +21,9 @@ from terminals.enrolment import rules
 from terminals.enrolment.models import EnrolmentRequest
 from terminals.enrolment.rules import PublicKey, RequestState, RequestTransition
 from terminals.estate.models import Store, Terminal, TerminalModel
-from terminals.estate.registering import check_serial_free, check_tid_free
+from terminals.estate.registering import check_serial_free, check_tid_free, register_terminal
 from terminals.estate.rules import TerminalState, device_id_for
-from terminals.estate.services import REGISTER, register_terminal
+from terminals.estate.services import REGISTER
 
 DECIDE = "enrolment.change_enrolmentrequest"  # what letting a waiting device in needs
 MOST_WAITING, MOST_OF_AN_ADDRESS = 1000, 20

@@ -22,6 +22,7 @@ from terminals.common.scope import reach_of
 from terminals.common.words import TONES, choices, field_errors, sentence, word
 from terminals.estate import selectors, services
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
+from terminals.estate.registering import register_terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState, check_identifier, check_time_zone, device_id_for
 from terminals.estate.targets.choosing import check_filter, matching
 
@@ -282,7 +283,7 @@ class TerminalAdmin(AuditedAdmin):
             return
         values = {name: form.cleaned_data[name] for name in self.fields}
         with transaction.atomic():
-            made = services.register_terminal(actor=request.user.get_username(), **values)
+            made = register_terminal(actor=request.user.get_username(), **values)
         obj.pk = made.pk
         obj.refresh_from_db()
 

@@ -127,9 +127,6 @@ class TerminalSerializer(ModelSerializer[Terminal]):
         ]
         read_only_fields = ["device_id", "state", "replaces", "registered_at"]
 
-    def create(self, validated_data: dict[str, Any]) -> Terminal:
-        return services.register_terminal(actor=actor_of(self.context["request"]), **validated_data)
-
     def validate_store(self, store: Store) -> Store:
         if self.instance is not None and store.pk != self.instance.store_id:
             for refusal in services.refuse_move([self.instance.pk], store).values():
@@ -271,9 +268,7 @@ class RetirementSerializer(TransitionSerializer):
     )
 
 
-class TerminalViewSet(
-    EditGuard, IdempotentPosts, ModelAuditMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin, ReadViewSet
-):
+class TerminalViewSet(EditGuard, IdempotentPosts, ModelAuditMixin, mixins.UpdateModelMixin, ReadViewSet):
     """Terminals are never deleted: they retire, because their money and their audit remain."""
 
     queryset = Terminal.objects.all()
@@ -281,9 +276,6 @@ class TerminalViewSet(
     filterset_class: type[django_filters.FilterSet] = TerminalFilter
     ordering_fields = ("serial", "registered_at", "id")
     needs: ClassVar[dict[str, str]] = {t.name: permission for t, permission in services.TRANSITION_PERMISSIONS.items()}
-
-    def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
-        self.refuse_beyond_reach(serializer.save())  # register_terminal audits it
 
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
         terminal = cast(Terminal, serializer.instance)

@@ -7,9 +7,9 @@ from terminals.common.audit.services import subject_of
 from terminals.common.facts.services import record_facts
 from terminals.estate.facts import Replaced, Replaces
 from terminals.estate.models import Terminal, TerminalModel
-from terminals.estate.registering import check_serial_free
+from terminals.estate.registering import check_serial_free, register_terminal
 from terminals.estate.rules import TerminalTransition
-from terminals.estate.services import NOTHING, WriteOff, change_state, on_replace, register_terminal
+from terminals.estate.services import NOTHING, WriteOff, change_state, on_replace
 
 REPLACE = "terminals.replace_terminal"  # what replacing a device needs
 

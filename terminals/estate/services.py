@@ -13,14 +13,12 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_fact_of_many, record_facts
 from terminals.common.states import Transition
-from terminals.estate.facts import StateChanged, TerminalEdited, TerminalRegistered
-from terminals.estate.models import Store, Terminal, TerminalGroup, TerminalModel
+from terminals.estate.facts import StateChanged, TerminalEdited
+from terminals.estate.models import Store, Terminal, TerminalGroup
 from terminals.estate.rules import (
     ImpossibleTransition,
     TerminalState,
     TerminalTransition,
-    check_identifier,
-    device_id_for,
 )
 
 # What each verb needs; page, admin and API ask the same.
@@ -63,36 +61,6 @@ on_move: list[Callable[[Ids], object]] = []
 # What a new device takes over from the one that it replaces (they get the old one's id, the new one's and who
 # does it), while both are in service; filled by the project.
 on_replace: list[Callable[[int, int, str], object]] = []
-
-
-@transaction.atomic
-def register_terminal(
-    *,
-    serial: str,
-    model: TerminalModel,
-    store: Store,
-    actor: str,
-    tid: str = "",
-    mid: str = "",
-    tags: Iterable[str] = (),
-) -> Terminal:
-    """Put a terminal on the books, in state `registered`; raise Refusal for an unusable serial.
-
-    A duplicate serial is the database's refusal (IntegrityError), which forms and the API turn into words.
-    """
-    check_identifier(tid)
-    check_identifier(mid)
-    terminal = Terminal.objects.create(
-        serial=serial, device_id=device_id_for(serial), model=model, store=store, tid=tid, mid=mid, tags=list(tags)
-    )
-    audit.record(
-        actor=actor,
-        action="terminal.register",
-        subject=subject_of(terminal),
-        detail={"store": store.pk, "model": model.pk, "tid": tid, "mid": mid, "tags": list(tags)},
-    )
-    record_facts([(terminal.pk, TerminalRegistered(by=actor))])
-    return terminal
 
 
 def follow_clock(store: Store, before: str) -> None:

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.estate.models import Membership, Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
-from terminals.estate.services import register_terminal
+from terminals.estate.registering import register_terminal
 from terminals.estate.targets.choosing import matching
 from terminals.estate.targets.fields import FLAG, fields
 from terminals.estate.targets.language import quoted

@@ -22,7 +22,7 @@ from terminals.common.scope import below, placed_by
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import ActivationCode, EnrolmentRequest
 from terminals.estate.models import Membership, Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
-from terminals.estate.services import register_terminal
+from terminals.estate.registering import register_terminal
 from terminals.importing.services import bring
 from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.health import Tamper

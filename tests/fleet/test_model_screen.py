@@ -12,7 +12,7 @@ from firmware.models import Baseline, Package, Release
 from firmware.services import publish_release, replace_baselines
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Store, TerminalModel
-from terminals.estate.services import register_terminal
+from terminals.estate.registering import register_terminal
 from terminals.keys.models import KeyRequirement
 from terminals.link.models import Command
 from terminals.parameters.sending import run_due

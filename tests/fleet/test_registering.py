@@ -84,6 +84,33 @@ def test_any_number_of_rows_costs_the_same_statements(api: APIClient, shop: Shop
     assert cost("BB", 2) == cost("CC", 200)
 
 
+def test_one_terminal_costs_eight_statements_in_one_transaction(api: APIClient, shop: Shop) -> None:
+    body = {**shop, "tid": "7", "tags": ["pilot"]}
+    assert api.post("/api/v1/terminals/", {"serial": "SN-1", **body, "tid": "6"}).status_code == 201
+    with CaptureQueriesContext(connection) as captured:
+        answer = api.post("/api/v1/terminals/", {"serial": "SN-2", **body})
+    words = [query["sql"].split()[0] for query in captured]
+    assert len([word for word in words if word not in ("SAVEPOINT", "RELEASE")]) <= 8, words
+    assert words.count("SAVEPOINT") <= 1, words  # the test's own transaction makes one of what is BEGIN and COMMIT
+    made = Terminal.objects.get(serial="SN-2")
+    shown = api.get(f"/api/v1/terminals/{made.pk}/").json()
+    assert answer.json() == shown | {"activation_code": answer.json()["activation_code"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"serial": "SN-1"}, "serial"), ({"serial": "sn-1"}, "serial"), ({"tid": "6"}, "tid"), ({"tid": "a b"}, "tid")],
+)
+def test_what_another_terminal_has_is_told_of_its_field(
+    api: APIClient, shop: Shop, change: dict[str, str], field: str
+) -> None:
+    assert api.post("/api/v1/terminals/", {"serial": "SN-1", **shop, "tid": "6"}).status_code == 201
+    before = AuditEntry.objects.count()
+    refused = api.post("/api/v1/terminals/", {"serial": "SN-2", **shop, **change})
+    assert (refused.status_code, list(refused.json()["errors"])) == (400, [field])
+    assert (Terminal.objects.count(), AuditEntry.objects.count()) == (1, before)
+
+
 def test_no_code_for_who_may_issue_none_and_no_row_for_a_foreign_store(db: None, shop: Shop) -> None:
     foreign = Store.objects.create(merchant=Merchant.objects.create(name="Other", mid="2"), name="There")
     role = Group.objects.create(name="registrar")

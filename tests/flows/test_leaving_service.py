@@ -11,8 +11,9 @@ from terminals.common.facts.models import Fact
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.estate.models import Terminal
+from terminals.estate.registering import register_terminal
 from terminals.estate.rules import TerminalTransition
-from terminals.estate.services import change_state, register_terminal
+from terminals.estate.services import change_state
 from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command

@@ -279,6 +279,10 @@ class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewS
         permission = needed(self, str(self.request.method), self.action)
         return within(super().get_queryset(), self.request.user, permission)
 
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Only a list has filters; one object is found by its id."""
+        return super().filter_queryset(queryset) if self.action == "list" else queryset
+
     def refuse_beyond_reach(self, instance: models.Model) -> None:
         """Raise PermissionDenied where an object that was just made or moved stands where the caller may not do so."""
         if not holds(self.request.user, needed(self, str(self.request.method), self.action), instance):

@@ -1,6 +1,8 @@
 """Serializers whose references reach no further than the caller: what lies elsewhere in the tree does not exist for them."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from django.db.models import Model, QuerySet
@@ -33,6 +35,14 @@ class ReachableField(serializers.PrimaryKeyRelatedField[Any]):
 
 
 class ModelSerializer(serializers.ModelSerializer[M]):
-    """What every serializer of a model is."""
+    """What every serializer of a model is. Its fields are read off the model once; each request gets copies."""
 
     serializer_related_field = ReachableField
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return deepcopy(_fields_of(type(self)))
+
+
+@cache
+def _fields_of(serializer: type[ModelSerializer[Any]]) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    return serializers.ModelSerializer.get_fields(serializer())

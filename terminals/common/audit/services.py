@@ -52,17 +52,18 @@ def _shown(instance: models.Model) -> str:
 # Raw: of a thousand entries bulk_create takes a quarter of bulk work's time (bench/bulk.py).
 APPEND = """
 INSERT INTO common_auditentry (at, actor, action, subject, detail, place)
-SELECT %s, %s, %s, subject, detail::jsonb, ''
-  FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS entry(subject, detail, n) ORDER BY n
+SELECT %s, %s, %s, subject, detail, ''
+  FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS (subject text, detail jsonb)) WITH ORDINALITY AS entry(subject, detail, n)
+ ORDER BY n
 """
 
 
 def _append(actor: str, action: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("an audit entry must be written in the transaction of the action it tells of")
-    told = [(subject, json.dumps(detail, cls=DjangoJSONEncoder)) for subject, detail in entries]
+    told = [{"subject": subject, "detail": detail} for subject, detail in entries]
     with connection.cursor() as cursor:
-        cursor.execute(APPEND, [timezone.now(), actor, action, [one for one, _ in told], [one for _, one in told]])
+        cursor.execute(APPEND, [timezone.now(), actor, action, json.dumps(told, cls=DjangoJSONEncoder)])
 
 
 def record_change(*, actor: str, action: str, instance: models.Model, old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from terminals.common.scope import Reach, holds, within
 from terminals.estate.models import Membership, Merchant, Organisation, Store, Terminal, TerminalModel
-from terminals.estate.services import register_terminal
+from terminals.estate.registering import register_terminal
 
 
 class Tree:

@@ -14,8 +14,9 @@ from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
+from terminals.estate.registering import register_terminal
 from terminals.estate.rules import TerminalTransition
-from terminals.estate.services import change_state, move_terminals, register_terminal
+from terminals.estate.services import change_state, move_terminals
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
 from terminals.parameters import sending, services
