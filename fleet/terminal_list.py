@@ -1,7 +1,6 @@
 """The terminals' list in the admin, with bulk work on what it shows."""
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -10,66 +9,30 @@ from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy
 from unfold.decorators import display
+from unfold.views import ChangeList
 
 from firmware.models import InstalledSoftware
+from fleet.pages import list_bar
+from fleet.pages.list_filters import filter_of_address
 from fleet.pages.selectors import PARTS
+from fleet.pages.terminal import problem_of
 from terminals.bulk.verbs import verbs
-from terminals.common.admin_base import Labels
+from terminals.common.admin_base import COUNT_LIMIT, IndexedChangeList, Labels
 from terminals.common.errors import Refusal
 from terminals.common.scope import holds, reach_of
-from terminals.common.words import TONES, format_minor, sentence, word
+from terminals.common.words import TONES, format_minor, sentence
 from terminals.estate.admin import TerminalAdmin
-from terminals.estate.models import Terminal, TerminalModel
-from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES, TerminalState
+from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.targets.choosing import matching
-from terminals.estate.targets.language import quoted
 from terminals.settlement.models import Batch
-
-
-def filter_of_address(asked: Mapping[str, str]) -> str:
-    """Return what a list's address lets pass, in the filter language; raise Refusal for what that cannot say."""
-    tests = [_test(name, value) for name, value in asked.items() if name not in NO_FILTERS and value]
-    return " and ".join(tests) or f"state in ({', '.join(TerminalState)})"
-
-
-NO_FILTERS = ("o", "p", "all", "_facets", "e")
-IN_SERVICE = f"state in ({', '.join(LINKED_STATES)})"
-SAID = {
-    ("link", "online"): "online",
-    ("link", "offline"): f"{IN_SERVICE} and not online",
-    ("locked", "locked"): "locked",
-    ("tamper_alarm__active", "1"): "tamper",
-    ("tamper_alarm__active", "True"): "tamper",
-}
-HEALTH = ("health__", "tamper_alarm__")
-
-
-def _test(name: str, value: str) -> str:
-    plain = name.removesuffix("__exact").removesuffix("__id")
-    if said := SAID.get((plain, value)):
-        return said
-    if plain == "filter":
-        return f"({value})"
-    if plain == "q":
-        return f"search = {quoted(value.strip())}"
-    if plain in ("pk", "id") and value.isdecimal():
-        return f"id = {value}"
-    if plain == "state" and value in list(TerminalState):
-        return f"state = {value}"
-    if plain == "model" and value.isdecimal() and (model := TerminalModel.objects.filter(pk=int(value[:18])).first()):
-        return f"model = {quoted(str(model))}"
-    if plain.startswith("health__") and value.isidentifier():
-        return f"{plain.removeprefix('health__')} = {value}"
-    raise Refusal(
-        "bad_filter", "the list's filter %(name)s cannot be said as a filter; choose terminals one by one", name=name
-    )
-
 
 # Which columns belong to which part of what is known of a terminal.
 COLUMNS_OF = {
@@ -85,6 +48,35 @@ def ago(instant: datetime) -> str:
     return format_html('<time datetime="{}" title="{}">{}</time>', instant.isoformat(), exact, naturaltime(instant))
 
 
+HEALTH = ("health__", "tamper_alarm__")
+# What has no index of its own is sorted by where the filters leave few enough.
+SORTED_WHEN_FEW = ("store", "last_seen", "next_settlement", "signal", "tid")
+
+
+class TerminalChangeList(IndexedChangeList):
+    """Sorts by columns without an index, too, where the filters leave at most COUNT_LIMIT terminals."""
+
+    few = True
+    left_out = False
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> list[Any]:
+        if request.GET.get("o"):
+            found, _many = self.model_admin.get_search_results(request, queryset, self.query)
+            self.few = found.order_by().values("pk")[: COUNT_LIMIT + 1].count() <= COUNT_LIMIT
+        ordering: list[Any] = super().get_ordering(request, queryset)
+        if self.left_out:
+            told = gettext("More than %(most)s terminals: sorted by serial. Filter first to sort by another column.")
+            messages.info(request, told % {"most": f"{COUNT_LIMIT:,}"})
+            return list(Terminal._meta.ordering)
+        return ordering
+
+    def get_ordering_field(self, field_name: str) -> Any:
+        if field_name in SORTED_WHEN_FEW and not self.few:
+            self.left_out = True
+            return None
+        return super().get_ordering_field(field_name)
+
+
 admin.site.unregister(Terminal)
 
 
@@ -93,6 +85,9 @@ class TerminalList(TerminalAdmin):
     """What the list shows can be worked on together: what is chosen, or all that its filters let pass."""
 
     actions = ["do_to_many"]
+    empty_value_display = ""  # a dash beside an amount would read as a minus
+    list_before_template = "pages/terminal_list_bar.html"
+    sortable_by: tuple[str, ...] = ("shown_serial", *SORTED_WHEN_FEW)
     list_select_related = [*TerminalAdmin.list_select_related, "health", "tamper_alarm", "schedule"]
     list_display = [
         "shown_serial",
@@ -108,6 +103,12 @@ class TerminalList(TerminalAdmin):
         "model",
         "tid",
     ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        return super().changelist_view(request, (extra_context or {}) | {"bar": list_bar.bar(request)})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TerminalChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Terminal]:
         """What a page of the list shows of each terminal comes with a fixed number of statements."""
@@ -128,22 +129,15 @@ class TerminalList(TerminalAdmin):
         }
         return [column for column in self.list_display if column not in hidden]
 
-    @admin.display(description=gettext_lazy("last heard"))
+    @admin.display(description=gettext_lazy("last heard"), ordering="session__last_seen_at")
     def last_seen(self, terminal: Terminal) -> str:
         session = getattr(terminal, "session", None)
         return ago(session.last_seen_at) if session is not None else gettext("never")
 
     @display(description=gettext_lazy("problem"), label=Labels(TONES))  # type: ignore[untyped-decorator]
     def problem(self, terminal: Terminal) -> tuple[str, str] | str:
-        """The worst that is known of the device: tampering, then what keeps it from selling."""
-        alarm, health = getattr(terminal, "tamper_alarm", None), getattr(terminal, "health", None)
-        if alarm is not None and alarm.active:
-            return "fault", gettext("tamper")
-        for part in ("card_reader", "keypad", "screen", "printer"):
-            state = getattr(health, part, "ok")
-            if state not in ("ok", "absent"):
-                return state, f"{word(part)}: {word(state)}"
-        return ""
+        """The worst that is known of the device."""
+        return problem_of(getattr(terminal, "tamper_alarm", None), getattr(terminal, "health", None)) or ""
 
     @admin.display(description=gettext_lazy("not yet settled"))
     def unsettled(self, terminal: Terminal) -> str:
@@ -152,7 +146,7 @@ class TerminalList(TerminalAdmin):
             sums[batch.currency] += batch.net_minor
         return ", ".join(format_minor(amount, currency) for currency, amount in sums.items() if amount)
 
-    @admin.display(description=gettext_lazy("next settlement"))
+    @admin.display(description=gettext_lazy("next settlement"), ordering="schedule__next_due_at")
     def next_settlement(self, terminal: Terminal) -> str:
         schedule = getattr(terminal, "schedule", None)
         due = schedule.next_due_at if schedule is not None and terminal.state in COMMANDED_STATES else None
@@ -162,7 +156,7 @@ class TerminalList(TerminalAdmin):
     def software_version(self, terminal: Terminal) -> str:
         return ", ".join(one.version for one in terminal.payment_software)  # type: ignore[attr-defined]
 
-    @admin.display(description=gettext_lazy("signal"))
+    @admin.display(description=gettext_lazy("signal"), ordering="health__rssi_dbm")
     def signal(self, terminal: Terminal) -> str:
         rssi = getattr(getattr(terminal, "health", None), "rssi_dbm", None)
         return "" if rssi is None else f"{rssi} dBm"

@@ -14,7 +14,7 @@ from fleet import readiness
 from fleet.access.logins import change_own_password
 from fleet.access.urls import account_urls
 from fleet.api import router
-from fleet.pages import bulk, enrolling, finding, importing, parameters, views
+from fleet.pages import bulk, enrolling, finding, importing, list_bar, parameters, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
@@ -56,6 +56,8 @@ urlpatterns = [
     path("admin/terminals/<int:pk>/", views.terminal_page, name="terminal-page"),
     path("admin/terminals/<int:pk>/panel/", views.terminal_panel, name="terminal-panel"),
     path("admin/terminals/<int:pk>/action/", views.terminal_action, name="terminal-action"),
+    path("admin/views/save/", list_bar.save, name="view-save"),
+    path("admin/views/<int:pk>/delete/", list_bar.delete, name="view-delete"),
     path("admin/bulk/new/", bulk.bulk_page, name="bulk"),
     path("admin/bulk/jobs/<int:pk>/", bulk.job_page, name="bulk-job"),
     path("admin/bulk/jobs/<int:pk>/panel/", bulk.job_panel, name="bulk-job-panel"),

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from firmware.models import Release
 from fleet.bulk_verbs import CHANGE_GROUP, CHANGE_TERMINAL
+from fleet.pages.guards import staff_with
 from fleet.pages.selectors import VIEW
-from fleet.pages.views import staff_with
 from terminals.bulk import services
 from terminals.bulk.models import BulkJob
 from terminals.bulk.rules import ItemState, JobState

@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from fleet.pages.views import MOST_CHOICES, staff_with
+from fleet.pages.guards import staff_with
+from fleet.pages.views import MOST_CHOICES
 from terminals.common.errors import Refusal
 from terminals.common.scope import holds, within
 from terminals.common.words import sentence

@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
+from fleet.pages.guards import staff_with
 from fleet.pages.selectors import PARTS, VIEW
-from fleet.pages.views import staff_with
 from terminals.common.scope import within
 from terminals.estate.models import Merchant, Store, Terminal
 from terminals.estate.selectors import containing, find_terminals

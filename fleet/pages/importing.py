@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from fleet.pages.views import staff_with
+from fleet.pages.guards import staff_with
 from terminals.common.errors import Refusal
 from terminals.common.exports import csv_lines
 from terminals.common.scope import reach_of, within

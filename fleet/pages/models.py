@@ -7,6 +7,7 @@ instant and for every part of the tree, and two writers never wait for each othe
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 
 # Measures of a day, whose labels begin with the quarter of an hour (UTC) in which it happened: `2026-11-23 22:15 balanced`.
 DAILY = ("settled", "settled_sum", "unreconciled")
@@ -53,3 +54,21 @@ class Preferences(models.Model):
 
     def __str__(self) -> str:
         return f"preferences of {self.user}"
+
+
+class SavedView(models.Model):
+    """What an operator asks of the terminals' list again and again: its address, under a name of their own."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
+    name = models.CharField(max_length=40)
+    query = models.CharField(max_length=3000, help_text="The list's address from the question mark on")
+    created_at = models.DateTimeField(db_default=Now())
+
+    owned_by = "user"
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="saved_view_once_an_operator")]
+
+    def __str__(self) -> str:
+        return self.name

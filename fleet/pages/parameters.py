@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework.exceptions import NotFound
 
-from fleet.pages.views import staff_with
+from fleet.pages.guards import staff_with
 from terminals.common.admin_base import InteroperableJSONField
 from terminals.common.errors import Refusal
 from terminals.common.money import parse_major

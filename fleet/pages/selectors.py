@@ -13,14 +13,13 @@ from django.db.models import (
     OuterRef,
     QuerySet,
     Subquery,
-    Sum,
     Value,
 )
 from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from firmware.models import Installation, InstalledSoftware
+from firmware.models import InstalledSoftware
 from fleet.pages import tallies
 from fleet.pages.models import DAILY
 from terminals.common.facts.kinds import text_of
@@ -29,17 +28,11 @@ from terminals.common.scope import EVERYWHERE, Reach, reach_of, within
 from terminals.common.words import format_minor, requester_name, word
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState
-from terminals.health.models import HealthState, TamperAlarm
 from terminals.keys.models import TerminalKey
 from terminals.keys.rules import KeyState
-from terminals.link.models import Command, DeadLetter, DeviceSession
-from terminals.link.protocol.states import OPEN_STATES
-from terminals.link.protocol.topics import PREFIX
-from terminals.parameters.models import TerminalParameters
-from terminals.settlement.facts import WrittenOff
-from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
+from terminals.link.models import Command
+from terminals.settlement.models import SettlementRun
 from terminals.settlement.rules import TROUBLE, RunState
-from terminals.settlement.selectors import open_batches
 
 VIEW = "terminals.view_terminal"  # what every page about terminals needs
 # What a page shows of each part, and what seeing it needs: the same as in the API.
@@ -192,70 +185,6 @@ NOTHING_KNOWN = {
     "confirmed_keys": 0,
     "last_settlement": None,
 }
-
-
-class TerminalPage(NamedTuple):
-    """Everything that a terminal's page shows."""
-
-    session: DeviceSession | None
-    health: HealthState | None
-    software: list[InstalledSoftware]
-    keys: list[TerminalKey]
-    tamper: TamperAlarm | None
-    unsettled: list[Batch]
-    written_off: str
-    refused: int
-    schedule: SettlementSchedule | None
-    runs: list[SettlementRun]
-    installation: Installation | None
-    parameters: TerminalParameters | None
-    open_commands: list[Command]
-    timeline: list[dict[str, Any]]
-
-
-def terminal_page(terminal: Terminal, parts: frozenset[str]) -> TerminalPage:
-    """Return a terminal's present and past, as far as the reader may see it: at most a fixed number of queries."""
-    mine = {"terminal": terminal.pk}
-    schedules = SettlementSchedule.objects.select_related("plan", "terminal__store")
-    installations = Installation.objects.select_related("release__package")
-    health, money, software = ("health" in parts, "money" in parts, "software" in parts)
-    return TerminalPage(
-        session=DeviceSession.objects.filter(pk=terminal.pk).first(),
-        health=HealthState.objects.filter(**mine).first() if health else None,
-        tamper=TamperAlarm.objects.filter(**mine).first() if health else None,
-        software=list(InstalledSoftware.objects.filter(**mine).order_by("component")) if software else [],
-        installation=installations.filter(**mine).first() if software else None,
-        keys=list(TerminalKey.objects.filter(**mine)[:5]) if "keys" in parts else [],
-        unsettled=list(open_batches(terminal.pk)[:10]) if money else [],
-        written_off=_written_off(terminal) if money else "",
-        schedule=schedules.filter(**mine).first() if money else None,
-        runs=list(SettlementRun.objects.filter(**mine)[:5]) if money else [],
-        refused=_refused_since_it_left(terminal),
-        parameters=_parameters(terminal) if "parameters" in parts else None,
-        open_commands=list(Command.objects.filter(**mine, state__in=OPEN_STATES)[:10]) if "commands" in parts else [],
-        timeline=timeline(terminal, parts),
-    )
-
-
-def _parameters(terminal: Terminal) -> TerminalParameters | None:
-    told = TerminalParameters.objects.select_related("applied__template_version__template")
-    return told.filter(terminal=terminal).first()
-
-
-def _written_off(terminal: Terminal) -> str:
-    """Return what was given up when the terminal retired, in words; empty for one in service."""
-    if terminal.state != TerminalState.RETIRED:
-        return ""
-    fact = Fact.objects.filter(terminal_id=terminal.pk, kind=WrittenOff.kind).order_by("-at").first()
-    return text_of(fact.kind, fact.body) if fact else ""
-
-
-def _refused_since_it_left(terminal: Terminal) -> int:
-    """Return how many messages a terminal that is out of service went on sending; they are dead letters."""
-    if terminal.state != TerminalState.RETIRED:
-        return 0
-    letters = DeadLetter.objects.filter(topic__startswith=f"{PREFIX}/{terminal.device_id}/", reason="not_in_service")
-    return letters.aggregate(n=Sum("count"))["n"] or 0
 
 
 def _asked(command: Command) -> str:

@@ -108,6 +108,12 @@ VERBS: dict[str, Verb] = {
 }
 
 
+def label_of(name: str) -> str:
+    """Return what a button says that does a verb at once."""
+    said = {"settle": _("Settle now"), "activation_code": _("New activation code"), "resume": _("Resume")}
+    return said.get(name) or capfirst(word(name))
+
+
 def may(user: Any, verb: Verb, terminal: Terminal) -> bool:
     """Whether an operator may do it where the terminal stands."""
     return reach_of(user, verb.permission).covers(terminal.path)

@@ -1,24 +1,26 @@
 """The overview and a terminal's page: inside the admin site, for staff, kept fresh by htmx."""
 
-from collections.abc import Callable
-from functools import partial, wraps
+from collections.abc import Container
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin, messages
-from django.contrib.admin.views.decorators import staff_member_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from firmware.models import Release
 from fleet.pages import selectors
-from fleet.pages.verbs import VERBS, Done, may, offered
+from fleet.pages.guards import staff_with
+from fleet.pages.terminal import TABS, badges, glance_at, primary_verbs, tabs_for
+from fleet.pages.verbs import VERBS, Done, label_of, may, offered
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import reach_of, within
@@ -29,27 +31,9 @@ from terminals.estate.rules import TerminalState
 from terminals.keys.models import USAGES
 from terminals.link.heartbeat import parts_to_look_after
 from terminals.link.services import PLAIN_COMMANDS
-from terminals.parameters.services import SET_VALUES
 from terminals.settlement.selectors import at_stake
 
 MOST_CHOICES = 200
-View = Callable[..., HttpResponseBase]
-
-
-def staff_with(permission: str) -> Callable[[View], View]:
-    """Guard a page: who is not logged in is sent to do so, who lacks the permission gets a 403."""
-
-    def guard(view: View) -> View:
-        @staff_member_required
-        @wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if not request.user.has_perm(permission):
-                raise PermissionDenied
-            return view(request, *args, **kwargs)
-
-        return guarded
-
-    return guard
 
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -115,23 +99,38 @@ def _terminal(request: HttpRequest, pk: int) -> Terminal:
 def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any]:
     """Return what a terminal's page shows and offers; all of it is fetched again and again."""
     now, parts = timezone.now(), selectors.parts_for(request.user, terminal.path)
-    page = selectors.terminal_page(terminal, parts)
-    verbs = offered(terminal, request.user)
-    return {
+    glance, verbs = glance_at(terminal, parts), offered(terminal, request.user)
+    silent = [part for part in parts_to_look_after(now) if part != "worker"]
+    tabs, registered = tabs_for(parts), terminal.state == TerminalState.REGISTERED
+    tab = _tab_of(request, tabs)
+    locked = glance.session is not None and glance.session.locked
+    primary = primary_verbs(verbs, registered=registered, locked=locked)
+    return tabs[tab].read(terminal, parts) | {
         "terminal": terminal,
-        "page": page,
+        "glance": glance,
+        "badges": badges(terminal, glance, silent=bool(silent)),
+        "tabs": tabs,
+        "tab": tab,
+        "tab_template": f"pages/terminal_{tab}.html",
         "parts": parts,
-        "silent": [part for part in parts_to_look_after(now) if part != "worker"],
+        "silent": silent,
         "refreshed_at": now,
         "verbs": verbs,
-        "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs],
+        "primary": [(name, label_of(name)) for name in primary],
+        "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs and name not in primary],
+        "more_code": "activation_code" in verbs and "activation_code" not in primary,
         "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
         "at_stake": at_stake(terminal.pk) if "money" in parts or {"retire", "suspend", "replace"} & verbs else None,
         "models": TerminalModel.objects.all()[:MOST_CHOICES] if "replace" in verbs else [],
         "releases": _releases_for(terminal) if "install" in verbs else [],
-        "code": open_code(terminal) if terminal.state == TerminalState.REGISTERED else None,
-        "may_set_parameters": reach_of(request.user, SET_VALUES).covers(terminal.path),
+        "code": open_code(terminal) if registered else None,
     }
+
+
+def _tab_of(request: HttpRequest, tabs: Container[str]) -> str:
+    """Return the tab that an address names, or the one that all have."""
+    named = request.GET.get("tab", "")
+    return named if named in tabs else "timeline"
 
 
 def _releases_for(terminal: Terminal) -> QuerySet[Release]:
@@ -142,8 +141,9 @@ def _releases_for(terminal: Terminal) -> QuerySet[Release]:
 @staff_with(selectors.VIEW)
 def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
     """Do what an operator pressed, and say in a sentence what came of it."""
+    back = f"{reverse('terminal-page', args=[pk])}?tab={_tab_of(request, TABS)}"
     if request.method != "POST":  # the address bar shows this address after a button with a secret
-        return redirect("terminal-page", pk=pk)
+        return redirect(back)
     terminal, verb = _terminal(request, pk), VERBS.get(request.POST.get("action", ""))
     if verb is None or not may(request.user, verb, terminal):
         raise PermissionDenied
@@ -162,4 +162,4 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, sentence(refusal))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
-    return redirect("terminal-page", pk=pk)
+    return redirect(back)

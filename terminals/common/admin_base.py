@@ -28,13 +28,14 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from terminals.common import admin_export
-from terminals.common.api.base import COUNT_LIMIT
 from terminals.common.api.parsers import parse_json
 from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, opens, placed_by, reach_of, within
 from terminals.common.words import TONES, sentence
+
+COUNT_LIMIT = 10_000
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]

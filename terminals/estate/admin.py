@@ -1,5 +1,6 @@
 """The estate in the admin."""
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +13,6 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy
-from unfold.contrib.filters.admin import TextFilter
 from unfold.decorators import display
 
 from terminals.common.admin_base import AuditedAdmin, Labels
@@ -181,17 +181,27 @@ class TerminalOwnedAdmin:
         return queryset.filter(found), False
 
 
-class TargetFilter(TextFilter):  # type: ignore[misc]
-    """The filter language, docs/filters.md."""
+class TargetFilter(admin.SimpleListFilter):
+    """The filter language, docs/filters.md. It is typed above the list; beside it, its text is only kept."""
 
-    title = gettext_lazy("filter, for example: battery < 20")
+    title = gettext_lazy("filter")
     parameter_name = "filter"
+    template = "pages/filter_kept.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return []
+
+    def has_output(self) -> bool:
+        return True
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        yield {"name": self.parameter_name, "value": self.value()}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> QuerySet[Terminal]:
         if not self.value():
             return queryset
         try:
-            return matching(queryset, self.value(), request.user)
+            return matching(queryset, self.value() or "", request.user)
         except Refusal as refusal:
             messages.error(request, sentence(refusal))
             return queryset.none()
@@ -247,7 +257,7 @@ class TerminalAdmin(AuditedAdmin):
         "tamper_alarm__active",
     )
     list_select_related = ["store__merchant", "model", "session"]
-    sortable_by = ("shown_serial",)  # what has an index
+    sortable_by: tuple[str, ...] = ("shown_serial",)  # what has an index
     search_fields = ["serial", "tid", "store__name"]
     autocomplete_fields = ["store", "model"]
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 from playwright.sync_api import Page
 from pytest_django.live_server_helper import LiveServer
 
+from fleet.pages.terminal import TABS
 from terminals.bulk.services import start
 from terminals.estate.models import Terminal
 from terminals.health.models import HealthState
@@ -75,7 +76,8 @@ def test_operators_pages(terminal: Terminal, root: User, page: Page, live_server
     ]
     urls = [
         *map(reverse, own),
-        reverse("terminal-page", args=[terminal.pk]),
+        *(f"{reverse('terminal-page', args=[terminal.pk])}?tab={tab}" for tab in TABS),
+        f"{reverse('admin:terminals_terminal_changelist')}?filter=online+and+locked",
         reverse("bulk-job", args=[job.pk]),
         reverse("import-job", args=[bring(file=ContentFile(b"merchant,mid\nNew,9\n=x,8", name="x.csv"), user=root).pk]),
         reverse("admin:terminals_terminal_change", args=[terminal.pk]),

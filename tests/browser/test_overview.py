@@ -85,6 +85,7 @@ def test_a_refresh_keeps_focus_selection_choices_and_open_menus(
     violations: list[str] = []
     overview.on("console", lambda m: violations.append(m.text) if "Content Security Policy" in m.text else None)
     overview.goto(f"{live_server.url}/admin/terminals/{terminal.pk}/")
+    overview.get_by_text("More", exact=True).click()
     overview.get_by_text("Retire ...").click()
     overview.get_by_label("Key usage").select_option("D0")
     overview.get_by_role("button", name="Settle now").focus()
@@ -94,6 +95,7 @@ def test_a_refresh_keeps_focus_selection_choices_and_open_menus(
     deliver(*device.upload_transactions())
     expect(overview.locator("#do-retire")).to_contain_text("Not settled:", timeout=15_000)
     assert overview.locator("#do-retire details").get_attribute("open") is not None
+    assert overview.locator("#more").get_attribute("open") is not None
     assert overview.get_by_label("Key usage").input_value() == "D0"
     assert overview.evaluate("document.activeElement.textContent") == "Settle now"
     assert overview.evaluate("getSelection().toString()") == before != ""
@@ -128,6 +130,7 @@ def test_a_choice_stays_the_same_when_the_list_changes(
     for version in ("1", "2", "3"):
         publish(version)
     overview.goto(f"{live_server.url}/admin/terminals/{terminal.pk}/")
+    overview.get_by_text("More", exact=True).click()
     chosen = overview.get_by_label("Release", exact=True)
     chosen.select_option(label="pay 2 (linux-arm64)")
     publish("4")

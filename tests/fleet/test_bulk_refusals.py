@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from fleet.terminal_list import filter_of_address
+from fleet.pages.list_filters import filter_of_address
 from terminals.bulk import services
 from terminals.bulk.models import BulkJob
 from terminals.bulk.verbs import verbs

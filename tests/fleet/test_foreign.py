@@ -296,6 +296,8 @@ WALKED = {
     "admin/terminals/<int:pk>/",
     "admin/terminals/<int:pk>/panel/",
     "admin/terminals/<int:pk>/action/",
+    "admin/views/save/",  # views are one's own: tests/fleet/pages/test_list_bar.py
+    "admin/views/<int:pk>/delete/",
     "admin/bulk/new/",
     "admin/bulk/jobs/<int:pk>/",
     "admin/bulk/jobs/<int:pk>/panel/",

@@ -12,6 +12,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from fleet.api import router
+from fleet.pages.terminal import TABS
 from fleet.pages.verbs import VERBS
 from terminals.common.api.permissions import needed
 from terminals.estate.models import Terminal
@@ -193,7 +194,7 @@ SHOWN = {
     "keys.view_terminalkey": ["KCV"],
     "settlement.view_settlementrun": ["Not yet settled</h2>", "batch 000001"],
     "firmware.view_installation": ["<dt>payment</dt>"],
-    "health.view_healthstate": ["Battery", "TAMPER"],
+    "health.view_healthstate": ["Battery", "ALARM"],
 }
 
 
@@ -215,7 +216,8 @@ def test_pages_and_timeline_show_what_one_may_see(client: Client, lived_in: Term
     for may in (True, False):
         user = staff_with(*everything_but(permission), *([permission] if may else []))
         client.force_login(user)
-        page = client.get(reverse("terminal-page", args=[lived_in.pk])).content.decode()
+        address = reverse("terminal-page", args=[lived_in.pk])
+        page = "".join(client.get(address, {"tab": tab}).content.decode() for tab in TABS)
         panel = client.get(reverse("overview-panel")).content.decode()
         api = APIClient()
         api.force_authenticate(user)

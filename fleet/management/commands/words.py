@@ -28,6 +28,7 @@ from terminals.common.facts.kinds import kinds
 from terminals.common.states import Machine
 from terminals.common.words import CONTEXT
 from terminals.estate.rules import TerminalTransition
+from terminals.estate.targets.fields import fields
 from terminals.keys.rules import KeyTransition
 from terminals.link.protocol import messages
 from terminals.link.protocol.messages import health
@@ -206,6 +207,8 @@ def _vocabulary() -> Iterator[Message]:
         yield CONTEXT, word.replace("_", " ")
     for name in BACKGROUND_WORK:
         yield None, name
+    for field in fields.all():
+        yield None, field.told
 
 
 def _files(pattern: str) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from django import template
 
-from terminals.common.words import TONES, format_minor, word
+from terminals.common.words import TONES, format_minor, requester_name, word
 
 register = template.Library()
 
@@ -33,3 +33,9 @@ def tone(value: str) -> str:
 def room(kind: str) -> str:
     """Return the part of a fact's kind that people sort by: `settlement.settled` -> `settlement`."""
     return word(kind.partition(".")[0])
+
+
+@register.filter
+def requester(name: str) -> str:
+    """Return who asked for something: an operator, or what the server asks by itself."""
+    return requester_name(name)

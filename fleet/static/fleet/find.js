@@ -7,3 +7,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   box ? box.focus() : window.location.assign("/admin/find/");
 });
+
+// A browser may leave `autofocus` out when the page before had the keyboard.
+document.addEventListener("DOMContentLoaded", () => document.getElementById("find-text")?.focus());

@@ -38,8 +38,8 @@ function changeChildren(old, fresh) {
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (!event.target.hasAttribute("data-tw-live") || !event.detail.shouldSwap) return;
   event.detail.shouldSwap = false;
-  const answered = new URL(event.detail.xhr.responseURL).pathname;
-  if (answered !== event.target.getAttribute("hx-get")) return window.location.reload(); // the session ended: to the log-in page
+  const answered = new URL(event.detail.xhr.responseURL);
+  if (answered.pathname + answered.search !== event.target.getAttribute("hx-get")) return window.location.reload(); // the session ended: to the log-in page
   const fresh = document.createElement("div");
   fresh.innerHTML = event.detail.serverResponse;
   changeChildren(event.target, fresh);

@@ -8,6 +8,7 @@ quote within them is written twice.
 `and` binds closer than `or`, `not` closest. Whoever sends one may be hostile: it is short, and neither wide nor deep.
 """
 
+import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -140,6 +141,18 @@ def check_size(node: Node) -> None:
                 tests=MOST_TESTS,
                 depth=DEEPEST,
             )
+
+
+def conjuncts(text: str) -> list[str]:
+    """Return the parts of a filter that all must hold, as they are written; the whole where it is no such list."""
+    parts = re.split(r"\s+and\s+", text.strip(), flags=re.IGNORECASE)
+    try:
+        whole = parse(text)
+        if isinstance(whole, And) and tuple(parse(part) for part in parts) == whole.parts:
+            return parts
+    except Refusal:
+        pass
+    return [text]
 
 
 def questions_of(node: Node) -> list[Question]:

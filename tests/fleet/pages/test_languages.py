@@ -16,6 +16,7 @@ from django.utils import translation
 from rest_framework.test import APIClient
 
 from fleet.pages.models import Preferences
+from fleet.pages.terminal import TABS
 from fleet.roles import ROLES
 from terminals.estate.models import Terminal
 from terminals.keys.services import request_key_delivery
@@ -103,7 +104,7 @@ def lived_in(register: Callable[[str], Terminal]) -> Terminal:
 
 def pages(terminal: Terminal) -> Iterator[str]:
     yield from (reverse(name) for name in ("admin:index", "overview-panel", "preferences", "api-reference"))
-    yield reverse("terminal-page", args=[terminal.pk])
+    yield from (f"{reverse('terminal-page', args=[terminal.pk])}?tab={tab}" for tab in TABS)
     yield reverse("terminal-panel", args=[terminal.pk])
     for meta in MODELS:
         name = f"admin:{meta.app_label}_{meta.model_name}"

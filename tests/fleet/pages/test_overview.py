@@ -233,7 +233,7 @@ def test_a_locked_terminal_shows_until_it_is_unlocked(client: Client, operator: 
         send_plain_command(terminal=terminal, command_type=verb, actor="ops")
         obey(device, verb)
         assert (overview().locked, DeviceSession.objects.get().locked) == (int(locked), locked)
-        assert ("locked</span>" in client.get(f"/admin/terminals/{terminal.pk}/panel/").content.decode()) is locked
+        assert ("locked</a>" in client.get(f"/admin/terminals/{terminal.pk}/panel/").content.decode()) is locked
     device.memory.locked = True
     deliver(device.hello())
     assert overview().locked == 1, "a terminal says in its hello that it is locked"

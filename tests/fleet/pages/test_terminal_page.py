@@ -1,18 +1,24 @@
 """A terminal's page: what is at stake, what cannot be known, and what became of a terminal that left service."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from terminals.estate.models import Terminal
+from fleet.pages.terminal import TABS, primary_verbs
+from terminals.estate.models import Membership, Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
+from terminals.health.models import TamperAlarm
 from terminals.keys.services import request_key_delivery
-from terminals.settlement.models import SettlementPlan
+from terminals.link.heartbeat import beat
+from terminals.link.protocol.messages.health import Tamper
+from terminals.settlement.models import SettlementPlan, SettlementRun
 from terminals.settlement.services import request_settlement
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
@@ -32,8 +38,8 @@ def device(terminal: Terminal) -> Device:
     return working_device(terminal)
 
 
-def page(client: Client, terminal: Terminal) -> str:
-    return client.get(reverse("terminal-page", args=[terminal.pk])).content.decode()
+def page(client: Client, terminal: Terminal, tab: str = "") -> str:
+    return client.get(reverse("terminal-page", args=[terminal.pk]), {"tab": tab}).content.decode()
 
 
 def retire(terminal: Terminal, **write_off: int) -> None:
@@ -138,3 +144,93 @@ def test_with_the_link_down_nobody_counts_who_is_online(staff: Client, terminal:
     assert 'id="link-unknown"' in panel
     assert "1 were online when the link was last heard." in panel
     assert "broker" not in panel[panel.index("Not answering") : panel.index("</b>", panel.index("Not answering"))]
+
+
+@pytest.mark.parametrize(
+    ("tab", "told"),
+    [
+        ("timeline", "booted and connected"),
+        ("health", "Last readings"),
+        ("money", ""),
+        ("software", "<dt>payment</dt>"),
+        ("keys", "KCV"),
+        ("parameters", "each value, and where it comes from"),
+        ("nonsense", "booted and connected"),
+    ],
+)
+def test_each_tab_shows_its_part(staff: Client, terminal: Terminal, device: Device, tab: str, told: str) -> None:
+    deliver(device.hello(), device.health())
+    request_settlement(terminal=terminal, actor="ops")
+    obey(device, "settle")
+    request_key_delivery(terminal=terminal, usage="P0", actor="ops")
+    obey(device, "deliver_key")
+    shown = page(staff, terminal, tab)
+    known = tab if tab in TABS else "timeline"
+    assert f'id="tab-{known}" aria-current="page"' in shown
+    assert f'terminals/{terminal.pk}/panel/?tab={known}"' in shown
+    content = shown[shown.index(f'id="tab-content-{known}"') :]
+    if tab == "money":
+        run = SettlementRun.objects.get()
+        assert f'id="run-{run.pk}"' in content
+        return
+    assert told in content
+
+
+def test_who_may_not_see_a_part_has_no_tab_for_it(client: Client, terminal: Terminal, device: Device) -> None:
+    user = User.objects.create_user("ida", is_staff=True)
+    role = Group.objects.get(name="installer")
+    Membership.objects.create(user=user, role=role, merchant=terminal.store.merchant)
+    client.force_login(user)
+    shown = page(client, terminal, "money")
+    assert 'id="tab-timeline" aria-current="page"' in shown
+    assert "tab=money" not in shown
+    assert "Not yet settled" not in shown
+
+
+def test_the_head_says_what_is_wrong_and_leads_to_it(staff: Client, terminal: Terminal, device: Device) -> None:
+    for part in ("link", "broker"):
+        beat(name=f"{part}:one", part=part, healthy=True, at=timezone.now())
+    deliver(device.hello(), device.health())
+    healthy = page(staff, terminal)
+    assert re.findall(r'id="badge-(\w+)-(\w+)"', healthy) == [("online", "timeline")]
+    device.memory.paper = 0
+    device.memory.locked = True
+    deliver(device.hello(), device.health(), device.report("tamper", Tamper(True, device.now(), "case open")))
+    SettlementRun.objects.create(
+        terminal=terminal,
+        trigger="operator",
+        state="unbalanced",
+        requested_at=timezone.now(),
+        finished_at=timezone.now(),
+    )
+    assert re.findall(r'id="badge-(\w+)-(\w+)"', page(staff, terminal)) == [
+        ("online", "timeline"),
+        ("locked", "timeline"),
+        ("fault", "health"),
+        ("unbalanced", "money"),
+    ]
+    TamperAlarm.objects.update(active=False)
+    assert "printer: out of paper" in page(staff, terminal)
+
+
+@pytest.mark.parametrize(
+    ("verbs", "registered", "locked", "first"),
+    [
+        ({"settle", "ping", "lock", "unlock", "retire"}, False, False, ["settle", "ping"]),
+        ({"settle", "ping", "lock", "unlock", "retire"}, False, True, ["unlock", "settle"]),
+        ({"resume", "retire", "replace"}, False, False, ["resume"]),
+        ({"activation_code", "retire"}, True, False, ["activation_code"]),
+        ({"activation_code", "settle", "ping"}, False, False, ["settle", "ping"]),
+        (set(), False, False, []),
+    ],
+)
+def test_two_actions_stand_first(verbs: set[str], registered: bool, locked: bool, first: list[str]) -> None:
+    assert primary_verbs(verbs, registered=registered, locked=locked) == first
+
+
+def test_an_action_comes_back_to_its_tab(staff: Client, terminal: Terminal, device: Device) -> None:
+    url = reverse("terminal-action", args=[terminal.pk])
+    assert f'action="{url}?tab=keys"' in page(staff, terminal, "keys")
+    answer = staff.post(f"{url}?tab=keys", {"action": "ping"})
+    assert answer["Location"] == reverse("terminal-page", args=[terminal.pk]) + "?tab=keys"
+    assert staff.post(f"{url}?tab=//evil.example", {"action": "ping"})["Location"].endswith("?tab=timeline")
