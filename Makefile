@@ -24,6 +24,7 @@ check: $(VENV)/.dev-ready
 	@$(CHECK_ENV) $(BIN)/python manage.py check --fail-level WARNING
 	@$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks 2>/dev/null
 	@$(CHECK_ENV) $(BIN)/python manage.py protocol_docs --check
+	@$(CHECK_ENV) $(BIN)/python manage.py client_code --check
 	@$(CHECK_ENV) $(BIN)/python manage.py words --check
 
 bench: $(VENV)/.dev-ready
@@ -34,6 +35,7 @@ words: $(VENV)/.dev-ready
 
 docs: $(VENV)/.dev-ready
 	@$(CHECK_ENV) $(BIN)/python manage.py protocol_docs
+	@$(CHECK_ENV) $(BIN)/python manage.py client_code
 
 format: $(VENV)/.dev-ready
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .

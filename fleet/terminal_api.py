@@ -157,7 +157,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         return Response(estate.TerminalSerializer(terminal, context=self.get_serializer_context()).data)
 
     @extend_schema(request=link.PlainCommandSerializer, responses={201: link.CommandSerializer})
-    @action(detail=True, methods=["post"], pagination_class=None, filterset_class=None)
+    @action(detail=True, methods=["post"], pagination_class=None)
     def commands(self, request: Request, pk: str) -> Response:
         """Send a command that needs no more than its type."""
         terminal = self.get_object()
@@ -188,7 +188,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         return Response(body | {"history": HealthSampleSerializer(history, many=True).data})
 
     @extend_schema(responses={200: TimelineSerializer(many=True)})
-    @action(detail=True, pagination_class=None, filterset_class=None)
+    @action(detail=True, pagination_class=None)
     def timeline(self, request: Request, pk: str) -> Response:
         """Commands and events, the latest first, as far as the caller may see them."""
         terminal = self.get_object()

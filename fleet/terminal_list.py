@@ -67,7 +67,7 @@ class TerminalChangeList(IndexedChangeList):
         if self.left_out:
             told = gettext("More than %(most)s terminals: sorted by serial. Filter first to sort by another column.")
             messages.info(request, told % {"most": f"{COUNT_LIMIT:,}"})
-            return list(Terminal._meta.ordering)
+            return ["serial"]
         return ordering
 
     def get_ordering_field(self, field_name: str) -> Any:

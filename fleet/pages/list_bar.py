@@ -127,7 +127,7 @@ def save(request: HttpRequest) -> HttpResponse:
     wanted = ViewForm(request.POST)
     if not wanted.is_valid():
         for error in wanted.errors.values():
-            messages.error(request, error[0])
+            messages.error(request, str(error[0]))
     else:
         try:
             view = save_view(user=request.user, **wanted.cleaned_data)

@@ -125,7 +125,8 @@ class ScheduleViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     queryset = SettlementSchedule.objects.all()
     serializer_class = ScheduleSerializer
     filterset_fields = ["terminal", "plan"]
-    ordering = "pk"
+    ordering = "terminal_id"
+    ordering_fields = ("terminal_id",)
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         serializer.instance = services.set_schedule(actor=actor_of(self.request), **serializer.validated_data)

@@ -112,13 +112,18 @@ class CappedCountCursorPagination(CursorPagination):
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names; ties break by key."""
-        allowed = getattr(view, "ordering_fields", ())
+        allowed = _orderings(view)
         wanted = request.query_params.get("ordering", "")
-        if wanted and wanted.removeprefix("-") not in allowed:
+        if wanted and wanted not in allowed:
             told = gettext("choose one of %(names)s") % {"names": ", ".join(allowed) or "-"}
             raise exceptions.ValidationError({"ordering": [told]})
         chosen = wanted or getattr(view, "ordering", self.ordering)
         return (chosen,) if chosen.lstrip("-") in ("pk", "id") else (chosen, "pk")
+
+    def get_schema_operation_parameters(self, view: Any) -> list[Any]:
+        orderings = {"type": "string", "enum": list(_orderings(view))}
+        ordering = {"name": "ordering", "in": "query", "required": False, "schema": orderings}
+        return [*super().get_schema_operation_parameters(view), ordering]
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(
@@ -141,6 +146,11 @@ class CappedCountCursorPagination(CursorPagination):
             "results": schema,
         }
         return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _orderings(view: Any) -> tuple[str, ...]:
+    """Return what a list can be ordered by, upwards and downwards: columns with an index."""
+    return tuple(sign + name for name in view.ordering_fields for sign in ("", "-"))
 
 
 def actor_of(request: Request) -> str:
@@ -201,9 +211,8 @@ class IdempotentPosts:
         claim = getattr(self, "_claim", None)
         if claim is not None and response.status_code < 400:
             body = json.loads(response.render().content or b"null")
-            for name in self.secret_fields:
-                if isinstance(body, dict) and name in body:
-                    body[name] = None
+            for shown in body if isinstance(body, list) else [body]:
+                shown.update({name: None for name in self.secret_fields if isinstance(shown, dict) and name in shown})
             claim.status, claim.body = response.status_code, body
             claim.save(update_fields=["status", "body"])
         return response
@@ -263,7 +272,7 @@ class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewS
 
     pagination_class = CappedCountCursorPagination
     ordering: ClassVar[str] = "-id"
-    ordering_fields: ClassVar[tuple[str, ...]] = ()
+    ordering_fields: ClassVar[tuple[str, ...]] = ("id",)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -34,9 +34,9 @@ class ReachableField(serializers.PrimaryKeyRelatedField[Any]):
         return rows.filter(pk=present) if present is not None else rows.none()
 
 
+# What every serializer of a model is. Its fields are read off the model once; each request gets copies.
+# (A docstring here would stand in the OpenAPI document as what each object is.)
 class ModelSerializer(serializers.ModelSerializer[M]):
-    """What every serializer of a model is. Its fields are read off the model once; each request gets copies."""
-
     serializer_related_field = ReachableField
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:

@@ -1,0 +1,1402 @@
+"""What the API's OpenAPI document says, as types and methods. Made by `manage.py client_code`; do not edit."""
+
+# ruff: noqa: E501
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, Literal, NotRequired, TypedDict
+
+from tillwarden_client.transport import Transport
+
+
+class ActivationCode(TypedDict):
+    activation_code: str | None
+
+
+class AuditEntry(TypedDict):
+    """`position` and `hash` are the entry's place in the chain; null until it is sealed, a second after its commit."""
+
+    id: int
+    at: str
+    actor: str
+    action: str
+    subject: str
+    detail: NotRequired[Any]
+    position: int | None
+    hash: str | None
+
+
+class Baseline(TypedDict):
+    id: int
+    model: int
+    package: int
+    release: int
+
+
+class BaselineRequest(TypedDict):
+    model: int
+    release: int
+
+
+class ClaimRequest(TypedDict):
+    """An activation code, and the serial of the device at hand. `in_place` lets another device than the one that was registered take its place, where that never enrolled."""
+
+    code: str
+    serial: str
+    in_place: NotRequired[bool]
+
+
+CommandStateEnum = Literal["queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired", "cancelled"]
+
+
+class Command(TypedDict):
+    """`state` follows the terminal's word: `sent` only says that the broker has it."""
+
+    id: str
+    terminal: int
+    type: str
+    state: NotRequired[CommandStateEnum]
+    percent: NotRequired[int | None]
+    code: NotRequired[str]
+    detail: NotRequired[str]
+    requested_by: str
+    created_at: str
+    expires_at: str
+    sent_at: NotRequired[str | None]
+    answered_at: NotRequired[str | None]
+    finished_at: NotRequired[str | None]
+    attempts: NotRequired[int]
+    message: dict[str, Any] | None
+
+
+class DeadLetter(TypedDict):
+    """`detail` is the refusal in the caller's language."""
+
+    id: int
+    topic: str
+    reason: str
+    detail: str
+    payload_bytes: int
+    count: NotRequired[int]
+    first_at: str
+    last_at: str
+
+
+class Origin(TypedDict):
+    """A value and where it comes from: the template, or what is set at a level."""
+
+    name: str
+    value: Any
+    level: str
+    where: str
+    set: int | None
+
+
+class Effective(TypedDict):
+    """What a terminal shall have, and how far it is with it."""
+
+    template: str | None
+    values: list[Origin]
+    wanted: int | None
+    applied: int | None
+    state: str | None
+    detail: str
+
+
+EnrolmentStateEnum = Literal["waiting", "approved", "rejected", "enrolled"]
+
+
+class EnrolmentRequest(TypedDict):
+    """`fingerprint` is what the device can show of its key, so that a person can compare."""
+
+    id: int
+    serial: str
+    fingerprint: str
+    address: str
+    state: NotRequired[EnrolmentStateEnum]
+    asked_at: str
+    last_asked_at: str
+    decided_at: NotRequired[str | None]
+    decided_by: NotRequired[str]
+    terminal: NotRequired[int | None]
+
+
+class FileRequest(TypedDict):
+    """A CSV (UTF-8) or XLSX file; its first line names the columns."""
+
+    file: IO[bytes]
+
+
+TerminalStateEnum = Literal["registered", "enrolled", "active", "suspended", "retired"]
+
+
+class LastSettlement(TypedDict):
+    """The latest finished settlement; amounts in minor units."""
+
+    id: int
+    state: str
+    finished_at: str
+    batch_number: int | None
+    currency: str
+    reported_minor: int | None
+    difference_minor: int | None
+    reasons: list[dict[str, Any]]
+    reason: str
+
+
+class FleetTerminal(TypedDict):
+    id: int
+    serial: str
+    device_id: str
+    model: int
+    store: int
+    tid: NotRequired[str]
+    mid: NotRequired[str]
+    state: TerminalStateEnum
+    tags: NotRequired[list[str]]
+    replaces: int | None
+    registered_at: str
+    online: bool
+    last_seen_at: str | None
+    locked: bool
+    software_version: str | None
+    confirmed_keys: int | None
+    last_settlement: LastSettlement | None
+
+
+class Group(TypedDict):
+    """Members are written, a thousand at most, and listed by `?filter=group = "NAME"` on terminals. Members elsewhere in the tree stay."""
+
+    id: int
+    name: str
+    filter: NotRequired[str]
+    organisation: NotRequired[int | None]
+    merchant: NotRequired[int | None]
+    store: NotRequired[int | None]
+    created_at: str
+
+
+class GroupRequest(TypedDict):
+    """Members are written, a thousand at most, and listed by `?filter=group = "NAME"` on terminals. Members elsewhere in the tree stay."""
+
+    name: str
+    filter: NotRequired[str]
+    members: NotRequired[list[int]]
+    organisation: NotRequired[int | None]
+    merchant: NotRequired[int | None]
+    store: NotRequired[int | None]
+
+
+ImportStateEnum = Literal["checked", "running", "done", "cancelled", "failed"]
+
+
+class Import(TypedDict):
+    """`progress` counts the rows by state, `adds` what they add or have added."""
+
+    id: int
+    file_name: str
+    state: NotRequired[ImportStateEnum]
+    total: int
+    progress: dict[str, int]
+    adds: dict[str, int]
+    requested_by: str
+    requested_at: str
+    finished_at: NotRequired[str | None]
+
+
+ImportRowStateEnum = Literal["ready", "made", "unchanged", "refused", "cancelled"]
+
+
+class ImportRow(TypedDict):
+    """A row that was refused; `detail` says why."""
+
+    number: int
+    state: NotRequired[ImportRowStateEnum]
+    reason: NotRequired[str]
+    detail: str
+    cells: NotRequired[Any]
+
+
+InstallationStateEnum = Literal["assigned", "installing", "installed", "failed", "rejected", "expired", "replaced"]
+
+
+class Installation(TypedDict):
+    """`reasons` is why it did not succeed, as data; `reason` the same in words of the caller's language."""
+
+    id: int
+    terminal: int
+    release: int
+    state: NotRequired[InstallationStateEnum]
+    percent: NotRequired[int]
+    reasons: NotRequired[Any]
+    reason: str
+    command: NotRequired[str | None]
+    assigned_at: str
+    assigned_by: str
+    finished_at: NotRequired[str | None]
+
+
+ItemStateEnum = Literal["waiting", "done", "left_out", "cancelled"]
+
+
+class Item(TypedDict):
+    """What became of one terminal; `detail` is why it was left out."""
+
+    terminal: int
+    serial: str
+    state: NotRequired[ItemStateEnum]
+    reason: NotRequired[str]
+    detail: str
+
+
+JobStateEnum = Literal["running", "done", "cancelled", "failed"]
+
+
+class Job(TypedDict):
+    """`progress` counts the terminals by state."""
+
+    id: int
+    verb: str
+    arguments: NotRequired[Any]
+    filter: str
+    state: NotRequired[JobStateEnum]
+    total: int
+    progress: dict[str, int]
+    requested_by: str
+    requested_at: str
+    finished_at: NotRequired[str | None]
+
+
+UsageEnum = Literal["P0", "D0", "M6"]
+
+
+KeyStateEnum = Literal["pending", "confirmed", "mismatch", "failed", "expired", "replaced", "destroyed"]
+
+
+class Key(TypedDict):
+    id: str
+    terminal: int
+    usage: UsageEnum
+    algorithm: str
+    kcv: str
+    state: KeyStateEnum
+    command: str | None
+    created_at: str
+    answered_at: str | None
+    answered_kcv: str
+
+
+class KeyRequest(TypedDict):
+    terminal: int
+    usage: UsageEnum
+
+
+class KeyRequirement(TypedDict):
+    id: int
+    model: int
+    usage: UsageEnum
+
+
+class KeyRequirementRequest(TypedDict):
+    model: int
+    usage: UsageEnum
+
+
+class Merchant(TypedDict):
+    id: int
+    organisation: NotRequired[int | None]
+    name: str
+    mid: str
+    created_at: str
+
+
+class MerchantRequest(TypedDict):
+    organisation: NotRequired[int | None]
+    name: str
+    mid: str
+
+
+OrganisationKindEnum = Literal["processor", "acquirer", "reseller"]
+
+
+class Organisation(TypedDict):
+    id: int
+    name: str
+    kind: NotRequired[OrganisationKindEnum]
+    parent: NotRequired[int | None]
+    created_at: str
+
+
+class OrganisationRequest(TypedDict):
+    name: str
+    kind: NotRequired[OrganisationKindEnum]
+    parent: NotRequired[int | None]
+
+
+class Package(TypedDict):
+    id: int
+    name: str
+    component: NotRequired[str]
+    description: NotRequired[str]
+
+
+class PackageRequest(TypedDict):
+    name: str
+    component: NotRequired[str]
+    description: NotRequired[str]
+
+
+class Invalid(TypedDict):
+    serial: str
+    detail: str
+
+
+class ParameterPreview(TypedDict):
+    """`below` terminals stand below the level, for `touched` something changes; `invalid` would get what does not fit."""
+
+    below: int
+    touched: int
+    serials: list[str]
+    invalid: int
+    examples: list[Invalid]
+
+
+class ParameterSet(TypedDict):
+    """What is set at a level: the one that is named, or the whole installation. `values` replaces all that was set there; a secret is read as `{"$secret": "set"}`, and stays where that is written."""
+
+    id: int
+    template: str
+    organisation: NotRequired[int | None]
+    merchant: NotRequired[int | None]
+    store: NotRequired[int | None]
+    group: NotRequired[int | None]
+    terminal: NotRequired[int | None]
+    values: dict[str, Any]
+    revision: int
+    is_current: bool
+    set_at: str
+    set_by: str
+
+
+class ParameterSetRequest(TypedDict):
+    """What is set at a level: the one that is named, or the whole installation. `values` replaces all that was set there; a secret is read as `{"$secret": "set"}`, and stays where that is written."""
+
+    template: str
+    organisation: NotRequired[int | None]
+    merchant: NotRequired[int | None]
+    store: NotRequired[int | None]
+    group: NotRequired[int | None]
+    terminal: NotRequired[int | None]
+    values: dict[str, Any]
+
+
+class PatchedFleetTerminalRequest(TypedDict):
+    serial: NotRequired[str]
+    model: NotRequired[int]
+    store: NotRequired[int]
+    tid: NotRequired[str]
+    mid: NotRequired[str]
+    tags: NotRequired[list[str]]
+
+
+class PatchedGroupRequest(TypedDict):
+    """Members are written, a thousand at most, and listed by `?filter=group = "NAME"` on terminals. Members elsewhere in the tree stay."""
+
+    name: NotRequired[str]
+    filter: NotRequired[str]
+    members: NotRequired[list[int]]
+    organisation: NotRequired[int | None]
+    merchant: NotRequired[int | None]
+    store: NotRequired[int | None]
+
+
+class PatchedKeyRequirementRequest(TypedDict):
+    model: NotRequired[int]
+    usage: NotRequired[UsageEnum]
+
+
+class PatchedMerchantRequest(TypedDict):
+    organisation: NotRequired[int | None]
+    name: NotRequired[str]
+    mid: NotRequired[str]
+
+
+class PatchedOrganisationRequest(TypedDict):
+    name: NotRequired[str]
+    kind: NotRequired[OrganisationKindEnum]
+    parent: NotRequired[int | None]
+
+
+class PatchedPackageRequest(TypedDict):
+    name: NotRequired[str]
+    component: NotRequired[str]
+    description: NotRequired[str]
+
+
+class PatchedPlanRequest(TypedDict):
+    name: NotRequired[str]
+    cycle: NotRequired[str]
+    time_zone: NotRequired[str]
+    threshold_minor: NotRequired[int | None]
+    threshold_currency: NotRequired[str]
+    jitter_seconds: NotRequired[int]
+    is_default: NotRequired[bool]
+    enabled: NotRequired[bool]
+
+
+class PatchedStoreRequest(TypedDict):
+    merchant: NotRequired[int]
+    name: NotRequired[str]
+    city: NotRequired[str]
+    time_zone: NotRequired[str]
+
+
+class PatchedTerminalModelRequest(TypedDict):
+    vendor: NotRequired[str]
+    name: NotRequired[str]
+    platform: NotRequired[str]
+    capabilities: NotRequired[list[str]]
+
+
+class PlaceRequest(TypedDict):
+    """Where a device is let in."""
+
+    store: int
+    model: int
+    tid: NotRequired[str]
+
+
+TypeEnum = Literal["ping", "reboot", "lock", "unlock"]
+
+
+class PlainCommandRequest(TypedDict):
+    """A command that needs no more than its type. Software, keys, settlement and parameters have endpoints of their own."""
+
+    type: TypeEnum
+
+
+class Plan(TypedDict):
+    id: int
+    name: str
+    cycle: NotRequired[str]
+    time_zone: NotRequired[str]
+    threshold_minor: NotRequired[int | None]
+    threshold_currency: NotRequired[str]
+    jitter_seconds: NotRequired[int]
+    is_default: NotRequired[bool]
+    enabled: NotRequired[bool]
+
+
+class PlanRequest(TypedDict):
+    name: str
+    cycle: NotRequired[str]
+    time_zone: NotRequired[str]
+    threshold_minor: NotRequired[int | None]
+    threshold_currency: NotRequired[str]
+    jitter_seconds: NotRequired[int]
+    is_default: NotRequired[bool]
+    enabled: NotRequired[bool]
+
+
+class LeftOut(TypedDict):
+    reason: str
+    detail: str
+    count: int
+    serials: list[str]
+
+
+class Preview(TypedDict):
+    """`total` terminals pass the filter, `ready` of them would have it done; the others are left out."""
+
+    total: int
+    ready: int
+    left_out: list[LeftOut]
+    warnings: list[str]
+
+
+class Registered(TypedDict):
+    """A terminal just registered, with the code that enrols it. The code is shown once."""
+
+    id: int
+    serial: str
+    device_id: str
+    model: int
+    store: int
+    tid: NotRequired[str]
+    mid: NotRequired[str]
+    state: TerminalStateEnum
+    tags: NotRequired[list[str]]
+    replaces: int | None
+    registered_at: str
+    online: bool
+    last_seen_at: str | None
+    locked: bool
+    software_version: str | None
+    confirmed_keys: int | None
+    last_settlement: LastSettlement | None
+    activation_code: str | None
+
+
+class RegistrationRequest(TypedDict):
+    """A terminal to register: model and store by their ids. What another has already is the service's to say."""
+
+    serial: str
+    model: int
+    store: int
+    tid: NotRequired[str]
+    mid: NotRequired[str]
+    tags: NotRequired[list[str]]
+
+
+class Release(TypedDict):
+    id: int
+    package: int
+    version: str
+    platform: str
+    size_bytes: int
+    sha256: str
+    manifest: str
+    created_at: str
+    created_by: str
+
+
+class ReleaseRequest(TypedDict):
+    package: int
+    version: str
+    platform: str
+    artifact: IO[bytes]
+
+
+class ReplacementRequest(TypedDict):
+    """The device that takes a terminal's place, and the money that it is agreed to lose."""
+
+    serial: str
+    model: NotRequired[int]
+    write_off: NotRequired[dict[str, int]]
+
+
+class RetirementRequest(TypedDict):
+    """Why an operator retires a terminal, and the money that it is agreed to lose."""
+
+    reason: NotRequired[str]
+    write_off: NotRequired[dict[str, int]]
+
+
+class RowAnswer(TypedDict):
+    """What became of a row: the terminal with its code, or why it was left out."""
+
+    id: NotRequired[int]
+    serial: NotRequired[str]
+    activation_code: NotRequired[str | None]
+    reason: NotRequired[str]
+    detail: NotRequired[str]
+
+
+class RowsRequest(TypedDict):
+    """Rows of `serial`, `model` and `store` (ids), and where wanted `tid`, `mid`, `tags`."""
+
+    terminals: list[dict[str, Any]]
+
+
+SettlementTriggerEnum = Literal["cycle", "threshold", "operator", "terminal"]
+
+
+RunStateEnum = Literal["requested", "settling", "balanced", "unbalanced", "failed"]
+
+
+MethodEnum = Literal["card", "qr"]
+
+
+class RunTotal(TypedDict):
+    method: MethodEnum
+    reported_sale_count: NotRequired[int]
+    reported_sale_minor: NotRequired[int]
+    reported_refund_count: NotRequired[int]
+    reported_refund_minor: NotRequired[int]
+    recorded_sale_count: NotRequired[int]
+    recorded_sale_minor: NotRequired[int]
+    recorded_refund_count: NotRequired[int]
+    recorded_refund_minor: NotRequired[int]
+
+
+class Run(TypedDict):
+    """`reasons` is why it failed or does not balance, as data; `reason` the same in words of the caller's language."""
+
+    id: int
+    terminal: int
+    trigger: SettlementTriggerEnum
+    state: RunStateEnum
+    command: str | None
+    requested_at: str
+    finished_at: str | None
+    batch_number: int | None
+    currency: str
+    host_response: str
+    reported_minor: int | None
+    difference_minor: int | None
+    reasons: Any
+    reason: str
+    totals: list[RunTotal]
+
+
+class RunRequest(TypedDict):
+    """`reasons` is why it failed or does not balance, as data; `reason` the same in words of the caller's language."""
+
+    terminal: int
+
+
+class Schedule(TypedDict):
+    """A terminal's plan with its overrides; saving replaces what the terminal had."""
+
+    terminal: int
+    plan: int
+    cycle: NotRequired[str]
+    time_zone: NotRequired[str]
+    threshold_minor: NotRequired[int | None]
+    threshold_currency: NotRequired[str]
+    next_due_at: str | None
+    due_reason: SettlementTriggerEnum
+
+
+class ScheduleRequest(TypedDict):
+    """A terminal's plan with its overrides; saving replaces what the terminal had."""
+
+    terminal: int
+    plan: int
+    cycle: NotRequired[str]
+    time_zone: NotRequired[str]
+    threshold_minor: NotRequired[int | None]
+    threshold_currency: NotRequired[str]
+
+
+class Store(TypedDict):
+    id: int
+    merchant: int
+    name: str
+    city: NotRequired[str]
+    time_zone: NotRequired[str]
+    created_at: str
+
+
+class StoreRequest(TypedDict):
+    merchant: int
+    name: str
+    city: NotRequired[str]
+    time_zone: NotRequired[str]
+
+
+class TemplateVersion(TypedDict):
+    """POST writes the next version of the named template. `writeOnly` properties are secrets; the format `money` is an object of currency and minor units."""
+
+    id: int
+    name: str
+    version: int
+    schema: Any
+    created_at: str
+    created_by: str
+
+
+class TemplateVersionRequest(TypedDict):
+    """POST writes the next version of the named template. `writeOnly` properties are secrets; the format `money` is an object of currency and minor units."""
+
+    name: str
+    schema: Any
+
+
+class Terminal(TypedDict):
+    id: int
+    serial: str
+    device_id: str
+    model: int
+    store: int
+    tid: NotRequired[str]
+    mid: NotRequired[str]
+    state: TerminalStateEnum
+    tags: NotRequired[list[str]]
+    replaces: int | None
+    registered_at: str
+
+
+class HealthState(TypedDict):
+    terminal: int
+    boot_id: str
+    seq: int
+    sent_at: str
+    received_at: str
+    network_kind: str
+    rssi_dbm: NotRequired[int | None]
+    latency_ms: NotRequired[int | None]
+    printer: str
+    screen: str
+    keypad: str
+    card_reader: str
+    battery_percent: NotRequired[int | None]
+    battery_charging: NotRequired[bool | None]
+    storage_free_mb: int
+    tamper: bool
+    unsettled_minor: int
+    unsettled_currency: str
+    unsettled_count: int
+    software: NotRequired[Any]
+
+
+class HealthSample(TypedDict):
+    boot_id: str
+    seq: int
+    sent_at: str
+    received_at: str
+    network_kind: str
+    rssi_dbm: NotRequired[int | None]
+    latency_ms: NotRequired[int | None]
+    printer: str
+    screen: str
+    keypad: str
+    card_reader: str
+    battery_percent: NotRequired[int | None]
+    battery_charging: NotRequired[bool | None]
+    storage_free_mb: int
+    tamper: bool
+    unsettled_minor: int
+    unsettled_currency: str
+    unsettled_count: int
+
+
+class TerminalHealth(TypedDict):
+    """A terminal's latest reading, null before the first, and its last hundred."""
+
+    current: HealthState | None
+    history: list[HealthSample]
+
+
+class TerminalModel(TypedDict):
+    id: int
+    vendor: str
+    name: str
+    platform: str
+    capabilities: NotRequired[list[str]]
+
+
+class TerminalModelRequest(TypedDict):
+    vendor: str
+    name: str
+    platform: str
+    capabilities: NotRequired[list[str]]
+
+
+class TerminalsRequest(TypedDict):
+    """Which terminals, by id; looked up in one query."""
+
+    terminals: list[int]
+
+
+class Timeline(TypedDict):
+    """What happened to a terminal: `body` is the data, `text` its words in the caller's language."""
+
+    at: str
+    kind: str
+    text: str
+    state: str
+    body: dict[str, Any]
+
+
+TransactionKindEnum = Literal["sale", "refund"]
+
+
+class Transaction(TypedDict):
+    id: int
+    transaction_id: str
+    batch_number: int
+    kind: TransactionKindEnum
+    method: MethodEnum
+    amount_minor: int
+    currency: str
+    approval_code: NotRequired[str]
+    card_last4: NotRequired[str]
+    occurred_at: str
+    terminal: int
+
+
+class TransitionRequest(TypedDict):
+    """Why an operator suspends or resumes a terminal."""
+
+    reason: NotRequired[str]
+
+
+class WantedRequest(TypedDict):
+    """What to do to which terminals. `filter` is the filter language; `arguments` depend on the verb."""
+
+    verb: str
+    filter: str
+    arguments: NotRequired[dict[str, Any]]
+
+
+class AuditResource:
+    """Lists and shows. A query parameter that nobody knows is refused: a filter with a typing error would list all."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, action: str | None = None, actor: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, subject: str | None = None) -> Iterator[AuditEntry]:
+        return self._transport.pages("/api/v1/audit/", {"action": action, "actor": actor, "ordering": ordering, "page_size": page_size, "subject": subject})
+
+    def get(self, id: int) -> AuditEntry:
+        return self._transport.call("GET", f"/api/v1/audit/{id}/")  # type: ignore[no-any-return]
+
+
+class BaselinesResource:
+    """POST names the release that every terminal of a model shall run; it replaces the model's of that package."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, model: int | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, release: int | None = None) -> Iterator[Baseline]:
+        return self._transport.pages("/api/v1/baselines/", {"model": model, "ordering": ordering, "page_size": page_size, "release": release})
+
+    def create(self, body: BaselineRequest) -> Baseline:
+        return self._transport.call("POST", "/api/v1/baselines/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Baseline:
+        return self._transport.call("GET", f"/api/v1/baselines/{id}/")  # type: ignore[no-any-return]
+
+
+class BulkResource:
+    """POST does one verb to every terminal that passes a filter, in the background. Who may do it depends on the verb."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["cancelled", "done", "failed", "running"] | None = None, verb: str | None = None) -> Iterator[Job]:
+        return self._transport.pages("/api/v1/bulk/", {"ordering": ordering, "page_size": page_size, "state": state, "verb": verb})
+
+    def create(self, body: WantedRequest) -> Job:
+        return self._transport.call("POST", "/api/v1/bulk/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Job:
+        return self._transport.call("GET", f"/api/v1/bulk/{id}/")  # type: ignore[no-any-return]
+
+    def cancel(self, id: int) -> Job:
+        """Stop it: what was not done yet is not done any more; what was done stays done."""
+        return self._transport.call("POST", f"/api/v1/bulk/{id}/cancel/")  # type: ignore[no-any-return]
+
+    def items(self, id: int) -> Sequence[Item]:
+        """The first thousand terminals that were left out, and why."""
+        return self._transport.call("GET", f"/api/v1/bulk/{id}/items/")  # type: ignore[no-any-return]
+
+    def preview(self, body: WantedRequest) -> Preview:
+        """Say what would be done and who would be left out, and why. Changes nothing."""
+        return self._transport.call("POST", "/api/v1/bulk/preview/", body=body)  # type: ignore[no-any-return]
+
+
+class CommandsResource:
+    """What was asked of terminals, and what came of it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["accepted", "cancelled", "expired", "failed", "queued", "rejected", "running", "sent", "succeeded"] | None = None, terminal: int | None = None, type: str | None = None) -> Iterator[Command]:
+        return self._transport.pages("/api/v1/commands/", {"ordering": ordering, "page_size": page_size, "state": state, "terminal": terminal, "type": type})
+
+    def get(self, id: str) -> Command:
+        return self._transport.call("GET", f"/api/v1/commands/{id}/")  # type: ignore[no-any-return]
+
+
+class DeadLettersResource:
+    """Messages that could not be taken, with the reason."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, reason: str | None = None, topic: str | None = None) -> Iterator[DeadLetter]:
+        return self._transport.pages("/api/v1/dead-letters/", {"ordering": ordering, "page_size": page_size, "reason": reason, "topic": topic})
+
+    def get(self, id: int) -> DeadLetter:
+        return self._transport.call("GET", f"/api/v1/dead-letters/{id}/")  # type: ignore[no-any-return]
+
+
+class EnrolmentRequestsResource:
+    """Devices that nobody registered and that ask to enrol, where the server lets them ask (ENROLMENT_QUEUE)."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, serial: str | None = None, state: Literal["approved", "enrolled", "rejected", "waiting"] | None = None) -> Iterator[EnrolmentRequest]:
+        return self._transport.pages("/api/v1/enrolment-requests/", {"ordering": ordering, "page_size": page_size, "serial": serial, "state": state})
+
+    def get(self, id: int) -> EnrolmentRequest:
+        return self._transport.call("GET", f"/api/v1/enrolment-requests/{id}/")  # type: ignore[no-any-return]
+
+    def approve(self, id: int, body: PlaceRequest) -> EnrolmentRequest:
+        """Register the device at a store; it enrols when it asks again."""
+        return self._transport.call("POST", f"/api/v1/enrolment-requests/{id}/approve/", body=body)  # type: ignore[no-any-return]
+
+    def reject(self, id: int) -> EnrolmentRequest:
+        """Send the device away."""
+        return self._transport.call("POST", f"/api/v1/enrolment-requests/{id}/reject/")  # type: ignore[no-any-return]
+
+
+class GroupsResource:
+    """Terminals that are meant together: by a filter, or by name. `?filter=group = "NAME"` on terminals lists them."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, merchant: int | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None, store: int | None = None) -> Iterator[Group]:
+        return self._transport.pages("/api/v1/groups/", {"merchant": merchant, "name": name, "ordering": ordering, "organisation": organisation, "page_size": page_size, "store": store})
+
+    def create(self, body: GroupRequest) -> Group:
+        return self._transport.call("POST", "/api/v1/groups/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Group:
+        return self._transport.call("GET", f"/api/v1/groups/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[Group, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/groups/{id}/")
+
+    def update(self, id: int, body: PatchedGroupRequest, *, if_match: str = "") -> Group:
+        return self._transport.call("PATCH", f"/api/v1/groups/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/groups/{id}/")
+
+
+class ImportsResource:
+    """POST brings a file, whose rows are judged and shown; `start` lets them be added in the background."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["cancelled", "checked", "done", "failed", "running"] | None = None) -> Iterator[Import]:
+        return self._transport.pages("/api/v1/imports/", {"ordering": ordering, "page_size": page_size, "state": state})
+
+    def create(self, body: FileRequest) -> Import:
+        return self._transport.call("POST", "/api/v1/imports/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Import:
+        return self._transport.call("GET", f"/api/v1/imports/{id}/")  # type: ignore[no-any-return]
+
+    def cancel(self, id: int) -> Import:
+        """Stop it: what was added stays."""
+        return self._transport.call("POST", f"/api/v1/imports/{id}/cancel/")  # type: ignore[no-any-return]
+
+    def rows(self, id: int) -> Sequence[ImportRow]:
+        """The first thousand rows that were refused, and why."""
+        return self._transport.call("GET", f"/api/v1/imports/{id}/rows/")  # type: ignore[no-any-return]
+
+    def start(self, id: int) -> Import:
+        """Let what the file adds be added; rows that were refused are left out."""
+        return self._transport.call("POST", f"/api/v1/imports/{id}/start/")  # type: ignore[no-any-return]
+
+
+class InstallationsResource:
+    """Releases on their way to terminals, and what came of them."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, release: int | None = None, state: Literal["assigned", "expired", "failed", "installed", "installing", "rejected", "replaced"] | None = None, terminal: int | None = None) -> Iterator[Installation]:
+        return self._transport.pages("/api/v1/installations/", {"ordering": ordering, "page_size": page_size, "release": release, "state": state, "terminal": terminal})
+
+    def get(self, id: int) -> Installation:
+        return self._transport.call("GET", f"/api/v1/installations/{id}/")  # type: ignore[no-any-return]
+
+
+class KeyRequirementsResource:
+    """Keys that each terminal of a model gets when it connects."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, model: int | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, usage: Literal["D0", "M6", "P0"] | None = None) -> Iterator[KeyRequirement]:
+        return self._transport.pages("/api/v1/key-requirements/", {"model": model, "ordering": ordering, "page_size": page_size, "usage": usage})
+
+    def create(self, body: KeyRequirementRequest) -> KeyRequirement:
+        return self._transport.call("POST", "/api/v1/key-requirements/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> KeyRequirement:
+        return self._transport.call("GET", f"/api/v1/key-requirements/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[KeyRequirement, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/key-requirements/{id}/")
+
+    def update(self, id: int, body: PatchedKeyRequirementRequest, *, if_match: str = "") -> KeyRequirement:
+        return self._transport.call("PATCH", f"/api/v1/key-requirements/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/key-requirements/{id}/")
+
+
+class KeysResource:
+    """POST makes a working key of the usage for the terminal and delivers it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["confirmed", "destroyed", "expired", "failed", "mismatch", "pending", "replaced"] | None = None, terminal: int | None = None, usage: Literal["D0", "M6", "P0"] | None = None) -> Iterator[Key]:
+        return self._transport.pages("/api/v1/keys/", {"ordering": ordering, "page_size": page_size, "state": state, "terminal": terminal, "usage": usage})
+
+    def create(self, body: KeyRequest) -> Key:
+        return self._transport.call("POST", "/api/v1/keys/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: str) -> Key:
+        return self._transport.call("GET", f"/api/v1/keys/{id}/")  # type: ignore[no-any-return]
+
+
+class MerchantsResource:
+    """Who sells."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, mid: str | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None) -> Iterator[Merchant]:
+        return self._transport.pages("/api/v1/merchants/", {"mid": mid, "name": name, "ordering": ordering, "organisation": organisation, "page_size": page_size})
+
+    def create(self, body: MerchantRequest) -> Merchant:
+        return self._transport.call("POST", "/api/v1/merchants/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Merchant:
+        return self._transport.call("GET", f"/api/v1/merchants/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[Merchant, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/merchants/{id}/")
+
+    def update(self, id: int, body: PatchedMerchantRequest, *, if_match: str = "") -> Merchant:
+        return self._transport.call("PATCH", f"/api/v1/merchants/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/merchants/{id}/")
+
+
+class OrganisationsResource:
+    """Processors, acquirers and resellers, one below the other; merchants stand below them."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, kind: Literal["acquirer", "processor", "reseller"] | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, parent: int | None = None) -> Iterator[Organisation]:
+        return self._transport.pages("/api/v1/organisations/", {"kind": kind, "name": name, "ordering": ordering, "page_size": page_size, "parent": parent})
+
+    def create(self, body: OrganisationRequest) -> Organisation:
+        return self._transport.call("POST", "/api/v1/organisations/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Organisation:
+        return self._transport.call("GET", f"/api/v1/organisations/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[Organisation, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/organisations/{id}/")
+
+    def update(self, id: int, body: PatchedOrganisationRequest, *, if_match: str = "") -> Organisation:
+        return self._transport.call("PATCH", f"/api/v1/organisations/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/organisations/{id}/")
+
+
+class PackagesResource:
+    """Payment applications and other software, release by release."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, component: str | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None) -> Iterator[Package]:
+        return self._transport.pages("/api/v1/packages/", {"component": component, "name": name, "ordering": ordering, "page_size": page_size})
+
+    def create(self, body: PackageRequest) -> Package:
+        return self._transport.call("POST", "/api/v1/packages/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Package:
+        return self._transport.call("GET", f"/api/v1/packages/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[Package, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/packages/{id}/")
+
+    def update(self, id: int, body: PatchedPackageRequest, *, if_match: str = "") -> Package:
+        return self._transport.call("PATCH", f"/api/v1/packages/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/packages/{id}/")
+
+
+class ParametersTemplatesResource:
+    """Versions of templates, the latest first; the latest of a name is in force."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, template__name: str | None = None, version: int | None = None) -> Iterator[TemplateVersion]:
+        return self._transport.pages("/api/v1/parameters/templates/", {"ordering": ordering, "page_size": page_size, "template__name": template__name, "version": version})
+
+    def create(self, body: TemplateVersionRequest) -> TemplateVersion:
+        return self._transport.call("POST", "/api/v1/parameters/templates/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> TemplateVersion:
+        return self._transport.call("GET", f"/api/v1/parameters/templates/{id}/")  # type: ignore[no-any-return]
+
+
+class ParametersValuesResource:
+    """POST sets what holds at a level, as a new revision; terminals for which something changes get it in the background."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, group: int | None = None, is_current: bool | None = None, merchant: int | None = None, ordering: Literal["id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None, store: int | None = None, template__name: str | None = None, terminal: int | None = None) -> Iterator[ParameterSet]:
+        return self._transport.pages("/api/v1/parameters/values/", {"group": group, "is_current": is_current, "merchant": merchant, "ordering": ordering, "organisation": organisation, "page_size": page_size, "store": store, "template__name": template__name, "terminal": terminal})
+
+    def create(self, body: ParameterSetRequest) -> ParameterSet:
+        return self._transport.call("POST", "/api/v1/parameters/values/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> ParameterSet:
+        return self._transport.call("GET", f"/api/v1/parameters/values/{id}/")  # type: ignore[no-any-return]
+
+    def restore(self, id: int) -> ParameterSet:
+        """Set again what this revision said, as a new one."""
+        return self._transport.call("POST", f"/api/v1/parameters/values/{id}/restore/")  # type: ignore[no-any-return]
+
+    def preview(self, body: ParameterSetRequest) -> ParameterPreview:
+        """Say what setting these values would do. Changes nothing."""
+        return self._transport.call("POST", "/api/v1/parameters/values/preview/", body=body)  # type: ignore[no-any-return]
+
+
+class ReleasesResource:
+    """POST takes multipart form data: package, version, platform and the file as `artifact`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, package: int | None = None, page_size: int | None = None, platform: str | None = None, version: str | None = None) -> Iterator[Release]:
+        return self._transport.pages("/api/v1/releases/", {"ordering": ordering, "package": package, "page_size": page_size, "platform": platform, "version": version})
+
+    def create(self, body: ReleaseRequest) -> Release:
+        return self._transport.call("POST", "/api/v1/releases/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Release:
+        return self._transport.call("GET", f"/api/v1/releases/{id}/")  # type: ignore[no-any-return]
+
+    def assign(self, id: int, body: TerminalsRequest) -> Sequence[Installation]:
+        """Send this release to terminals: to all of them, or to none where one cannot take it."""
+        return self._transport.call("POST", f"/api/v1/releases/{id}/assign/", body=body)  # type: ignore[no-any-return]
+
+
+class SettlementPlansResource:
+    """Named policies: a cycle, a threshold, or both."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, enabled: bool | None = None, is_default: bool | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None) -> Iterator[Plan]:
+        return self._transport.pages("/api/v1/settlement/plans/", {"enabled": enabled, "is_default": is_default, "name": name, "ordering": ordering, "page_size": page_size})
+
+    def create(self, body: PlanRequest) -> Plan:
+        return self._transport.call("POST", "/api/v1/settlement/plans/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Plan:
+        return self._transport.call("GET", f"/api/v1/settlement/plans/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[Plan, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/settlement/plans/{id}/")
+
+    def update(self, id: int, body: PatchedPlanRequest, *, if_match: str = "") -> Plan:
+        return self._transport.call("PATCH", f"/api/v1/settlement/plans/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/settlement/plans/{id}/")
+
+
+class SettlementRunsResource:
+    """Settlements, from their trigger to the comparison; POST asks a terminal to settle now."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, batch_number: int | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["balanced", "failed", "requested", "settling", "unbalanced"] | None = None, terminal: int | None = None, trigger: Literal["cycle", "operator", "terminal", "threshold"] | None = None) -> Iterator[Run]:
+        return self._transport.pages("/api/v1/settlement/runs/", {"batch_number": batch_number, "ordering": ordering, "page_size": page_size, "state": state, "terminal": terminal, "trigger": trigger})
+
+    def create(self, body: RunRequest) -> Run:
+        return self._transport.call("POST", "/api/v1/settlement/runs/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Run:
+        return self._transport.call("GET", f"/api/v1/settlement/runs/{id}/")  # type: ignore[no-any-return]
+
+
+class SettlementSchedulesResource:
+    """When terminals settle by themselves. POST puts a terminal under a plan and replaces what it had, overrides too."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["terminal_id", "-terminal_id"] | None = None, page_size: int | None = None, plan: int | None = None, terminal: int | None = None) -> Iterator[Schedule]:
+        return self._transport.pages("/api/v1/settlement/schedules/", {"ordering": ordering, "page_size": page_size, "plan": plan, "terminal": terminal})
+
+    def create(self, body: ScheduleRequest) -> Schedule:
+        return self._transport.call("POST", "/api/v1/settlement/schedules/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, terminal: int) -> Schedule:
+        return self._transport.call("GET", f"/api/v1/settlement/schedules/{terminal}/")  # type: ignore[no-any-return]
+
+
+class SettlementTransactionsResource:
+    """Approved transactions as terminals uploaded them."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, batch_number: int | None = None, kind: Literal["refund", "sale"] | None = None, method: Literal["card", "qr"] | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, terminal: int | None = None) -> Iterator[Transaction]:
+        return self._transport.pages("/api/v1/settlement/transactions/", {"batch_number": batch_number, "kind": kind, "method": method, "ordering": ordering, "page_size": page_size, "terminal": terminal})
+
+    def get(self, id: int) -> Transaction:
+        return self._transport.call("GET", f"/api/v1/settlement/transactions/{id}/")  # type: ignore[no-any-return]
+
+
+class StoresResource:
+    """Where a merchant sells, and its clock."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, city: str | None = None, merchant: int | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None) -> Iterator[Store]:
+        return self._transport.pages("/api/v1/stores/", {"city": city, "merchant": merchant, "name": name, "ordering": ordering, "page_size": page_size})
+
+    def create(self, body: StoreRequest) -> Store:
+        return self._transport.call("POST", "/api/v1/stores/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Store:
+        return self._transport.call("GET", f"/api/v1/stores/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[Store, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/stores/{id}/")
+
+    def update(self, id: int, body: PatchedStoreRequest, *, if_match: str = "") -> Store:
+        return self._transport.call("PATCH", f"/api/v1/stores/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/stores/{id}/")
+
+
+class TerminalModelsResource:
+    """Makes of terminal, and the platform that a release is built for."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, platform: str | None = None, vendor: str | None = None) -> Iterator[TerminalModel]:
+        return self._transport.pages("/api/v1/terminal-models/", {"name": name, "ordering": ordering, "page_size": page_size, "platform": platform, "vendor": vendor})
+
+    def create(self, body: TerminalModelRequest) -> TerminalModel:
+        return self._transport.call("POST", "/api/v1/terminal-models/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> TerminalModel:
+        return self._transport.call("GET", f"/api/v1/terminal-models/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[TerminalModel, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/terminal-models/{id}/")
+
+    def update(self, id: int, body: PatchedTerminalModelRequest, *, if_match: str = "") -> TerminalModel:
+        return self._transport.call("PATCH", f"/api/v1/terminal-models/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/terminal-models/{id}/")
+
+
+class TerminalsResource:
+    """Terminals are never deleted: they retire, because their money and their audit remain."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, filter: str | None = None, merchant: int | None = None, model: int | None = None, online: bool | None = None, ordering: Literal["serial", "-serial", "registered_at", "-registered_at", "id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None, serial: str | None = None, serial_contains: str | None = None, state: Literal["active", "enrolled", "registered", "retired", "suspended"] | None = None, store: int | None = None, tag: str | None = None, tid: str | None = None) -> Iterator[FleetTerminal]:
+        return self._transport.pages("/api/v1/terminals/", {"filter": filter, "merchant": merchant, "model": model, "online": online, "ordering": ordering, "organisation": organisation, "page_size": page_size, "serial": serial, "serial_contains": serial_contains, "state": state, "store": store, "tag": tag, "tid": tid})
+
+    def create(self, body: RegistrationRequest) -> Registered:
+        """Register a terminal; the answer holds the one-time activation code, for who may issue one."""
+        return self._transport.call("POST", "/api/v1/terminals/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> FleetTerminal:
+        return self._transport.call("GET", f"/api/v1/terminals/{id}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[FleetTerminal, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/terminals/{id}/")
+
+    def update(self, id: int, body: PatchedFleetTerminalRequest, *, if_match: str = "") -> FleetTerminal:
+        return self._transport.call("PATCH", f"/api/v1/terminals/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def activation_code(self, id: int) -> ActivationCode:
+        """Make a fresh one-time code; an unused earlier one loses its force."""
+        return self._transport.call("POST", f"/api/v1/terminals/{id}/activation-code/")  # type: ignore[no-any-return]
+
+    def commands(self, id: int) -> Sequence[Command]:
+        """The terminal's last hundred commands."""
+        return self._transport.call("GET", f"/api/v1/terminals/{id}/commands/")  # type: ignore[no-any-return]
+
+    def create_commands(self, id: int, body: PlainCommandRequest) -> Command:
+        """Send a command that needs no more than its type."""
+        return self._transport.call("POST", f"/api/v1/terminals/{id}/commands/", body=body)  # type: ignore[no-any-return]
+
+    def health(self, id: int) -> TerminalHealth:
+        """Current health, and the last hundred readings as `history`."""
+        return self._transport.call("GET", f"/api/v1/terminals/{id}/health/")  # type: ignore[no-any-return]
+
+    def parameters(self, id: int) -> Effective:
+        """What the terminal shall have, where each value comes from, and how far it is with it."""
+        return self._transport.call("GET", f"/api/v1/terminals/{id}/parameters/")  # type: ignore[no-any-return]
+
+    def replace(self, id: int, body: ReplacementRequest) -> Registered:
+        """Let another device take over the terminal's place and work; the terminal retires. The answer is the new one."""
+        return self._transport.call("POST", f"/api/v1/terminals/{id}/replace/", body=body)  # type: ignore[no-any-return]
+
+    def resume(self, id: int, body: TransitionRequest) -> Terminal:
+        return self._transport.call("POST", f"/api/v1/terminals/{id}/resume/", body=body)  # type: ignore[no-any-return]
+
+    def retire(self, id: int, body: RetirementRequest) -> Terminal:
+        return self._transport.call("POST", f"/api/v1/terminals/{id}/retire/", body=body)  # type: ignore[no-any-return]
+
+    def suspend(self, id: int, body: TransitionRequest) -> Terminal:
+        return self._transport.call("POST", f"/api/v1/terminals/{id}/suspend/", body=body)  # type: ignore[no-any-return]
+
+    def timeline(self, id: int) -> Sequence[Timeline]:
+        """Commands and events, the latest first, as far as the caller may see them."""
+        return self._transport.call("GET", f"/api/v1/terminals/{id}/timeline/")  # type: ignore[no-any-return]
+
+    def claim(self, body: ClaimRequest) -> Terminal:
+        """Say that the device at hand is what an activation code was issued for."""
+        return self._transport.call("POST", "/api/v1/terminals/claim/", body=body)  # type: ignore[no-any-return]
+
+    def register(self, body: RowsRequest) -> Sequence[RowAnswer]:
+        """Register up to 1,000 terminals; an answer for each row, in order. A row that does not fit is left out, with its reason."""
+        return self._transport.call("POST", "/api/v1/terminals/register/", body=body)  # type: ignore[no-any-return]
+
+
+class Tillwarden(Transport):
+    """The API of one installation, by a token of an operator. Use it as a context, or `close()` it."""
+
+    def __init__(self, url: str, token: str, *, timeout: float = 30.0, verify: Any = True) -> None:
+        super().__init__(url, token, timeout=timeout, verify=verify)
+        self.audit = AuditResource(self)
+        self.baselines = BaselinesResource(self)
+        self.bulk = BulkResource(self)
+        self.commands = CommandsResource(self)
+        self.dead_letters = DeadLettersResource(self)
+        self.enrolment_requests = EnrolmentRequestsResource(self)
+        self.groups = GroupsResource(self)
+        self.imports = ImportsResource(self)
+        self.installations = InstallationsResource(self)
+        self.key_requirements = KeyRequirementsResource(self)
+        self.keys = KeysResource(self)
+        self.merchants = MerchantsResource(self)
+        self.organisations = OrganisationsResource(self)
+        self.packages = PackagesResource(self)
+        self.parameters_templates = ParametersTemplatesResource(self)
+        self.parameters_values = ParametersValuesResource(self)
+        self.releases = ReleasesResource(self)
+        self.settlement_plans = SettlementPlansResource(self)
+        self.settlement_runs = SettlementRunsResource(self)
+        self.settlement_schedules = SettlementSchedulesResource(self)
+        self.settlement_transactions = SettlementTransactionsResource(self)
+        self.stores = StoresResource(self)
+        self.terminal_models = TerminalModelsResource(self)
+        self.terminals = TerminalsResource(self)
