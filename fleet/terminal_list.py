@@ -11,11 +11,11 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_lazy
-from unfold.decorators import display
 from unfold.views import ChangeList
 
 from firmware.models import InstalledSoftware
@@ -24,7 +24,7 @@ from fleet.pages.list_filters import filter_of_address
 from fleet.pages.selectors import PARTS
 from fleet.pages.terminal import problem_of
 from terminals.bulk.verbs import verbs
-from terminals.common.admin_base import COUNT_LIMIT, IndexedChangeList, Labels
+from terminals.common.admin_base import COUNT_LIMIT, IndexedChangeList
 from terminals.common.errors import Refusal
 from terminals.common.scope import holds, reach_of
 from terminals.common.words import TONES, format_minor, sentence
@@ -134,10 +134,14 @@ class TerminalList(TerminalAdmin):
         session = getattr(terminal, "session", None)
         return ago(session.last_seen_at) if session is not None else gettext("never")
 
-    @display(description=gettext_lazy("problem"), label=Labels(TONES))  # type: ignore[untyped-decorator]
-    def problem(self, terminal: Terminal) -> tuple[str, str] | str:
-        """The worst that is known of the device."""
-        return problem_of(getattr(terminal, "tamper_alarm", None), getattr(terminal, "health", None)) or ""
+    @admin.display(description=gettext_lazy("problem"))
+    def problem(self, terminal: Terminal) -> str:
+        """The worst that is known of the device, as a badge."""
+        found = problem_of(getattr(terminal, "tamper_alarm", None), getattr(terminal, "health", None))
+        if found is None:
+            return ""
+        tone, text = found
+        return render_to_string("unfold/helpers/label.html", {"type": TONES.get(tone), "text": text})
 
     @admin.display(description=gettext_lazy("not yet settled"))
     def unsettled(self, terminal: Terminal) -> str:

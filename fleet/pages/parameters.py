@@ -147,7 +147,8 @@ def level_page(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
         return render(request, "pages/parameters_level.html", admin.site.each_context(request) | context)
     may_set = _may_set(request, node)
     schema, present = template.current.schema, services.current_set(template, level)
-    form = ValuesForm(schema, present.values if present else {}, request.POST or None)
+    typed = None if {"restore", "look_back"} & request.POST.keys() else request.POST or None
+    form = ValuesForm(schema, present.values if present else {}, typed)
     if request.method == "POST" and may_set:
         done = _post(request, template, level, form, context)
         if done:
@@ -198,10 +199,13 @@ def _post(
     """Do what a button asks for; return whether something was set."""
     actor = request.user.get_username()
     try:
-        if "restore" in request.POST:
+        if restoring := request.POST.get("restore") or request.POST.get("look_back"):
             earlier = get_object_or_404(
-                ParameterSet, template=template, pk=_number(request.POST["restore"]), **services.columns_of(level)
+                ParameterSet, template=template, pk=_number(restoring), **services.columns_of(level)
             )
+            if "look_back" in request.POST:
+                context |= {"preview": services.preview_restoring(earlier=earlier), "earlier": earlier}
+                return False
             services.restore(earlier=earlier, actor=actor)
         elif not form.is_valid():
             return False

@@ -160,6 +160,7 @@ def terminal_action(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, _("Somebody else, or the terminal itself, did the same at this moment. Look again."))
     except Refusal as refusal:
         messages.error(request, sentence(refusal))
+        back += f"#do-{request.POST['action']}"  # where it can be put right
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     return redirect(back)

@@ -26,6 +26,8 @@ from terminals.estate.registering import register_terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState, check_identifier, check_time_zone, device_id_for
 from terminals.estate.targets.choosing import check_filter, matching
 
+NODE_LINKS = "pages/node_links.html"  # to the terminals and the parameters of a node
+
 
 class MerchantForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_mid(self) -> str:
@@ -44,6 +46,7 @@ class OrganisationForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Organisation)
 class OrganisationAdmin(AuditedAdmin):
     form = OrganisationForm
+    change_form_before_template = NODE_LINKS
     list_display = ["name", "kind", "parent"]
     list_select_related = ["parent"]
     search_fields = ["name"]
@@ -53,6 +56,7 @@ class OrganisationAdmin(AuditedAdmin):
 @admin.register(Merchant)
 class MerchantAdmin(AuditedAdmin):
     form = MerchantForm
+    change_form_before_template = NODE_LINKS
     list_display = ["name", "mid", "organisation"]
     list_select_related = ["organisation"]
     search_fields = ["name", "mid"]
@@ -73,6 +77,7 @@ class StoreForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Store)
 class StoreAdmin(AuditedAdmin):
     form = StoreForm
+    change_form_before_template = NODE_LINKS
     list_display = ["name", "merchant", "city", "time_zone"]
     list_select_related = ["merchant"]
     search_fields = ["name", "city", "merchant__name"]
@@ -107,6 +112,7 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(TerminalGroup)
 class TerminalGroupAdmin(AuditedAdmin):
     form = GroupForm
+    change_form_before_template = NODE_LINKS
     list_display = ["name", "filter", "its_terminals", "organisation", "merchant", "store"]
     list_select_related = ["organisation", "merchant", "store"]
     search_fields = ["name"]

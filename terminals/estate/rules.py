@@ -65,9 +65,19 @@ def check_identifier(value: str) -> str:
 def check_terminal(serial: str, tid: str, mid: str) -> None:
     """Raise Refusal where a terminal could not have these."""
     device_id_for(serial)
+    check_tid(tid)
+    check_mid(mid)
+
+
+def check_tid(tid: str) -> None:
     check_identifier(tid)
+    if len(tid) > 8:
+        raise Refusal("bad_identifier", "a TID has at most 8 characters, a MID 15")
+
+
+def check_mid(mid: str) -> None:
     check_identifier(mid)
-    if len(tid) > 8 or len(mid) > 15:
+    if len(mid) > 15:
         raise Refusal("bad_identifier", "a TID has at most 8 characters, a MID 15")
 
 

@@ -1,13 +1,16 @@
 """Imports, and what became of each row."""
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from terminals.common.refusals import KeepsRefusal
-from terminals.common.words import choices
+from terminals.common.errors import Refusal
+from terminals.common.refusals import KeepsRefusal, columns_of
+from terminals.common.words import choices, stored_sentence
 from terminals.estate.models import Terminal
 from terminals.importing.rules import ImportState, RowState
 
@@ -44,6 +47,7 @@ class ImportRow(KeepsRefusal):
     state = models.CharField(max_length=10, choices=choices(RowState), default=RowState.READY.value)
     adds = ArrayField(models.CharField(max_length=10), default=list, help_text="merchant, store, terminal")
     terminal = models.ForeignKey(Terminal, on_delete=models.SET_NULL, null=True, related_name="import_rows")
+    also = models.JSONField(default=list, help_text="Further reasons: template and values of each")
 
     class Meta:
         ordering = ["number"]
@@ -52,6 +56,15 @@ class ImportRow(KeepsRefusal):
 
     def __str__(self) -> str:
         return f"{self.job_id}/{self.number}"
+
+    def why(self) -> str:
+        """Return all that is wrong with it, in the reader's language."""
+        return "; ".join([super().why(), *(stored_sentence(one["template"], one["values"]) for one in self.also)])
+
+    def refuse(self, faults: Sequence[Refusal]) -> None:
+        """Keep why it is refused."""
+        first, *others = map(columns_of, faults)
+        self.reason, self.template, self.values, self.also = *first.values(), others
 
     @property
     def name(self) -> str:

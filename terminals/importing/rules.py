@@ -1,12 +1,13 @@
 """What a row of an import may say, and how an import and its rows move. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from terminals.common.errors import Refusal
 from terminals.common.states import Machine, Transition
-from terminals.estate.rules import check_identifier, check_tags, check_terminal, check_time_zone
+from terminals.estate.rules import check_identifier, check_mid, check_tags, check_tid, check_time_zone, device_id_for
 
 COLUMNS = (
     "organisation",
@@ -75,34 +76,51 @@ class Row(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-def read_row(cells: Mapping[str, str]) -> Row:
-    """Return what a row's cells say; raise Refusal where they cannot be a merchant, store or terminal."""
-    for column, text in cells.items():
-        check_cell(column, text)
+def read_row(cells: Mapping[str, str]) -> tuple[Row, list[Refusal]]:
+    """Return what a row's cells say, and each thing because of which they cannot be a merchant, store or terminal."""
     said = {column: text for column, text in cells.items() if text and column != "tags"}
     tags = tuple(filter(None, (tag.strip() for tag in cells.get("tags", "").split(TAG_SEPARATOR))))
     row = Row(merchant=said.pop("merchant", ""), tags=tags, **said)
-    if not row.merchant:
-        raise Refusal("incomplete", "the column %(column)s is empty", column="merchant")
-    _check_whole(row)
-    check_identifier(row.mid)
+    bad_cells = [partial(check_cell, column, text) for column, text in cells.items()]
+    faults = [*_refused(bad_cells), *_missing(row)]
+    return row, faults or _refused(_checks(row))
+
+
+def _refused(checks: Iterable[Callable[[], object]]) -> list[Refusal]:
+    found = []
+    for check in checks:
+        try:
+            check()
+        except Refusal as refusal:
+            found.append(refusal)
+    return found
+
+
+def _checks(row: Row) -> Iterator[Callable[[], object]]:
+    yield partial(check_identifier, row.mid)
     if row.time_zone:
-        check_time_zone(row.time_zone)
+        yield partial(check_time_zone, row.time_zone)
     if row.serial:
-        check_terminal(row.serial, row.tid, row.terminal_mid)
-    check_tags(row.tags)
-    return row
+        yield partial(device_id_for, row.serial)
+        yield partial(check_tid, row.tid)
+        yield partial(check_mid, row.terminal_mid)
+    yield partial(check_tags, row.tags)
 
 
-def _check_whole(row: Row) -> None:
-    """Refuse a row that says something of a store or a terminal, and not which."""
-    of_terminal = row.model or row.tid or row.terminal_mid or row.tags
-    if of_terminal and not row.serial:
-        raise Refusal("incomplete", "the column %(column)s is empty", column="serial")
-    if row.serial and not row.model:
-        raise Refusal("incomplete", "the column %(column)s is empty", column="model")
-    if (row.serial or row.city or row.time_zone) and not row.store:
-        raise Refusal("incomplete", "the column %(column)s is empty", column="store")
+def _missing(row: Row) -> list[Refusal]:
+    """Return what a row leaves out: it says something of a store or a terminal, and not which."""
+    of_terminal = bool(row.serial or row.model or row.tid or row.terminal_mid or row.tags)
+    needed = {
+        "merchant": True,
+        "store": bool(row.serial or row.city or row.time_zone),
+        "serial": of_terminal,
+        "model": bool(row.serial),
+    }
+    return [
+        Refusal("incomplete", "the column %(column)s is empty", column=column)
+        for column, wanted in needed.items()
+        if wanted and not getattr(row, column)
+    ]
 
 
 def check_cell(column: str, text: str) -> None:

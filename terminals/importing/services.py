@@ -16,7 +16,6 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
-from terminals.common.refusals import columns_of
 from terminals.common.scope import holds, narrow, reach_of
 from terminals.common.states import Transition
 from terminals.common.transitions import move
@@ -33,7 +32,7 @@ IMPORT = REGISTER  # what bringing a file needs; what each row adds is asked bes
 CHUNK = 500
 ATTEMPTS = 3
 LONGEST_NAME = 200
-Refused = dict[int, Refusal]
+Refused = dict[int, Sequence[Refusal]]
 
 
 class Overtaken(Exception):
@@ -50,10 +49,10 @@ def bring(*, file: "File[Any]", user: Any) -> Import:
     shown = "".join(c for c in name if c.isprintable())[-LONGEST_NAME:]
     job = Import.objects.create(file_name=shown, requested_by=user, total=len(lines), permissions=_held(user))
     rows, refused = _read(lines)
-    verdicts = _judged(estate_of(list(rows.values()), user), rows) | {
-        number: Verdict(refusal=refusal) for number, refusal in refused.items()
-    }
-    ImportRow.objects.bulk_create((_row_of(job, line, verdicts[line.number]) for line in lines), batch_size=2000)
+    verdicts = _judged(estate_of(list(rows.values()), user), rows)
+    refused |= _refused_by(verdicts)
+    made = (_row_of(job, line, verdicts.get(line.number), refused.get(line.number)) for line in lines)
+    ImportRow.objects.bulk_create(made, batch_size=2000)
     detail = {"file": shown, "rows": len(lines)}
     audit.record(actor=user.get_username(), action="import.bring", subject=subject_of(job), detail=detail)
     return job
@@ -69,12 +68,13 @@ def _read(lines: Sequence[Line]) -> tuple[dict[int, Row], Refused]:
     rows: dict[int, Row] = {}
     refused: Refused = {}
     for line in lines:
-        try:
-            if line.refusal is not None:
-                raise line.refusal
-            rows[line.number] = read_row(line.cells)
-        except Refusal as refusal:
-            refused[line.number] = refusal
+        row, faults = read_row(line.cells)
+        if line.refusal is not None:
+            faults = [line.refusal]
+        if faults:
+            refused[line.number] = faults
+        else:
+            rows[line.number] = row
     return rows, refused
 
 
@@ -82,14 +82,18 @@ def _judged(estate: Estate, rows: Mapping[int, Row]) -> dict[int, Verdict]:
     return {number: judge(estate, row) for number, row in rows.items()}
 
 
-def _row_of(job: Import, line: Line, verdict: Verdict) -> ImportRow:
-    row = ImportRow(job=job, number=line.number, cells=line.cells, adds=list(verdict.adds), terminal=verdict.terminal)
-    if verdict.refusal is not None:
+def _refused_by(verdicts: Mapping[int, Verdict]) -> Refused:
+    return {number: [one.refusal] for number, one in verdicts.items() if one.refusal is not None}
+
+
+def _row_of(job: Import, line: Line, verdict: Verdict | None, faults: Sequence[Refusal] | None) -> ImportRow:
+    row = ImportRow(job=job, number=line.number, cells=line.cells)
+    if faults:
         row.state = RowState.REFUSED
-        for name, value in columns_of(verdict.refusal).items():
-            setattr(row, name, value)
-    elif not verdict.adds:
-        row.state = RowState.UNCHANGED
+        row.refuse(faults)
+    elif verdict is not None:
+        row.adds, row.terminal = list(verdict.adds), verdict.terminal
+        row.state = RowState.READY if verdict.adds else RowState.UNCHANGED
     return row
 
 
@@ -172,7 +176,7 @@ def run_chunk(job: Import) -> int:
     rows, refused = _read([Line(number, row.cells) for number, row in waiting.items()])
     estate = estate_of(list(rows.values()), user)
     verdicts = _judged(estate, rows)
-    refused |= {number: one.refusal for number, one in verdicts.items() if one.refusal is not None}
+    refused |= _refused_by(verdicts)
     _add_shops(estate, user.get_username())
     adding = {number: rows[number] for number, one in verdicts.items() if "terminal" in one.adds}
     made, left_out = _add_terminals(estate, adding, user.get_username())
@@ -212,7 +216,7 @@ def _add_terminals(estate: Estate, adding: Mapping[int, Row], actor: str) -> tup
         return {}, {}
     done = register_terminals(wanted, stores=Store.objects.all(), models=TerminalModel.objects.all(), actor=actor)
     made = {numbers[place]: terminal.pk for place, terminal in done.made.items()}
-    return made, {numbers[place]: refusal for place, refusal in done.refused.items()}
+    return made, {numbers[place]: [refusal] for place, refusal in done.refused.items()}
 
 
 def _close(
@@ -223,15 +227,14 @@ def _close(
     for number, row in waiting.items():
         if number in refused:
             row.adds = []
-            for name, value in columns_of(refused[number]).items():
-                setattr(row, name, value)
+            row.refuse(refused[number])
             ends[RowTransition.refuse].append(row)
             continue
         verdict = verdicts[number]
         found = verdict.terminal.pk if verdict.terminal is not None else None
         row.adds, row.terminal_id = list(verdict.adds), made.get(number) or found
         ends[RowTransition.make if verdict.adds else RowTransition.find].append(row)
-    ImportRow.objects.bulk_update(waiting.values(), ["adds", "terminal", "reason", "template", "values"])
+    ImportRow.objects.bulk_update(waiting.values(), ["adds", "terminal", "reason", "template", "values", "also"])
     for transition, rows in ends.items():
         move(ImportRow.objects.filter(pk__in=[row.pk for row in rows]), transition)
 

@@ -94,13 +94,20 @@ class ParameterPreviewSerializer(serializers.Serializer[Any]):
     examples = InvalidSerializer(many=True)
 
 
+def _shown(found: services.Preview) -> dict[str, Any]:
+    examples = [{"serial": serial, "detail": problem} for serial, problem in found.invalid[:100]]
+    return found._asdict() | {"invalid": len(found.invalid), "examples": examples}
+
+
 class ParameterSetViewSet(IdempotentPosts, ReadViewSet):
     """POST sets what holds at a level, as a new revision; terminals for which something changes get it in the background."""
 
     queryset = ParameterSet.objects.select_related("template")
     serializer_class = ParameterSetSerializer
     filterset_fields = ["template__name", "is_current", *LEVELS]
-    needs: ClassVar[dict[str, str]] = dict.fromkeys(("create", "preview", "restore"), services.SET_VALUES)
+    needs: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("create", "preview", "restore", "preview_restoring"), services.SET_VALUES
+    )
 
     @extend_schema(request=ParameterSetSerializer, responses={201: ParameterSetSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -111,10 +118,7 @@ class ParameterSetViewSet(IdempotentPosts, ReadViewSet):
     @action(detail=False, methods=["post"])
     def preview(self, request: Request) -> Response:
         """Say what setting these values would do. Changes nothing."""
-        found = services.preview(**self._wanted(request))
-        examples = [{"serial": serial, "detail": problem} for serial, problem in found.invalid[:100]]
-        body = found._asdict() | {"invalid": len(found.invalid), "examples": examples}
-        return Response(body)
+        return Response(_shown(services.preview(**self._wanted(request))))
 
     @extend_schema(request=None, responses={201: ParameterSetSerializer})
     @action(detail=True, methods=["post"])
@@ -122,6 +126,12 @@ class ParameterSetViewSet(IdempotentPosts, ReadViewSet):
         """Set again what this revision said, as a new one."""
         made = services.restore(earlier=self.get_object(), actor=actor_of(request))
         return Response(self.get_serializer(made).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses={200: ParameterPreviewSerializer})
+    @action(detail=True, methods=["post"], url_path="restore/preview")
+    def preview_restoring(self, request: Request, pk: str) -> Response:
+        """Say what setting this revision again would do. Changes nothing."""
+        return Response(_shown(services.preview_restoring(earlier=self.get_object())))
 
     def _wanted(self, request: Request) -> dict[str, Any]:
         """Return what the services are asked for; one who may not set values at the level is refused."""

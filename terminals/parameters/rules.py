@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import rfc8785
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, ValidationError
 
 from terminals.common.errors import Refusal
 from terminals.common.money import CURRENCIES, LARGEST_MINOR
@@ -125,12 +125,23 @@ def check_values(schema: Values, values: Any) -> dict[str, Any]:
             known = ", ".join(properties_of(schema))
             raise Refusal("bad_parameters", "%(name)s is not in the template; it has %(known)s", name=name, known=known)
         for error in Draft202012Validator(part).iter_errors(value):
-            told = "is not a value that it may have" if part.get("writeOnly") else error.message[:200]
-            raise Refusal("bad_parameters", "%(name)s: %(error)s", name=name, error=told)
+            raise _misfit(name, part, error)
         if is_money(part):
             _check_money(name, value)
         _refuse_marked(name, value)
     return kept
+
+
+def _misfit(name: str, part: Values, error: ValidationError) -> Refusal:
+    """Return why a value does not fit its property, for people where JSON Schema's own words are for programmers."""
+    if part.get("writeOnly"):
+        return Refusal("bad_parameters", "%(name)s: is not a value that it may have", name=name)
+    if error.validator == "pattern":
+        wanted = part.get("description") or error.validator_value
+        return Refusal(
+            "bad_parameters", "%(name)s does not have the form that is asked for: %(wanted)s", name=name, wanted=wanted
+        )
+    return Refusal("bad_parameters", "%(name)s: %(error)s", name=name, error=error.message[:200])
 
 
 def _size(values: Values) -> int:

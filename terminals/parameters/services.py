@@ -217,12 +217,21 @@ def set_values(
 @transaction.atomic
 def restore(*, earlier: ParameterSet, actor: str) -> ParameterSet:
     """Set again what an earlier revision said, as a new one."""
-    template = earlier.template
-    _take_turns(template.name)
-    _refuse_unfit(earlier, schema_of(template))
+    _take_turns(earlier.template.name)
+    return _write(earlier.template, *_restored(earlier), actor, "restore")
+
+
+def preview_restoring(*, earlier: ParameterSet) -> Preview:
+    """Return what setting an earlier revision again would do. Changes nothing; raises Refusal where it does not fit any more."""
+    return _preview(earlier.template, *_restored(earlier))
+
+
+def _restored(earlier: ParameterSet) -> tuple[Level, dict[str, Any]]:
+    """Return where an earlier revision was set, and its values as far as the template knows them still."""
+    schema = schema_of(earlier.template)
+    _refuse_unfit(earlier, schema)
     level = next(((name, getattr(earlier, f"{name}_id")) for name in LEVELS if name == earlier.level), INSTALLATION)
-    known = {name: value for name, value in earlier.values.items() if name in schema_of(template)["properties"]}
-    return _write(template, level, known, actor, "restore")
+    return level, {name: value for name, value in earlier.values.items() if name in schema["properties"]}
 
 
 def _write(template: ParameterTemplate, level: Level, values: Mapping[str, Any], actor: str, verb: str) -> ParameterSet:

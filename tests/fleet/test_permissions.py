@@ -50,6 +50,7 @@ DOES = {
     "parameters/values:create": "parameters.add_parameterset",
     "parameters/values/preview:preview": "parameters.add_parameterset",
     "parameters/values:restore": "parameters.add_parameterset",
+    "parameters/values:preview_restoring": "parameters.add_parameterset",
     "settlement/plans:create": "settlement.add_settlementplan",
     "settlement/schedules:create": "settlement.change_settlementschedule",
     "settlement/runs:create": "settlement.add_settlementrun",

@@ -1154,6 +1154,10 @@ class ParametersValuesResource:
         """Set again what this revision said, as a new one."""
         return self._transport.call("POST", f"/api/v1/parameters/values/{id}/restore/")  # type: ignore[no-any-return]
 
+    def restore_preview(self, id: int) -> ParameterPreview:
+        """Say what setting this revision again would do. Changes nothing."""
+        return self._transport.call("POST", f"/api/v1/parameters/values/{id}/restore/preview/")  # type: ignore[no-any-return]
+
     def preview(self, body: ParameterSetRequest) -> ParameterPreview:
         """Say what setting these values would do. Changes nothing."""
         return self._transport.call("POST", "/api/v1/parameters/values/preview/", body=body)  # type: ignore[no-any-return]

@@ -33,6 +33,7 @@ from terminals.keys.rules import KeyTransition
 from terminals.link.protocol import messages
 from terminals.link.protocol.messages import health
 from terminals.link.protocol.states import CommandTransition
+from terminals.parameters.sending import ACTOR as PARAMETERS_CHANGED
 from terminals.settlement.models import TRIGGERS
 from terminals.settlement.rules import RunTransition
 
@@ -68,7 +69,14 @@ DONE = (
     "release key parameters settlement"
 )
 # Why the server asks something of a terminal by itself.
-REQUESTERS = ("model baseline", "key requirement", "settlement plan", "trust anchors", "terminal model")
+REQUESTERS = (
+    "model baseline",
+    "key requirement",
+    "settlement plan",
+    "trust anchors",
+    "terminal model",
+    PARAMETERS_CHANGED,
+)
 MACHINES: tuple[type[Machine], ...] = (
     TerminalTransition,
     CommandTransition,

@@ -3,6 +3,8 @@
 from django import template
 
 from terminals.common.words import TONES, format_minor, requester_name, word
+from terminals.estate.models import Merchant, Organisation, Store, TerminalGroup
+from terminals.estate.targets.language import quoted
 
 register = template.Library()
 
@@ -33,6 +35,14 @@ def tone(value: str) -> str:
 def room(kind: str) -> str:
     """Return the part of a fact's kind that people sort by: `settlement.settled` -> `settlement`."""
     return word(kind.partition(".")[0])
+
+
+@register.filter
+def its_terminals(node: Organisation | Merchant | Store | TerminalGroup) -> str:
+    """Return the filter that finds the terminals of a node or a group."""
+    kind = str(node._meta.model_name).removeprefix("terminal")
+    merchant = f" and merchant = {quoted(node.merchant.name)}" if isinstance(node, Store) else ""
+    return f"{kind} = {quoted(node.name)}{merchant}"
 
 
 @register.filter

@@ -53,6 +53,14 @@ document.addEventListener("htmx:afterOnLoad", (event) => {
   if (event.detail.xhr.status === 200) document.querySelector("[data-tw-refreshed]").classList.remove("tw-stale");
 });
 
+// Whoever was refused comes back to where they pressed, with its menus open.
+document.addEventListener("DOMContentLoaded", () => {
+  const form = location.hash.startsWith("#do-") && document.getElementById(location.hash.slice(1));
+  if (!form) return;
+  for (let around = form; around; around = around.parentElement) if (around.nodeName === "DETAILS") around.open = true;
+  form.querySelectorAll("details").forEach((inside) => (inside.open = true));
+});
+
 // Buttons that do harm ask first; without inline code, so that the content security policy need not allow any.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-tw-confirm]");

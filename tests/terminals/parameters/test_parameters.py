@@ -28,7 +28,7 @@ from terminals.parameters.models import (
     ParameterTemplate,
     TerminalParameters,
 )
-from terminals.parameters.services import publish_template, restore, set_values
+from terminals.parameters.services import preview_restoring, publish_template, restore, set_values
 from tests.conftest import deliver, obey, working_device
 from tests.terminals.parameters.test_rules import SCHEMA
 
@@ -176,9 +176,13 @@ def test_a_change_that_would_break_a_whole_document_is_refused_and_shown_before(
 
 
 def test_revisions_are_kept_compared_and_restored(register: Register, template: ParameterTemplate) -> None:
+    register("SN-1")
     for tips in (True, False):
         set_values(template=template, level=INSTALLATION, values={"tips": tips}, actor="ops")
     first = ParameterSet.objects.get(revision=1)
+    told = preview_restoring(earlier=first)
+    assert (told.below, told.touched, told.serials) == (1, 1, ["SN-1"])
+    assert ParameterSet.objects.count() == 2
     back = restore(earlier=first, actor="ann")
     assert (back.revision, back.values, back.is_current) == (3, {"tips": True}, True)
     assert list(ParameterSet.objects.filter(is_current=True)) == [back]
