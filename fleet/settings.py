@@ -99,6 +99,7 @@ MIDDLEWARE = [
 ]
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # nothing that is told lies in a cookie
 LOGIN_URL, LOGIN_REDIRECT_URL = "account_login", "admin:index"
+LOGOUT_REDIRECT_URL = "account_login"
 ROOT_URLCONF = "fleet.urls"
 WSGI_APPLICATION = "fleet.wsgi.application"
 TEMPLATES = [

@@ -205,6 +205,27 @@ def test_an_operator_has_a_number_of_sessions_and_the_oldest_ends(ann: User, set
     assert [client.get(reverse("admin:index")).status_code for client in clients] == [302, 302, 200]
 
 
+def test_one_session_is_ended_and_nobody_elses(ann: User) -> None:
+    clients = [Client() for _ in range(3)]
+    for client in clients:
+        log_in(client)
+    first, _second, own = UserSession.objects.order_by("id")
+    stranger = UserSession.objects.create(
+        user=User.objects.create_user("other"), session_key="x", ip="127.0.0.1", user_agent="x", data={}
+    )
+    for chosen in (first.pk, own.pk, stranger.pk, "x", 2**70):
+        assert clients[2].post(reverse("usersessions_list"), {"end": chosen}).status_code == 302
+    assert [client.get(reverse("admin:index")).status_code for client in clients] == [302, 200, 200]
+    assert UserSession.objects.filter(pk=stranger.pk).exists()
+
+
+def test_who_logs_out_comes_to_the_log_in_page(client: Client, ann: User) -> None:
+    log_in(client)
+    answer = client.post(reverse("admin:logout"))
+    assert (answer.status_code, answer.headers["Location"]) == (302, reverse("account_login"))
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
 # --- tokens ----------------------------------------------------------------------------------------------------------
 def bearer(user: User, **values: Any) -> tuple[APIClient, ApiToken]:
     token, text = ApiToken.objects.create(user=user, name="report", **values)
