@@ -1,14 +1,14 @@
 """What the admin pages share: changes go with their audit entry, records are only looked at, lists never count all."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db import DataError, IntegrityError, OperationalError, connection, models, transaction
 from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
@@ -36,6 +36,7 @@ from terminals.common.scope import holds, opens, placed_by, reach_of, within
 from terminals.common.words import TONES, sentence
 
 COUNT_LIMIT = 10_000
+FAR_DOWN = 500  # rows
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -47,6 +48,15 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         if isinstance(rows, models.QuerySet):
             return rows.order_by().values("pk")[:COUNT_LIMIT].count()
         return len(rows)
+
+    def page(self, number: Any) -> Page[Any]:
+        """Return a page. One far down finds its keys first: what a list joins is then joined for its rows, not for all before."""
+        page: Page[Any] = super().page(number)
+        rows = page.object_list
+        if isinstance(rows, models.QuerySet) and page.start_index() > FAR_DOWN:
+            keys = list(rows.values_list("pk", flat=True))
+            page.object_list = cast("models.QuerySet[Any]", self.object_list).filter(pk__in=keys)
+        return page
 
 
 class IndexedChangeList(ChangeList):  # type: ignore[misc]

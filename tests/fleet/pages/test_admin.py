@@ -16,6 +16,7 @@ from django_celery_beat.models import PeriodicTask
 
 from fleet import terminal_list
 from fleet.pages.look import MENU
+from terminals.common import admin_base
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Merchant, Terminal
@@ -256,3 +257,21 @@ def test_a_list_too_large_to_sort_is_not_sorted_by_its_address(
         few.setattr(terminal_list, "COUNT_LIMIT", 2)
         assert 'ORDER BY "terminals_store"' not in asked("admin:terminals_terminal_changelist", "2")
     assert '"reported_minor" ASC' not in asked("admin:settlement_settlementrun_changelist", "7")
+
+
+def test_a_page_far_down_is_joined_for_its_rows_alone_and_keeps_their_order(
+    staff: Client, register: Callable[[str], Terminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        register(f"SN-{number}")
+    monkeypatch.setattr(admin_base, "FAR_DOWN", 2)
+    monkeypatch.setattr(admin.site._registry[Terminal], "list_per_page", 2)
+
+    def shown(page: int) -> tuple[list[str], int]:
+        with CaptureQueriesContext(connection) as captured:
+            answer = staff.get(reverse("admin:terminals_terminal_changelist"), {"o": "-1", "p": page})
+        return [row.serial for row in answer.context["cl"].result_list], len(captured)
+
+    (_first, _cold), (first, cost), (second, more), (third, _cost) = map(shown, (1, 1, 2, 3))
+    assert (first, second, third) == (["SN-4", "SN-3"], ["SN-2", "SN-1"], ["SN-0"])
+    assert more == cost + 1
