@@ -85,7 +85,7 @@ class Estate(NamedTuple):
 
     def request(self, page: str) -> httpx.Request:
         who, path = PAGES[page]
-        address = path.format(**self.told, serial_part=str(self.told["serial"])[-5:]).replace(" ", "+")
+        address = path.format(**self.told, serial_part=str(self.told["serial"])[-7:]).replace(" ", "+")
         headers = {"Authorization": f"Bearer {self.told['token']}"} if who == "token" else {}
         cookies = {} if who == "token" else {"sessionid": self.told[who]}
         return httpx.Request("GET", self.url + address, headers=headers, cookies=cookies)
