@@ -128,8 +128,8 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
 
 
 def _tab_of(request: HttpRequest, tabs: Container[str]) -> str:
-    """Return the tab that an address names, or the one that all have."""
-    named = request.GET.get("tab", "")
+    """Return the tab that an address or a form names, or the one that all have."""
+    named = request.POST.get("tab") or request.GET.get("tab", "")
     return named if named in tabs else "timeline"
 
 

@@ -7,8 +7,9 @@ permission allows; a page then leads to the log-in and back. An API token is a p
 import time
 from dataclasses import dataclass
 
+from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
-from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows, suspend_request
 from allauth.core.exceptions import ImmediateHttpResponse, ReauthenticationRequired
 from django.conf import settings
 from django.contrib.auth import logout
@@ -48,4 +49,9 @@ def require_fresh_login(request: HttpRequest, permission: str) -> None:
     if request.FILES or any("password" in name for name in request.POST):  # which must not lie in the session meanwhile
         query = urlencode({"next": request.path})
         raise ImmediateHttpResponse(redirect(f"{reverse('account_reauthenticate')}?{query}"))
-    raise ReauthenticationRequired
+    if request.method != "POST":
+        raise ReauthenticationRequired
+    proof = get_adapter().get_reauthentication_methods(request.user)[0]["url"]
+    suspend_request(request, proof)
+    # The library does afterwards what was asked only where `next` is its path, without the query that it would put there.
+    raise ImmediateHttpResponse(redirect(f"{proof}?{urlencode({'next': request.path})}"))

@@ -32,6 +32,7 @@ from terminals.common.fresh import LOGGED_IN_AT
 from terminals.common.scope import narrow
 from terminals.estate.models import Membership, Merchant, Organisation
 from terminals.importing.services import bring, run_imports, start
+from tests.conftest import working_device
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "a-long-password-here"
@@ -154,6 +155,32 @@ def test_roles_need_a_fresh_log_in_which_leads_back_to_what_was_asked(client: Cl
     assert wrong.status_code == 200
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD, "next": url})
     assert Group.objects.filter(name="night shift").exists(), "what was asked is done after the log-in"
+
+
+def test_what_was_asked_of_an_address_with_a_query_is_done_after_the_log_in(client: Client, ann: User) -> None:
+    client.force_login(ann)
+    grow_old(client)
+    url = f"{reverse('admin:auth_group_add')}?_changelist_filters=q%3Dnight"
+    asked = client.post(url, {"name": "night shift"})
+    assert not Group.objects.filter(name="night shift").exists()
+    done = client.post(asked["Location"], {"password": PASSWORD, "next": reverse("admin:auth_group_add")})
+    assert done.status_code == 302
+    assert Group.objects.filter(name="night shift").exists()
+
+
+def test_a_key_is_delivered_after_the_log_in_that_it_needs(client: Client, register: Any) -> None:
+    client.force_login(User.objects.create_superuser("bo", password=PASSWORD))
+    terminal = register("SN-1")
+    working_device(terminal)
+    grow_old(client)
+    keys = terminal.keys.count()
+    page = client.get(reverse("terminal-page", args=[terminal.pk]), {"tab": "keys"}).content.decode()
+    found = re.search(r'<form method="post" action="([^"]+)"[^>]*id="do-deliver_key"', page)
+    assert found
+    asked = client.post(found[1], {"action": "deliver_key", "chosen": "P0", "tab": "keys"})
+    done = client.post(asked["Location"], {"password": PASSWORD, "next": found[1]})
+    assert done["Location"].endswith("?tab=keys")
+    assert terminal.keys.count() == keys + 1
 
 
 def test_keys_releases_accounts_and_tokens_need_it_and_everyday_work_does_not(client: Client, ann: User) -> None:
