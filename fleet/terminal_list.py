@@ -1,5 +1,6 @@
 """The terminals' list in the admin, with bulk work on what it shows."""
 
+import re
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -7,7 +8,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.db.models import Prefetch, QuerySet
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -15,6 +16,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext, gettext_lazy
 from unfold.views import ChangeList
 
@@ -22,7 +24,7 @@ from firmware.models import InstalledSoftware
 from fleet.pages import list_bar
 from fleet.pages.list_filters import filter_of_address
 from fleet.pages.selectors import PARTS
-from fleet.pages.terminal import problem_of
+from fleet.pages.terminal import problems_of
 from terminals.bulk.verbs import verbs
 from terminals.common.admin_base import COUNT_LIMIT, IndexedChangeList
 from terminals.common.errors import Refusal
@@ -32,7 +34,8 @@ from terminals.estate.admin import TerminalAdmin
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.targets.choosing import matching
-from terminals.settlement.models import Batch
+from terminals.estate.targets.fields import fields
+from terminals.settlement.models import Batch, SettlementRun
 
 # Which columns belong to which part of what is known of a terminal.
 COLUMNS_OF = {
@@ -48,6 +51,7 @@ def ago(instant: datetime) -> str:
     return format_html('<time datetime="{}" title="{}">{}</time>', instant.isoformat(), exact, naturaltime(instant))
 
 
+ONE_WORD = re.compile(r"[\w.-]{1,100}")
 HEALTH = ("health__", "tamper_alarm__")
 # What has no index of its own is sorted by where the filters leave few enough.
 SORTED_WHEN_FEW = ("store", "last_seen", "next_settlement", "signal", "tid")
@@ -58,6 +62,11 @@ class TerminalChangeList(IndexedChangeList):
 
     few = True
     left_out = False
+    refused_filter = ""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.refused_filter = getattr(request, "refused_filter", "")
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Terminal]) -> list[Any]:
         if request.GET.get("o"):
@@ -105,6 +114,9 @@ class TerminalList(TerminalAdmin):
     ]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        text = request.GET.get("filter", "")
+        if ONE_WORD.fullmatch(text) and not fields.knows(text):  # somebody typed a serial or a name where a filter goes
+            return redirect(f"{request.path}?{urlencode({**request.GET.dict(), 'filter': '', 'q': text})}")
         return super().changelist_view(request, (extra_context or {}) | {"bar": list_bar.bar(request)})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -113,6 +125,9 @@ class TerminalList(TerminalAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Terminal]:
         """What a page of the list shows of each terminal comes with a fixed number of statements."""
         rows: QuerySet[Terminal] = super().get_queryset(request)
+        if self._sees_all(request, "money"):
+            runs = SettlementRun.objects.filter(terminal=OuterRef("pk")).order_by("-pk")
+            rows = rows.annotate(last_run_state=Subquery(runs.values("state")[:1]))
         return rows.prefetch_related(
             Prefetch("batches", Batch.objects.filter(closed=False), to_attr="open_batches"),
             Prefetch("software", InstalledSoftware.objects.filter(component="payment"), to_attr="payment_software"),
@@ -120,14 +135,13 @@ class TerminalList(TerminalAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[str]:
         """Leave out the columns of a part that the operator may not see wherever the list reaches."""
-        seen = reach_of(request.user, "terminals.view_terminal").paths
-        hidden = {
-            column
-            for part, columns in COLUMNS_OF.items()
-            for column in columns
-            if not all(reach_of(request.user, PARTS[part]).covers(path) for path in seen)
-        }
+        hidden = {c for part, columns in COLUMNS_OF.items() for c in columns if not self._sees_all(request, part)}
         return [column for column in self.list_display if column not in hidden]
+
+    def _sees_all(self, request: HttpRequest, part: str) -> bool:
+        """Whether the operator may see a part of what is known wherever the list reaches."""
+        covers = reach_of(request.user, PARTS[part]).covers
+        return all(map(covers, reach_of(request.user, "terminals.view_terminal").paths))
 
     @admin.display(description=gettext_lazy("last heard"), ordering="session__last_seen_at")
     def last_seen(self, terminal: Terminal) -> str:
@@ -136,12 +150,17 @@ class TerminalList(TerminalAdmin):
 
     @admin.display(description=gettext_lazy("problem"))
     def problem(self, terminal: Terminal) -> str:
-        """The worst that is known of the device, as a badge."""
-        found = problem_of(getattr(terminal, "tamper_alarm", None), getattr(terminal, "health", None))
-        if found is None:
+        """The worst that is known of it, as a badge, and how much else there is."""
+        health, run_state = getattr(terminal, "health", None), getattr(terminal, "last_run_state", None) or ""
+        found = problems_of(getattr(terminal, "tamper_alarm", None), health, run_state)
+        if not found:
             return ""
-        tone, text = found
-        return render_to_string("unfold/helpers/label.html", {"type": TONES.get(tone), "text": text})
+        tone, text = found[0]
+        badge = render_to_string("unfold/helpers/label.html", {"type": TONES.get(tone), "text": text})
+        if len(found) == 1:
+            return badge
+        all_of_them = "; ".join(words for _tone, words in found)
+        return format_html('<span title="{}">{} +{}</span>', all_of_them, mark_safe(badge), len(found) - 1)  # noqa: S308
 
     @admin.display(description=gettext_lazy("not yet settled"))
     def unsettled(self, terminal: Terminal) -> str:
@@ -189,9 +208,7 @@ class TerminalList(TerminalAdmin):
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """What an address asks of health needs to see health, wherever the list reaches."""
         if lookup.startswith(HEALTH) and request is not None:
-            health = reach_of(request.user, "health.view_healthstate")
-            if not all(health.covers(path) for path in reach_of(request.user, "terminals.view_terminal").paths):
-                return False
+            return self._sees_all(request, "health") and super().lookup_allowed(lookup, value, request)
         return super().lookup_allowed(lookup, value, request)
 
     def has_bulk_permission(self, request: HttpRequest) -> bool:

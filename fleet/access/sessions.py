@@ -73,7 +73,7 @@ class OwnSessions(ListUserSessionsView):  # type: ignore[misc]
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         chosen = request.POST.get("end", "")
-        if not chosen:
+        if "others" in request.POST:
             return super().post(request, *args, **kwargs)  # type: ignore[no-any-return]
         others = UserSession.objects.filter(user=request.user.pk).exclude(session_key=request.session.session_key)
         session = others.filter(pk=int(chosen)).first() if chosen.isdecimal() and len(chosen) < 19 else None

@@ -74,8 +74,8 @@ def seed_demo() -> None:
 TEMPLATE = {
     "title": "A till",
     "properties": {
-        "host_address": {"type": "string", "title": "Acquirer's host", "maxLength": 120},
-        "currency": {"type": "string", "title": "Currency", "pattern": "^[A-Z]{3}$"},
+        "host_address": {"type": "string", "format": "host", "title": "Acquirer's host", "maxLength": 120},
+        "currency": {"type": "string", "format": "currency", "title": "Currency"},
         "contactless_limits": {"type": "object", "format": "money", "title": "Contactless limits"},
         "language": {"type": "string", "title": "Language", "enum": ["en", "de", "es", "pt", "el", "zh"]},
         "receipt_header": {"type": "string", "title": "Receipt header", "maxLength": 120},

@@ -81,7 +81,7 @@ class BulkForm(forms.Form):
         super().__init__(*args, **kwargs)
         fields: Any = self.fields
         offered = [verb.name for verb in verbs.all() if holds(user, verb.permission)]
-        fields["verb"].choices = [(name, word(name)) for name in offered]
+        fields["verb"].choices = [("", _("choose ...")), *((name, word(name)) for name in offered)]
         for name, (rows, needs) in CHOSEN_BY_ID.items():
             fields[name].choices = [(row.pk, str(row)) for row in within(rows.all(), user, needs)[:MOST_CHOICES]]
 

@@ -28,6 +28,7 @@ from terminals.parameters.models import ParameterSet, ParameterTemplate, Termina
 
 SEE_SETS = "parameters.view_parameterset"
 MOST_FOUND, REVISIONS = 10, 20
+Change = tuple[str, str, str]  # name, old and new value
 YES_NO = [("", "–"), ("true", gettext_lazy("yes")), ("false", gettext_lazy("no"))]  # noqa: RUF001 - a dash
 NAMES = {"organisation": "name", "merchant": "name", "store": "name", "group": "name", "terminal": "serial"}
 
@@ -205,6 +206,7 @@ def _post(
             )
             if "look_back" in request.POST:
                 context |= {"preview": services.preview_restoring(earlier=earlier), "earlier": earlier}
+                context["changes"] = _changes(form.schema, form.present, earlier.values)
                 return False
             services.restore(earlier=earlier, actor=actor)
         elif not form.is_valid():
@@ -218,7 +220,9 @@ def _post(
                 seen=_number(request.POST.get("seen")),
             )
         else:
-            context["preview"] = services.preview(template=template, level=level, values=form.values())
+            values = form.values()
+            context["preview"] = services.preview(template=template, level=level, values=values)
+            context["changes"] = _changes(form.schema, form.present, values)
             return False
     except Refusal as refusal:
         form.add_error(None, sentence(refusal)) if form.is_bound else messages.error(request, sentence(refusal))
@@ -251,20 +255,25 @@ def _rows(form: ValuesForm, values: Mapping[str, Any], origins: Mapping[str, int
     return rows
 
 
-def _history(template: ParameterTemplate, level: Level) -> list[tuple[ParameterSet, list[tuple[str, str, str]]]]:
+def _history(template: ParameterTemplate, level: Level) -> list[tuple[ParameterSet, list[Change]]]:
     """Return the latest revisions of a level, each with what it changed."""
     revisions = list(
         ParameterSet.objects.filter(template=template, **services.columns_of(level)).order_by("-revision")[
             : REVISIONS + 1
         ]
     )
-    schema = services.schema_of(template)["properties"]
-    told = []
+    schema, told = services.schema_of(template), []
     for number, one in enumerate(revisions[:REVISIONS]):
         before = revisions[number + 1].values if number + 1 < len(revisions) else {}
-        changes = [
-            (name, in_words(schema.get(name, {}), old), in_words(schema.get(name, {}), new))
-            for name, old, new in rules.difference(before, one.values)
-        ]
-        told.append((one, changes))
+        told.append((one, _changes(schema, before, one.values)))
     return told
+
+
+def _changes(schema: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Return what differs between two sets of values: name, old and new value, as people read them."""
+    parts = schema["properties"]
+    return [
+        (name, in_words(parts.get(name, {}), old), in_words(parts.get(name, {}), new))
+        for name, old, new in rules.difference(before, after)
+        if new != services.KEPT
+    ]

@@ -30,15 +30,14 @@ Parts = frozenset[str]
 PARTS_OF_DEVICE = ("card_reader", "keypad", "screen", "printer")  # the worst to be without first
 
 
-def problem_of(alarm: TamperAlarm | None, health: HealthState | None) -> tuple[str, str] | None:
-    """Return (state, words) of the worst that is known of a device: tampering, then what keeps it from selling."""
-    if alarm is not None and alarm.active:
-        return "fault", _("tamper")
-    for part in PARTS_OF_DEVICE:
-        state = getattr(health, part, "ok")
-        if state not in ("ok", "absent"):
-            return state, f"{word(part)}: {word(state)}"
-    return None
+def problems_of(alarm: TamperAlarm | None, health: HealthState | None, run_state: str) -> list[tuple[str, str]]:
+    """Return (state, words) of all that is wrong, the worst first: tampering, what keeps it from selling, its settlement."""
+    found = [("fault", _("tamper"))] if alarm is not None and alarm.active else []
+    states = [(part, getattr(health, part, "ok")) for part in PARTS_OF_DEVICE]
+    found += [(state, f"{word(part)}: {word(state)}") for part, state in states if state not in ("ok", "absent")]
+    if run_state in TROUBLE:
+        found.append((run_state, _("settlement: %(state)s") % {"state": word(run_state)}))
+    return found
 
 
 class Glance(NamedTuple):
@@ -92,11 +91,9 @@ def badges(terminal: Terminal, glance: Glance, *, silent: bool) -> list[Badge]:
         found.append(Badge(word("online" if online else "offline"), "online" if online else "offline", "timeline"))
     if glance.session is not None and glance.session.locked:
         found.append(Badge(word("locked"), "locked", "timeline"))
-    if problem := problem_of(glance.tamper, glance.health):
-        found.append(Badge(problem[1], problem[0], "health"))
-    if glance.last_run is not None and glance.last_run.state in TROUBLE:
-        said = _("settlement: %(state)s") % {"state": word(glance.last_run.state)}
-        found.append(Badge(said, glance.last_run.state, "money"))
+    run_state = glance.last_run.state if glance.last_run is not None else ""
+    for state, text in problems_of(glance.tamper, glance.health, run_state):
+        found.append(Badge(text, state, "money" if state in TROUBLE else "health"))
     if glance.parameters is not None and glance.parameters.why():
         said = _("parameters: %(state)s") % {"state": word(glance.parameters.state)}
         found.append(Badge(said, "failed", "parameters"))

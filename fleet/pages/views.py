@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 from firmware.models import Release
 from fleet.pages import selectors
 from fleet.pages.guards import staff_with
-from fleet.pages.terminal import TABS, badges, glance_at, primary_verbs, tabs_for
+from fleet.pages.terminal import TABS, Glance, badges, glance_at, primary_verbs, tabs_for
 from fleet.pages.verbs import VERBS, Done, label_of, may, offered
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
@@ -117,7 +117,7 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "refreshed_at": now,
         "verbs": verbs,
         "primary": [(name, label_of(name)) for name in primary],
-        "plain_commands": [name for name in PLAIN_COMMANDS if name in verbs and name not in primary],
+        "plain_commands": [name for name in _plain_commands(glance) if name in verbs and name not in primary],
         "more_code": "activation_code" in verbs and "activation_code" not in primary,
         "usages": [(usage, label) for usage, label in USAGES if "deliver_key" in verbs],
         "at_stake": at_stake(terminal.pk) if "money" in parts or {"retire", "suspend", "replace"} & verbs else None,
@@ -125,6 +125,15 @@ def _terminal_context(request: HttpRequest, terminal: Terminal) -> dict[str, Any
         "releases": _releases_for(terminal) if "install" in verbs else [],
         "code": open_code(terminal) if registered else None,
     }
+
+
+def _plain_commands(glance: Glance) -> list[str]:
+    """Return the commands that would change something: what is locked, or about to be, can be unlocked, and the reverse."""
+    locked = glance.session is not None and glance.session.locked
+    under_way = {command.type for command in glance.open_commands}
+    useless = {"unlock"} - ({"unlock"} if locked or "lock" in under_way else set())
+    useless |= {"lock"} if locked and "unlock" not in under_way else set()
+    return [name for name in PLAIN_COMMANDS if name not in useless]
 
 
 def _tab_of(request: HttpRequest, tabs: Container[str]) -> str:

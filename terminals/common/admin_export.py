@@ -21,6 +21,8 @@ SHOWN_TIME = re.compile(r'<time datetime="([^"]+)"')
 def export(page: Any, request: HttpRequest, kind: str) -> HttpResponseBase:
     """Return a list as a file, and record that it was taken; raise Refusal for one that is too long."""
     listed = page.get_changelist_instance(request)
+    if getattr(request, "refused_filter", ""):
+        raise Refusal("bad_filter", "nothing was exported: the filter cannot be applied")
     columns = [name for name in listed.list_display if name != "action_checkbox"]
     header = [str(label_for_field(name, page.model, page)).strip() for name in columns]
     if listed.queryset[exports.MOST_ROWS : exports.MOST_ROWS + 1].exists():

@@ -1,6 +1,7 @@
 """Lists as files: CSV and XLSX, row by row, with cells that no spreadsheet takes for a formula."""
 
 import csv
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO
@@ -18,7 +19,8 @@ def harmless(cell: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell[1:].replace(".", "", 1).isdecimal() if cell[:1] in "+-" else False
+    """Whether a cell is a number, with a unit or without: -69 dBm, -12.34 EUR."""
+    return re.fullmatch(r"[+-][0-9]+(\.[0-9]+)?( [A-Za-z]{1,3})?", cell) is not None
 
 
 class _Line:

@@ -209,7 +209,7 @@ class TargetFilter(admin.SimpleListFilter):
         try:
             return matching(queryset, self.value() or "", request.user)
         except Refusal as refusal:
-            messages.error(request, sentence(refusal))
+            request.refused_filter = sentence(refusal)  # type: ignore[attr-defined]  # told beside it: pages/terminal_list_bar.html
             return queryset.none()
 
 

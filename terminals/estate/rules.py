@@ -49,7 +49,7 @@ def device_id_for(serial: str) -> str:
     if not SERIAL.fullmatch(serial) or not DEVICE_ID.fullmatch(device_id):
         raise Refusal(
             "bad_serial",
-            "serial %(serial)s cannot be a device id: use 4 to 32 letters, digits, '-', '.' or '_', a letter or digit first",
+            "%(serial)s is no serial: use 4 to 32 letters, digits, '-', '.' or '_', a letter or digit first",
             serial=repr(serial),
         )
     return device_id

@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
     """What a row adds, or why it is refused; adding nothing is no refusal. `terminal` is the one that is there already."""
 
     adds: tuple[str, ...] = ()
-    refusal: Refusal | None = None
+    refusals: tuple[Refusal, ...] = ()
     terminal: Terminal | None = None
 
 
@@ -89,7 +89,7 @@ def judge(estate: Estate, row: Row) -> Verdict:
         store = _store(estate, row, merchant) if row.store else None
         terminal = _terminal(estate, row, store) if store is not None and row.serial else None
     except Refusal as refusal:
-        return Verdict(refusal=refusal)
+        return Verdict(refusals=(refusal, *unknown_model(estate, row, besides=refusal)))
     adds: list[str] = []
     if is_new(merchant) and merchant.name not in estate.merchants:
         estate.add_merchant(merchant)
@@ -103,6 +103,23 @@ def judge(estate: Estate, row: Row) -> Verdict:
     if row.tid:
         estate.tids.add((merchant.name, row.store, row.tid))
     return Verdict((*adds, "terminal"))
+
+
+def unknown_model(estate: Estate, row: Row, *, besides: Refusal | None = None) -> list[Refusal]:
+    """Return that there is no such model, if so, whatever else is wrong with a row; nothing where `besides` says it."""
+    try:
+        if row.model:
+            _model(estate, row)
+    except Refusal as refusal:
+        return [refusal] if besides is None or besides.reason != refusal.reason else []
+    return []
+
+
+def _model(estate: Estate, row: Row) -> TerminalModel:
+    if row.model not in estate.models:
+        known = ", ".join(sorted(estate.models)[:10])
+        raise Refusal("unknown_model", "there is no model %(model)s; known are %(known)s", model=row.model, known=known)
+    return estate.models[row.model]
 
 
 def _check_allowed(estate: Estate, what: str, path: str) -> None:
@@ -165,10 +182,7 @@ def _store(estate: Estate, row: Row, merchant: Merchant) -> Store:
 
 
 def _terminal(estate: Estate, row: Row, store: Store) -> Terminal:
-    model = estate.models.get(row.model)
-    if model is None:
-        known = ", ".join(sorted(estate.models)[:10])
-        raise Refusal("unknown_model", "there is no model %(model)s; known are %(known)s", model=row.model, known=known)
+    model = _model(estate, row)
     device_id = device_id_for(row.serial)
     found = estate.terminals.get(device_id)
     if found is not None:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
@@ -23,7 +23,7 @@ from terminals.estate.models import Merchant, Store, TerminalModel
 from terminals.estate.registering import register_terminals
 from terminals.estate.services import REGISTER
 from terminals.importing.files import MOST_BYTES, Line, lines_of
-from terminals.importing.judging import ASKED, Estate, Verdict, estate_of, is_new, judge
+from terminals.importing.judging import ASKED, Estate, Verdict, estate_of, is_new, judge, unknown_model
 from terminals.importing.models import Import, ImportRow
 from terminals.importing.rules import COLUMNS, ImportState, ImportTransition, Row, RowState, RowTransition, read_row
 
@@ -48,9 +48,7 @@ def bring(*, file: "File[Any]", user: Any) -> Import:
     lines = lines_of(name, file.read(MOST_BYTES + 1))
     shown = "".join(c for c in name if c.isprintable())[-LONGEST_NAME:]
     job = Import.objects.create(file_name=shown, requested_by=user, total=len(lines), permissions=_held(user))
-    rows, refused = _read(lines)
-    verdicts = _judged(estate_of(list(rows.values()), user), rows)
-    refused |= _refused_by(verdicts)
+    _estate, _rows, verdicts, refused = _judged(lines, user)
     made = (_row_of(job, line, verdicts.get(line.number), refused.get(line.number)) for line in lines)
     ImportRow.objects.bulk_create(made, batch_size=2000)
     detail = {"file": shown, "rows": len(lines)}
@@ -63,27 +61,27 @@ def _held(user: Any) -> list[str]:
     return [permission for permission in ASKED if holds(user, permission)]
 
 
-def _read(lines: Sequence[Line]) -> tuple[dict[int, Row], Refused]:
-    """Return the rows that can be read, and why the others cannot, by their numbers."""
-    rows: dict[int, Row] = {}
-    refused: Refused = {}
-    for line in lines:
-        row, faults = read_row(line.cells)
-        if line.refusal is not None:
-            faults = [line.refusal]
-        if faults:
-            refused[line.number] = faults
-        else:
-            rows[line.number] = row
-    return rows, refused
+class Judged(NamedTuple):
+    """By the rows' numbers: those that can be read, what each of these adds, and why others are refused."""
+
+    estate: Estate
+    rows: dict[int, Row]
+    verdicts: dict[int, Verdict]
+    refused: Refused
 
 
-def _judged(estate: Estate, rows: Mapping[int, Row]) -> dict[int, Verdict]:
-    return {number: judge(estate, row) for number, row in rows.items()}
-
-
-def _refused_by(verdicts: Mapping[int, Verdict]) -> Refused:
-    return {number: [one.refusal] for number, one in verdicts.items() if one.refusal is not None}
+def _judged(lines: Sequence[Line], user: Any) -> Judged:
+    """Read rows and hold them against the estate; a row is refused for all that can be told of it."""
+    read = {line.number: read_row(line.cells) for line in lines}
+    faults = {line.number: [line.refusal] if line.refusal else read[line.number][1] for line in lines}
+    rows = {number: row for number, (row, _faults) in read.items() if not faults[number]}
+    estate = estate_of(list(rows.values()), user)
+    verdicts = {number: judge(estate, row) for number, row in rows.items()}
+    refused: Refused = {number: one.refusals for number, one in verdicts.items() if one.refusals}
+    for number, found in faults.items():
+        if found:
+            refused[number] = [*found, *unknown_model(estate, read[number][0])]
+    return Judged(estate, rows, verdicts, refused)
 
 
 def _row_of(job: Import, line: Line, verdict: Verdict | None, faults: Sequence[Refusal] | None) -> ImportRow:
@@ -173,10 +171,8 @@ def run_chunk(job: Import) -> int:
         return 0
     user = get_user_model().objects.get(pk=job.requested_by_id)
     narrow(user, set(_named(job).values_list("permissions", flat=True)[0]))
-    rows, refused = _read([Line(number, row.cells) for number, row in waiting.items()])
-    estate = estate_of(list(rows.values()), user)
-    verdicts = _judged(estate, rows)
-    refused |= _refused_by(verdicts)
+    lines = [Line(number, row.cells) for number, row in waiting.items()]
+    estate, rows, verdicts, refused = _judged(lines, user)
     _add_shops(estate, user.get_username())
     adding = {number: rows[number] for number, one in verdicts.items() if "terminal" in one.adds}
     made, left_out = _add_terminals(estate, adding, user.get_username())

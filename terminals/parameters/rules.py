@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 import rfc8785
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
 
 from terminals.common.errors import Refusal
@@ -20,6 +20,14 @@ MOST_PROPERTIES, LONGEST_PATTERN, LARGEST_DOCUMENT = 200, 200, 16 * 1024
 ORDER = "x-order"  # of the properties, by name
 REPEATED = re.compile(r"\)[*+{]")  # a group that repeats: with it a short text can take for ever
 MONEY = "money"  # the format of an object of currency -> minor units
+FORMATS = FormatChecker(
+    formats=()
+)  # besides it: `currency` (ISO 4217) and `host` (a name or an IPv4 address, and a port)
+FORMATS.checks("currency")(lambda value: not isinstance(value, str) or value in CURRENCIES)
+HOST = re.compile(
+    r"(?=.{1,253}(:|\Z))[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*(:[0-9]{1,5})?"
+)
+FORMATS.checks("host")(lambda value: not isinstance(value, str) or HOST.fullmatch(value) is not None)
 
 
 class ParameterState(StrEnum):
@@ -124,7 +132,7 @@ def check_values(schema: Values, values: Any) -> dict[str, Any]:
         if part is None:
             known = ", ".join(properties_of(schema))
             raise Refusal("bad_parameters", "%(name)s is not in the template; it has %(known)s", name=name, known=known)
-        for error in Draft202012Validator(part).iter_errors(value):
+        for error in Draft202012Validator(part, format_checker=FORMATS).iter_errors(value):
             raise _misfit(name, part, error)
         if is_money(part):
             _check_money(name, value)
@@ -136,7 +144,7 @@ def _misfit(name: str, part: Values, error: ValidationError) -> Refusal:
     """Return why a value does not fit its property, for people where JSON Schema's own words are for programmers."""
     if part.get("writeOnly"):
         return Refusal("bad_parameters", "%(name)s: is not a value that it may have", name=name)
-    if error.validator == "pattern":
+    if error.validator in ("pattern", "format"):
         wanted = part.get("description") or error.validator_value
         return Refusal(
             "bad_parameters", "%(name)s does not have the form that is asked for: %(wanted)s", name=name, wanted=wanted
@@ -167,7 +175,8 @@ def problem_of(schema: Values, document: Values) -> str:
         return f"larger than {LARGEST_DOCUMENT} bytes"
     secrets = secrets_of(schema)
     parts = {name: {} if name in secrets else part for name, part in schema["properties"].items()}
-    for error in Draft202012Validator({**schema, "properties": parts}).iter_errors(dict(document)):
+    whole = Draft202012Validator({**schema, "properties": parts}, format_checker=FORMATS)
+    for error in whole.iter_errors(dict(document)):
         return str(error.message)[:200]
     return ""
 

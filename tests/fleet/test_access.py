@@ -228,7 +228,7 @@ def test_an_operator_has_a_number_of_sessions_and_the_oldest_ends(ann: User, set
         log_in(client)
     assert [client.get(reverse("admin:index")).status_code for client in clients] == [302, 200, 200]
     assert UserSession.objects.count() == 2
-    clients[2].post(reverse("usersessions_list"))
+    clients[2].post(reverse("usersessions_list"), {"others": "1"})
     assert [client.get(reverse("admin:index")).status_code for client in clients] == [302, 302, 200]
 
 

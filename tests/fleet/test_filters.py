@@ -158,7 +158,7 @@ def test_every_field_is_tried_above() -> None:
         ("last_seen = 2h", "it takes <"),
         ("software < two", "write for example 2.1.0"),
         ("software < 99999999999.1", "write for example 2.1.0"),
-        ("unsettled > 100", "is not an amount"),
+        ("unsettled > 100", 'write for example "100.00 EUR"'),
         ("registered > 99999999d", "write for example 2h"),
         ("last_seen < 9999999999999999h", "write for example 2h"),
     ],

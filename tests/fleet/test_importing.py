@@ -113,7 +113,10 @@ UNFIT = (
     "North,Bakery,,Corner,,,sn-8,Acme One,,",
     "North,Bakery,1-2,Corner,,Mars/Olympus,S!,Acme One,T-1,123456789",
     ",=x,,,,,SN-7,,,",
+    "South,New,3,Corner,,,S!,Acme Two,,",
+    "South,New,3,Corner,,,SN-7,Acme Two,,",
 )
+NO_SERIAL = "'S!' is no serial: use 4 to 32 letters, digits, '-', '.' or '_', a letter or digit first"
 WHY = {
     2: "mid is 1 on the books; an import changes nothing, edit it there",
     3: "another merchant has the name or the MID of New",
@@ -126,7 +129,7 @@ WHY = {
     10: "store is Books / Pier on the books; an import changes nothing, edit it there",
     11: "there is no model Acme Two; known are Acme One",
     12: "another terminal of the store has the TID T1",
-    13: "serial 'S!' cannot be a device id: use 4 to 32 letters, digits, '-', '.' or '_', a letter or digit first",
+    13: NO_SERIAL,
     14: "the column store is empty",
     15: "the column model is empty",
     16: "the column serial is empty",
@@ -137,10 +140,12 @@ WHY = {
         (
             "'1-2': a TID or MID has only letters and digits",
             "'Mars/Olympus' is not an IANA time zone; write for example Europe/Berlin",
-            "serial 'S!' cannot be a device id: use 4 to 32 letters, digits, '-', '.' or '_', a letter or digit first",
+            NO_SERIAL,
             "'T-1': a TID or MID has only letters and digits",
         )
     ),
+    22: f"{NO_SERIAL}; there is no model Acme Two; known are Acme One",
+    23: "there is no organisation South; there is no model Acme Two; known are Acme One",
     21: "merchant begins like a formula; write the value; the column store is empty; the column model is empty",
 }
 
@@ -150,7 +155,7 @@ def test_each_row_that_does_not_fit_says_why_and_leaves_the_others_alone(ann: Us
     run(bring(ann, *SHOPS))
     job = bring(ann, *UNFIT)
     assert told(job) == WHY
-    assert run(job) == {"made": 1, "refused": 19}
+    assert run(job) == {"made": 1, "refused": 21}
     assert Terminal.objects.filter(serial="SN-8").exists()
     assert Merchant.objects.count() == 3
 

@@ -53,10 +53,21 @@ document.addEventListener("htmx:afterOnLoad", (event) => {
   if (event.detail.xhr.status === 200) document.querySelector("[data-tw-refreshed]").classList.remove("tw-stale");
 });
 
-// Whoever was refused comes back to where they pressed, with its menus open.
+// Whoever was refused comes back to where they pressed: the menus open, what they typed as it was, the reason beside it.
+const TYPED = "tw-typed";
+const texts = (form) => [...form.querySelectorAll("input[id]:not([type=hidden], [type=checkbox], [type=password]), select[id]")];
+document.addEventListener("submit", (event) => {
+  if (event.target.id.startsWith("do-")) sessionStorage.setItem(TYPED, JSON.stringify(texts(event.target).map((one) => [one.id, one.value])));
+});
 document.addEventListener("DOMContentLoaded", () => {
+  const typed = JSON.parse(sessionStorage.getItem(TYPED) || "[]");
+  sessionStorage.removeItem(TYPED);
   const form = location.hash.startsWith("#do-") && document.getElementById(location.hash.slice(1));
   if (!form) return;
+  for (const [id, value] of typed) if (form.querySelector(`#${id}`)) document.getElementById(id).value = value;
+  const told = document.querySelector(".errornote");
+  if (told) form.before(told);
+  history.replaceState(null, "", location.pathname + location.search);
   for (let around = form; around; around = around.parentElement) if (around.nodeName === "DETAILS") around.open = true;
   form.querySelectorAll("details").forEach((inside) => (inside.open = true));
 });

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -114,7 +115,7 @@ class Field:
             raise self._unfit(test, gettext("choose one of %(names)s") % {"names": ", ".join(self.choices)})
         try:
             return self.kind.read(text)
-        except ValueError:
+        except (ValueError, Refusal):
             raise self._unfit(test, gettext("write for example %(example)s") % {"example": self.kind.example}) from None
 
     def _unfit(self, test: Question, why: str) -> Refusal:
@@ -167,9 +168,20 @@ class Fields:
     def all(self) -> list[Field]:
         return sorted(self._known.values(), key=lambda field: field.name)
 
+    def knows(self, name: str) -> bool:
+        return name.lower() in self._known
+
     def named(self, name: str) -> Field:
         """Return a field; raise Refusal for a name that none has."""
         if name not in self._known:
+            near = get_close_matches(name, self._known, n=3, cutoff=0.5)
+            if near:
+                raise Refusal(
+                    "bad_filter",
+                    "no field is called %(name)s; did you mean %(names)s?",
+                    name=name,
+                    names=" / ".join(near),
+                )
             raise Refusal(
                 "bad_filter",
                 "no field is called %(name)s; choose one of %(names)s",

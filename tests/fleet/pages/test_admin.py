@@ -51,7 +51,7 @@ def test_a_serial_that_cannot_be_is_told_in_the_form(staff: Client, shop: dict[s
         {"serial": "a/b/c", "store": shop["store"], "model": shop["model"], "tid": "1", "mid": "", "tags": ""},
     )
     assert answer.status_code == 200
-    assert "cannot be a device id" in answer.content.decode()
+    assert "is no serial" in answer.content.decode()
     assert Terminal.objects.count() == AuditEntry.objects.count() == 0
 
 

@@ -82,7 +82,9 @@ def test_an_export_ends_where_its_readers_part_ends(client: Client, register: Ca
     assert [row[0] for row in rows_of(client.get(TERMINALS, {"_export": "csv"}))] == ["serial", "SN-2"]
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\tx", "\rx"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+cmd|' /C calc'!A0", "-1+1", "-1 EUR+cmd", "-1 A1 ", "@SUM(A1)", "\tx", "\rx"]
+)
 def test_no_cell_is_a_formula(cell: str) -> None:
     assert harmless(cell) == f"'{cell}"
     line = list(csv_lines(["a"], [[cell]]))[1]
@@ -91,7 +93,7 @@ def test_no_cell_is_a_formula(cell: str) -> None:
     assert b"<f>" not in sheet
 
 
-@pytest.mark.parametrize("cell", ["-12.50", "+5", "12", "a=b", ""])
+@pytest.mark.parametrize("cell", ["-12.50", "+5", "12", "-69 dBm", "-12.34 EUR", "a=b", ""])
 def test_what_is_harmless_stays_as_it_is(cell: str) -> None:
     assert harmless(cell) == cell
 

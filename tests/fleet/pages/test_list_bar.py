@@ -11,6 +11,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from fleet import terminal_list
 from fleet.pages.list_bar import MOST_VIEWS, READY, chips
@@ -18,7 +19,9 @@ from fleet.pages.models import SavedView
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Membership, Terminal, TerminalModel
 from terminals.estate.targets.language import conjuncts
-from tests.conftest import deliver, enrolled_device
+from terminals.health.models import HealthState
+from terminals.settlement.models import SettlementRun
+from tests.conftest import deliver, enrolled_device, working_device
 
 LIST = reverse("admin:terminals_terminal_changelist")
 Register = Callable[[str], Terminal]
@@ -180,3 +183,37 @@ def test_few_are_sorted_by_any_column_and_many_by_serial(
     assert [row.serial for row in answer.context["cl"].result_list] == ["SN-1", "SN-2"]
     assert answer.content.decode().count("sorted by serial") == 1
     assert not any('last_seen_at" DESC' in query["sql"] for query in captured)
+
+
+def test_a_filter_that_cannot_be_applied_says_so_and_offers_nothing(staff: Client, register: Register) -> None:
+    register("SN-1")
+    page = unescape(staff.get(LIST, {"filter": "batery < 20"}).content.decode())
+    assert "did you mean battery" in page
+    assert "The filter cannot be applied" in page
+    for offered in ('id="save-view"', 'id="export"'):
+        assert offered not in page
+    answer = staff.get(LIST, {"filter": "batery < 20", "_export": "csv"})
+    assert answer.status_code == 302
+    assert "did you mean" in unescape(staff.get(answer["Location"]).content.decode())
+
+
+def test_a_word_where_a_filter_goes_is_searched_for(staff: Client, register: Register) -> None:
+    register("SN-1")
+    register("SN-2")
+    answer = staff.get(LIST, {"filter": "SN-1", "o": "-1"}, follow=True)
+    assert [row.serial for row in answer.context["cl"].result_list] == ["SN-1"]
+    assert "q=SN-1" in answer.redirect_chain[-1][0]
+    assert staff.get(LIST, {"filter": "online"}).status_code == 200
+    assert "cannot be asked" in unescape(staff.get(LIST, {"filter": "unsettled > 100"}).content.decode())
+    assert 'write for example "100.00 EUR"' in unescape(staff.get(LIST, {"filter": "unsettled > 100"}).content.decode())
+
+
+def test_a_row_names_the_worst_problem_and_how_many_more(staff: Client, register: Register) -> None:
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    deliver(device.health())
+    HealthState.objects.update(printer="out_of_paper", card_reader="fault")
+    SettlementRun.objects.create(terminal=terminal, state="unbalanced", trigger="cycle", requested_at=timezone.now())
+    page = unescape(staff.get(LIST).content.decode())
+    assert 'title="card reader: fault; printer: out of paper; settlement: unbalanced"' in page
+    assert "+2" in page

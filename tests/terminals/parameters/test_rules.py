@@ -19,6 +19,8 @@ SCHEMA = rules.check_template(
             "tips": {"type": "boolean"},
             "wifi": {"type": "string", "writeOnly": True, "minLength": 8},
             "extra": {"type": "object"},
+            "settles_in": {"type": "string", "format": "currency"},
+            "host": {"type": "string", "format": "host"},
         },
         "dependentRequired": {"limits": ["currency"]},
     }
@@ -56,8 +58,12 @@ def test_what_is_no_template_is_refused(schema: Any, why: str) -> None:
     ("values", "why"),
     [
         ([], "an object"),
-        ({"curency": "EUR"}, "curency is not in the template; it has currency, limits"),
+        ({"curency": "EUR"}, "curency is not in the template; it has c"),
         ({"currency": "euro"}, "currency does not have the form that is asked for: ^[A-Z]{3}$"),
+        ({"settles_in": "XXQ"}, "settles_in does not have the form that is asked for: currency"),
+        ({"host": "not a host!!"}, "host does not have the form that is asked for: host"),
+        ({"host": "-a.example"}, "host does not have"),
+        ({"host": "a.example:port"}, "host does not have"),
         ({"interval": 1}, "interval: 1 is less than the minimum of 5"),
         ({"interval": 7.5}, "interval: "),
         ({"tips": "yes"}, "tips: 'yes' is not of type 'boolean'"),
@@ -80,6 +86,8 @@ def test_a_value_that_does_not_fit_is_refused_by_its_name(values: Any, why: str)
 
 def test_null_sets_nothing_and_what_needs_another_property_is_asked_of_whole_documents() -> None:
     assert rules.check_values(SCHEMA, {"limits": {"EUR": 5000}, "tips": None}) == {"limits": {"EUR": 5000}}
+    for host in ("acquirer.example:7001", "10.0.0.1", "a"):
+        assert rules.check_values(SCHEMA, {"host": host, "settles_in": "EUR"})
     assert "currency" in rules.problem_of(SCHEMA, {"limits": {"EUR": 5000}})
     assert rules.problem_of(SCHEMA, {"limits": {"EUR": 5000}, "currency": "EUR"}) == ""
     sealed = {rules.SEALED: "x", rules.SECRET_ID: "1"}
