@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.shortcuts import get_object_or_404, redirect
@@ -30,6 +31,7 @@ from terminals.estate.targets.fields import fields
 from terminals.estate.targets.language import conjuncts, parse, questions_of
 
 MOST_VIEWS = 30  # of an operator
+LONGEST_QUERY = SavedView._meta.get_field("query").max_length or 0
 READY = (
     (gettext_lazy("Silent for an hour"), "state in (enrolled, active) and last_seen > 1h"),
     (gettext_lazy("Cannot sell"), "tamper or card_reader = fault or keypad = fault or screen = fault or locked"),
@@ -107,6 +109,12 @@ def chips(asked: Mapping[str, str]) -> list[Link]:
 def save_view(*, user: Any, name: str, query: str) -> SavedView:
     """Keep what a list's address asks, in place of an earlier view of the name; raise Refusal for what no list could show."""
     query = kept(_asked(QueryDict(query)))
+    if len(query) > LONGEST_QUERY or "%00" in query:
+        raise Refusal(
+            "bad_filter", "this list's address cannot be kept: at most %(most)s characters", most=LONGEST_QUERY
+        )
+    # Two that save at once take turns, or both would be the thirtieth, or the first of the name.
+    get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
     matching(within(Terminal.objects.all(), user, VIEW), filter_of_address(QueryDict(query)), user)
     before = SavedView.objects.select_for_update().filter(user=user.pk, name=name).first()
     if before is None and SavedView.objects.filter(user=user.pk).count() >= MOST_VIEWS:

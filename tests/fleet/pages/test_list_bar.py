@@ -119,6 +119,9 @@ def test_a_view_is_saved_replaced_and_deleted_with_its_audit(staff: Client, regi
         ("bad", "filter=" + "(" * 400),
         ("long", "filter=" + "tag+%3D+" + "x" * 3500),
         ("a\0b", "filter=online"),
+        ("nul", "filter=tag+%3D+%00"),
+        ("nul", "q=%00"),
+        ("grows", "q=" + "é" * 900),
     ],
 )
 def test_what_no_list_could_show_is_not_saved(staff: Client, name: str, query: str) -> None:
