@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -83,6 +84,14 @@ class RegistrationSerializer(serializers.Serializer[Any]):
     tid = serializers.CharField(max_length=8, required=False, allow_blank=True)
     mid = serializers.CharField(max_length=15, required=False, allow_blank=True)
     tags = serializers.ListField(child=serializers.CharField(max_length=40), required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A member that nobody knows is refused: a typing error would be lost."""
+        known = set(self.fields)
+        if unknown := sorted(set(self.initial_data) - known):
+            told = gettext("not known here; choose one of %(names)s") % {"names": ", ".join(sorted(known))}
+            raise serializers.ValidationError({name: [told] for name in unknown})
+        return attrs
 
     def validate_tid(self, value: str) -> str:
         with field_errors():

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from fleet.pages.guards import staff_with
-from fleet.pages.list_filters import NO_FILTERS, filter_of_address, label_of
+from fleet.pages.list_filters import HEALTH, NO_FILTERS, filter_of_address, label_of, sees_all
 from fleet.pages.models import SavedView
 from fleet.pages.selectors import VIEW
 from terminals.common.audit.services import record_change, record_deletions, values_of
@@ -113,6 +113,8 @@ def save_view(*, user: Any, name: str, query: str) -> SavedView:
         raise Refusal(
             "bad_filter", "this list's address cannot be kept: at most %(most)s characters", most=LONGEST_QUERY
         )
+    if any(name.startswith(HEALTH) for name in QueryDict(query)) and not sees_all(user, "health"):
+        raise Refusal("bad_filter", "you do not see the health of all terminals of this list; write a filter instead")
     # Two that save at once take turns, or both would be the thirtieth, or the first of the name.
     get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
     matching(within(Terminal.objects.all(), user, VIEW), filter_of_address(QueryDict(query)), user)
@@ -140,9 +142,10 @@ def save(request: HttpRequest) -> HttpResponse:
         try:
             view = save_view(user=request.user, **wanted.cleaned_data)
             messages.success(request, _("%(name)s stands above the list from now on.") % {"name": view.name})
+            return redirect(_list(view.query))
         except Refusal as refusal:
             messages.error(request, sentence(refusal))
-    return redirect(_list(request.POST.get("query", "")))
+    return redirect(_list(""))
 
 
 @staff_with(VIEW)

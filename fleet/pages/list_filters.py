@@ -1,16 +1,20 @@
 """The addresses of the terminals' list, in the filter language and in words."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.utils.translation import gettext as _
 
+from fleet.pages.selectors import PARTS, VIEW
 from terminals.common.errors import Refusal
+from terminals.common.scope import reach_of
 from terminals.common.words import word
 from terminals.estate.models import TerminalModel
 from terminals.estate.rules import LINKED_STATES, TerminalState
 from terminals.estate.targets.language import quoted
 
 NO_FILTERS = ("o", "p", "all", "_facets", "e")
+HEALTH = ("health__", "tamper_alarm__")
 IN_SERVICE = f"state in ({', '.join(LINKED_STATES)})"
 SAID = {
     ("link", "online"): "online",
@@ -19,6 +23,11 @@ SAID = {
     ("tamper_alarm__active", "1"): "tamper",
     ("tamper_alarm__active", "True"): "tamper",
 }
+
+
+def sees_all(user: Any, part: str) -> bool:
+    """Whether somebody may see a part of what is known of terminals wherever they see terminals."""
+    return all(map(reach_of(user, PARTS[part]).covers, reach_of(user, VIEW).paths))
 
 
 def filter_of_address(asked: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE, assign_release
+from terminals.common.errors import Refusal
 from terminals.common.scope import reach_of
 from terminals.common.states import Transition
 from terminals.common.words import word
@@ -79,7 +80,10 @@ def _transition(transition: Transition[TerminalState], terminal: Terminal, form:
 
 
 def _replace(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    model = TerminalModel.objects.filter(pk=_number(form.get("chosen", ""))).first()
+    chosen = form.get("chosen", "")
+    model = TerminalModel.objects.filter(pk=_number(chosen)).first()
+    if chosen and model is None:
+        raise Refusal("unknown_model", "there is no model %(model)s", model=chosen[:40])
     write_off = _amounts(form.get("write_off", ""))
     serial = form.get("serial", "").strip()
     new = replace_terminal(terminal=terminal, serial=serial, model=model, write_off=write_off, actor=actor)

@@ -274,7 +274,7 @@ class TerminalViewSet(EditGuard, IdempotentPosts, ModelAuditMixin, mixins.Update
     queryset = Terminal.objects.all()
     serializer_class: type[serializers.BaseSerializer[Any]] = TerminalSerializer
     filterset_class: type[django_filters.FilterSet] = TerminalFilter
-    ordering_fields = ("serial", "registered_at", "id")
+    ordering_fields = ("serial", "id")  # unique: a cursor backwards would lose rows among equals
     needs: ClassVar[dict[str, str]] = {t.name: permission for t, permission in services.TRANSITION_PERMISSIONS.items()}
 
     def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
@@ -284,17 +284,17 @@ class TerminalViewSet(EditGuard, IdempotentPosts, ModelAuditMixin, mixins.Update
             super().perform_update(serializer)
             services.note_edit(terminal, old, actor=actor_of(self.request))
 
-    @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
+    @extend_schema(request=TransitionSerializer)
     @action(detail=True, methods=["post"])
     def suspend(self, request: Request, pk: str) -> Response:
         return self._transition(request, TerminalTransition.suspend)
 
-    @extend_schema(request=TransitionSerializer, responses=TerminalSerializer)
+    @extend_schema(request=TransitionSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
         return self._transition(request, TerminalTransition.resume)
 
-    @extend_schema(request=RetirementSerializer, responses=TerminalSerializer)
+    @extend_schema(request=RetirementSerializer)
     @action(detail=True, methods=["post"])
     def retire(self, request: Request, pk: str) -> Response:
         return self._transition(request, TerminalTransition.retire, RetirementSerializer)

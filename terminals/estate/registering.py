@@ -113,13 +113,15 @@ def _unknown(wanted: Mapping[int, Row], stores: QuerySet[Any], models: QuerySet[
 
 
 # Raw: bulk_create takes four times as long (bench/bulk.py). What another terminal or an earlier row has in the way is left out.
+# In the order of the device ids, so that two lists wait for each other and do not deadlock; of two rows with one TID the first
+# by that order is made.
 INSERT = """
 INSERT INTO terminals_terminal
        (serial, device_id, model_id, store_id, tid, mid, tags, state, public_key_pem, path, updated_at)
 SELECT serial, device_id, model, store, tid, mid, tags, %s, '', '', now()
   FROM jsonb_to_recordset(%s::jsonb) AS row
        (place int, serial text, device_id text, model bigint, store bigint, tid text, mid text, tags text[])
- ORDER BY place ON CONFLICT DO NOTHING
+ ORDER BY device_id, place ON CONFLICT DO NOTHING
 RETURNING id, serial, device_id, model_id, store_id, tid, mid, tags, state, path, registered_at
 """
 
@@ -153,7 +155,9 @@ def _taken(left_out: Mapping[int, Row]) -> dict[int, Refusal]:
     for place, row in left_out.items():
         if names[place] in ids:
             refused[place] = Refusal(
-                "serial_taken", "%(serial)s is on the books, or twice in the list", serial=row.serial
+                "serial_taken",
+                "%(serial)s is on the books, or twice in the list; case and signs do not count",
+                serial=row.serial,
             )
         else:
             refused[place] = Refusal("tid_taken", "another terminal of the store has the TID %(tid)s", tid=row.tid)

@@ -85,6 +85,8 @@ def check_tags(tags: Sequence[str]) -> None:
     """Raise Refusal where a terminal could not bear these tags."""
     if len(tags) > 50 or not all(0 < len(tag) <= 40 and tag.isprintable() for tag in tags):
         raise Refusal("bad_tag", "at most 50 tags of 1 to 40 printable characters")
+    if len(set(tags)) < len(tags):
+        raise Refusal("bad_tag", "a tag stands twice")
 
 
 def check_time_zone(name: str) -> str:

@@ -197,7 +197,11 @@ def _same_terminal(estate: Estate, row: Row, found: Terminal, store: Store, mode
     """Return a terminal that is on the books just as a row says; raise Refusal for any other."""
     seen = not is_new(found) and estate.covers(found.path, SEEN["terminal"])
     if not seen or found.serial != row.serial or found.state == TerminalState.RETIRED:
-        raise Refusal("serial_taken", "%(serial)s is on the books, or twice in the list", serial=row.serial)
+        raise Refusal(
+            "serial_taken",
+            "%(serial)s is on the books, or twice in the list; case and signs do not count",
+            serial=row.serial,
+        )
     _check_same(
         store=(str(store), str(found.store)),
         model=(str(model), str(found.model)),

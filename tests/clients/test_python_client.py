@@ -147,6 +147,102 @@ def test_a_server_that_is_gone_raises_after_a_few_attempts(monkeypatch: pytest.M
     assert len(pauses) == transport.ATTEMPTS - 1
 
 
+class Odd(BaseHTTPRequestHandler):
+    """A server that answers what `answers` says, and notes what it was asked."""
+
+    answers: ClassVar[list[tuple[int, str, bytes]]] = []
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(f"{self.command} {self.path}")
+        status, kind, body = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        if not status:
+            self.connection.close()
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_DELETE = do_PATCH = do_GET  # noqa: N815 - names that http.server calls
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tillwarden]:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    Odd.answers, Odd.asked = [], []
+    server = HTTPServer(("127.0.0.1", 0), Odd)
+    Thread(target=server.serve_forever, daemon=True).start()
+    with Tillwarden(f"http://127.0.0.1:{server.server_port}", " token\n") as client:
+        yield client
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"", b"{", b"[]"])
+def test_an_answer_that_is_none_of_the_apis_is_a_problem(odd: Tillwarden, body: bytes) -> None:
+    Odd.answers = [(200, "text/html", body)]
+    with pytest.raises(Problem):
+        list(odd.stores.list())
+    Odd.answers = [(400, "application/problem+json", b'{"errors": "boom"}')]
+    with pytest.raises(Problem) as refused:
+        odd.stores.get(1)
+    assert refused.value.errors == {}
+
+
+def test_a_list_that_leads_round_in_circles_ends(odd: Tillwarden) -> None:
+    Odd.answers = [(200, "application/json", b'{"results": [], "next": "/api/v1/stores/?cursor=x"}')]
+    with pytest.raises(Problem, match="same page"):
+        list(odd.stores.list())
+    assert len(Odd.asked) == 2
+
+
+def test_a_delete_whose_answer_was_lost_is_not_sent_again_and_a_read_is(odd: Tillwarden) -> None:
+    Odd.answers = [(0, "", b"")]
+    with pytest.raises(httpx.TransportError):
+        odd.stores.delete(1)
+    with pytest.raises(httpx.TransportError):
+        odd.stores.update(1, {"city": "Kiel"}, if_match='"x"')
+    assert Odd.asked == ["DELETE /api/v1/stores/1/", "PATCH /api/v1/stores/1/"]
+    Odd.answers = [(0, "", b"")] * 3 + [(200, "application/json", b'{"id": 1}')]
+    assert odd.stores.get(1)["id"] == 1
+
+
+@pytest.mark.parametrize("key", ["../terminals/7", "5/../../terminals/7", "5?x=1", "5#x", "a b"])
+def test_an_id_is_one_part_of_the_path(odd: Tillwarden, key: str) -> None:
+    Odd.answers = [(204, "", b"")]
+    odd.stores.delete(key)  # type: ignore[arg-type]
+    (asked,) = Odd.asked
+    assert asked.startswith("DELETE /api/v1/stores/")
+    assert asked.count("/") == 5
+    assert not {"?", "#"} & set(asked)
+
+
+@pytest.mark.parametrize("key", ["", ".", ".."])
+def test_what_is_no_id_is_refused(odd: Tillwarden, key: str) -> None:
+    with pytest.raises(ValueError, match="no id"):
+        odd.stores.delete(key)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("token", ["", "\n", "two\nlines", "tökën"])
+def test_what_is_no_token_is_refused_at_once_and_not_shown(token: str) -> None:
+    with pytest.raises(ValueError, match="no token") as refused:
+        Tillwarden("https://tms.example", token)
+    assert "lines" not in str(refused.value)
+
+
+def test_no_proxy_gets_what_is_meant_for_this_machine(odd: Tillwarden, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", str(odd._http.base_url))
+    Odd.answers = [(200, "application/json", b"{}")]
+    with Tillwarden("http://localhost:9", "token") as client, pytest.raises(httpx.ConnectError):
+        client.stores.get(1)
+    assert Odd.asked == []
+
+
 @pytest.mark.parametrize("url", ["http://tms.example", "ftp://127.0.0.1", "tms.example", ""])
 def test_a_token_is_not_sent_in_the_clear(url: str) -> None:
     with pytest.raises(ValueError, match="https"):

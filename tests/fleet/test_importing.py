@@ -134,7 +134,7 @@ WHY = {
     15: "the column model is empty",
     16: "the column serial is empty",
     17: "merchant begins like a formula; write the value",
-    19: "sn-8 is on the books, or twice in the list",
+    19: "sn-8 is on the books, or twice in the list; case and signs do not count",
     # All that can be said of a row without the estate is said at once.
     20: "; ".join(
         (

@@ -99,10 +99,17 @@ def test_one_terminal_costs_eight_statements_in_one_transaction(api: APIClient, 
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"serial": "SN-1"}, "serial"), ({"serial": "sn-1"}, "serial"), ({"tid": "6"}, "tid"), ({"tid": "a b"}, "tid")],
+    [
+        ({"serial": "SN-1"}, "serial"),
+        ({"serial": "sn-1"}, "serial"),
+        ({"tid": "6"}, "tid"),
+        ({"tid": "a b"}, "tid"),
+        ({"colour": "red"}, "colour"),
+        ({"tags": ["x", "x"]}, "tags"),
+    ],
 )
 def test_what_another_terminal_has_is_told_of_its_field(
-    api: APIClient, shop: Shop, change: dict[str, str], field: str
+    api: APIClient, shop: Shop, change: dict[str, Any], field: str
 ) -> None:
     assert api.post("/api/v1/terminals/", {"serial": "SN-1", **shop, "tid": "6"}).status_code == 201
     before = AuditEntry.objects.count()

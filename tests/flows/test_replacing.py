@@ -97,6 +97,10 @@ def test_page_and_api_replace_and_show_the_new_code(register: Register, client: 
     user = get_user_model().objects.create_superuser("root")
     first = register("SN-1")
     client.force_login(user)
+    for chosen in ("²", "999999", "x"):
+        form = {"action": "replace", "serial": "SN-2", "chosen": chosen}
+        client.post(reverse("terminal-action", args=[first.pk]), form)
+        assert Terminal.objects.count() == 1
     form = {"action": "replace", "serial": " SN-2 ", "chosen": str(first.model_id)}
     page = client.post(reverse("terminal-action", args=[first.pk]), form).content.decode()
     assert "SN-2 takes the place of SN-1" in page

@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Literal, NotRequired, TypedDict
 
-from tillwarden_client.transport import Transport
+from tillwarden_client.transport import Transport, segment
 
 
 class ActivationCode(TypedDict):
@@ -838,7 +838,7 @@ class AuditResource:
         return self._transport.pages("/api/v1/audit/", {"action": action, "actor": actor, "ordering": ordering, "page_size": page_size, "subject": subject})
 
     def get(self, id: int) -> AuditEntry:
-        return self._transport.call("GET", f"/api/v1/audit/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/audit/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class BaselinesResource:
@@ -854,7 +854,7 @@ class BaselinesResource:
         return self._transport.call("POST", "/api/v1/baselines/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Baseline:
-        return self._transport.call("GET", f"/api/v1/baselines/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/baselines/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class BulkResource:
@@ -870,15 +870,15 @@ class BulkResource:
         return self._transport.call("POST", "/api/v1/bulk/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Job:
-        return self._transport.call("GET", f"/api/v1/bulk/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/bulk/{segment(id)}/")  # type: ignore[no-any-return]
 
     def cancel(self, id: int) -> Job:
         """Stop it: what was not done yet is not done any more; what was done stays done."""
-        return self._transport.call("POST", f"/api/v1/bulk/{id}/cancel/")  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/bulk/{segment(id)}/cancel/")  # type: ignore[no-any-return]
 
     def items(self, id: int) -> Sequence[Item]:
         """The first thousand terminals that were left out, and why."""
-        return self._transport.call("GET", f"/api/v1/bulk/{id}/items/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/bulk/{segment(id)}/items/")  # type: ignore[no-any-return]
 
     def preview(self, body: WantedRequest) -> Preview:
         """Say what would be done and who would be left out, and why. Changes nothing."""
@@ -895,7 +895,7 @@ class CommandsResource:
         return self._transport.pages("/api/v1/commands/", {"ordering": ordering, "page_size": page_size, "state": state, "terminal": terminal, "type": type})
 
     def get(self, id: str) -> Command:
-        return self._transport.call("GET", f"/api/v1/commands/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/commands/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class DeadLettersResource:
@@ -908,7 +908,7 @@ class DeadLettersResource:
         return self._transport.pages("/api/v1/dead-letters/", {"ordering": ordering, "page_size": page_size, "reason": reason, "topic": topic})
 
     def get(self, id: int) -> DeadLetter:
-        return self._transport.call("GET", f"/api/v1/dead-letters/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/dead-letters/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class EnrolmentRequestsResource:
@@ -921,15 +921,15 @@ class EnrolmentRequestsResource:
         return self._transport.pages("/api/v1/enrolment-requests/", {"ordering": ordering, "page_size": page_size, "serial": serial, "state": state})
 
     def get(self, id: int) -> EnrolmentRequest:
-        return self._transport.call("GET", f"/api/v1/enrolment-requests/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/enrolment-requests/{segment(id)}/")  # type: ignore[no-any-return]
 
     def approve(self, id: int, body: PlaceRequest) -> EnrolmentRequest:
         """Register the device at a store; it enrols when it asks again."""
-        return self._transport.call("POST", f"/api/v1/enrolment-requests/{id}/approve/", body=body)  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/enrolment-requests/{segment(id)}/approve/", body=body)  # type: ignore[no-any-return]
 
     def reject(self, id: int) -> EnrolmentRequest:
         """Send the device away."""
-        return self._transport.call("POST", f"/api/v1/enrolment-requests/{id}/reject/")  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/enrolment-requests/{segment(id)}/reject/")  # type: ignore[no-any-return]
 
 
 class GroupsResource:
@@ -945,17 +945,17 @@ class GroupsResource:
         return self._transport.call("POST", "/api/v1/groups/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Group:
-        return self._transport.call("GET", f"/api/v1/groups/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/groups/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[Group, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/groups/{id}/")
+        return self._transport.versioned(f"/api/v1/groups/{segment(id)}/")
 
     def update(self, id: int, body: PatchedGroupRequest, *, if_match: str = "") -> Group:
-        return self._transport.call("PATCH", f"/api/v1/groups/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/groups/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/groups/{id}/")
+        self._transport.call("DELETE", f"/api/v1/groups/{segment(id)}/")
 
 
 class ImportsResource:
@@ -971,19 +971,19 @@ class ImportsResource:
         return self._transport.call("POST", "/api/v1/imports/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Import:
-        return self._transport.call("GET", f"/api/v1/imports/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/imports/{segment(id)}/")  # type: ignore[no-any-return]
 
     def cancel(self, id: int) -> Import:
         """Stop it: what was added stays."""
-        return self._transport.call("POST", f"/api/v1/imports/{id}/cancel/")  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/imports/{segment(id)}/cancel/")  # type: ignore[no-any-return]
 
     def rows(self, id: int) -> Sequence[ImportRow]:
         """The first thousand rows that were refused, and why."""
-        return self._transport.call("GET", f"/api/v1/imports/{id}/rows/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/imports/{segment(id)}/rows/")  # type: ignore[no-any-return]
 
     def start(self, id: int) -> Import:
         """Let what the file adds be added; rows that were refused are left out."""
-        return self._transport.call("POST", f"/api/v1/imports/{id}/start/")  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/imports/{segment(id)}/start/")  # type: ignore[no-any-return]
 
 
 class InstallationsResource:
@@ -996,7 +996,7 @@ class InstallationsResource:
         return self._transport.pages("/api/v1/installations/", {"ordering": ordering, "page_size": page_size, "release": release, "state": state, "terminal": terminal})
 
     def get(self, id: int) -> Installation:
-        return self._transport.call("GET", f"/api/v1/installations/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/installations/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class KeyRequirementsResource:
@@ -1012,17 +1012,17 @@ class KeyRequirementsResource:
         return self._transport.call("POST", "/api/v1/key-requirements/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> KeyRequirement:
-        return self._transport.call("GET", f"/api/v1/key-requirements/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/key-requirements/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[KeyRequirement, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/key-requirements/{id}/")
+        return self._transport.versioned(f"/api/v1/key-requirements/{segment(id)}/")
 
     def update(self, id: int, body: PatchedKeyRequirementRequest, *, if_match: str = "") -> KeyRequirement:
-        return self._transport.call("PATCH", f"/api/v1/key-requirements/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/key-requirements/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/key-requirements/{id}/")
+        self._transport.call("DELETE", f"/api/v1/key-requirements/{segment(id)}/")
 
 
 class KeysResource:
@@ -1038,7 +1038,7 @@ class KeysResource:
         return self._transport.call("POST", "/api/v1/keys/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: str) -> Key:
-        return self._transport.call("GET", f"/api/v1/keys/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/keys/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class MerchantsResource:
@@ -1054,17 +1054,17 @@ class MerchantsResource:
         return self._transport.call("POST", "/api/v1/merchants/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Merchant:
-        return self._transport.call("GET", f"/api/v1/merchants/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/merchants/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[Merchant, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/merchants/{id}/")
+        return self._transport.versioned(f"/api/v1/merchants/{segment(id)}/")
 
     def update(self, id: int, body: PatchedMerchantRequest, *, if_match: str = "") -> Merchant:
-        return self._transport.call("PATCH", f"/api/v1/merchants/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/merchants/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/merchants/{id}/")
+        self._transport.call("DELETE", f"/api/v1/merchants/{segment(id)}/")
 
 
 class OrganisationsResource:
@@ -1080,17 +1080,17 @@ class OrganisationsResource:
         return self._transport.call("POST", "/api/v1/organisations/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Organisation:
-        return self._transport.call("GET", f"/api/v1/organisations/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/organisations/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[Organisation, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/organisations/{id}/")
+        return self._transport.versioned(f"/api/v1/organisations/{segment(id)}/")
 
     def update(self, id: int, body: PatchedOrganisationRequest, *, if_match: str = "") -> Organisation:
-        return self._transport.call("PATCH", f"/api/v1/organisations/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/organisations/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/organisations/{id}/")
+        self._transport.call("DELETE", f"/api/v1/organisations/{segment(id)}/")
 
 
 class PackagesResource:
@@ -1106,17 +1106,17 @@ class PackagesResource:
         return self._transport.call("POST", "/api/v1/packages/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Package:
-        return self._transport.call("GET", f"/api/v1/packages/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/packages/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[Package, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/packages/{id}/")
+        return self._transport.versioned(f"/api/v1/packages/{segment(id)}/")
 
     def update(self, id: int, body: PatchedPackageRequest, *, if_match: str = "") -> Package:
-        return self._transport.call("PATCH", f"/api/v1/packages/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/packages/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/packages/{id}/")
+        self._transport.call("DELETE", f"/api/v1/packages/{segment(id)}/")
 
 
 class ParametersTemplatesResource:
@@ -1132,7 +1132,7 @@ class ParametersTemplatesResource:
         return self._transport.call("POST", "/api/v1/parameters/templates/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> TemplateVersion:
-        return self._transport.call("GET", f"/api/v1/parameters/templates/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/parameters/templates/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class ParametersValuesResource:
@@ -1148,15 +1148,15 @@ class ParametersValuesResource:
         return self._transport.call("POST", "/api/v1/parameters/values/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> ParameterSet:
-        return self._transport.call("GET", f"/api/v1/parameters/values/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/parameters/values/{segment(id)}/")  # type: ignore[no-any-return]
 
     def restore(self, id: int) -> ParameterSet:
         """Set again what this revision said, as a new one."""
-        return self._transport.call("POST", f"/api/v1/parameters/values/{id}/restore/")  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/parameters/values/{segment(id)}/restore/")  # type: ignore[no-any-return]
 
     def restore_preview(self, id: int) -> ParameterPreview:
         """Say what setting this revision again would do. Changes nothing."""
-        return self._transport.call("POST", f"/api/v1/parameters/values/{id}/restore/preview/")  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/parameters/values/{segment(id)}/restore/preview/")  # type: ignore[no-any-return]
 
     def preview(self, body: ParameterSetRequest) -> ParameterPreview:
         """Say what setting these values would do. Changes nothing."""
@@ -1176,11 +1176,11 @@ class ReleasesResource:
         return self._transport.call("POST", "/api/v1/releases/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Release:
-        return self._transport.call("GET", f"/api/v1/releases/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/releases/{segment(id)}/")  # type: ignore[no-any-return]
 
     def assign(self, id: int, body: TerminalsRequest) -> Sequence[Installation]:
         """Send this release to terminals: to all of them, or to none where one cannot take it."""
-        return self._transport.call("POST", f"/api/v1/releases/{id}/assign/", body=body)  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/assign/", body=body)  # type: ignore[no-any-return]
 
 
 class SettlementPlansResource:
@@ -1196,17 +1196,17 @@ class SettlementPlansResource:
         return self._transport.call("POST", "/api/v1/settlement/plans/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Plan:
-        return self._transport.call("GET", f"/api/v1/settlement/plans/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/settlement/plans/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[Plan, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/settlement/plans/{id}/")
+        return self._transport.versioned(f"/api/v1/settlement/plans/{segment(id)}/")
 
     def update(self, id: int, body: PatchedPlanRequest, *, if_match: str = "") -> Plan:
-        return self._transport.call("PATCH", f"/api/v1/settlement/plans/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/settlement/plans/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/settlement/plans/{id}/")
+        self._transport.call("DELETE", f"/api/v1/settlement/plans/{segment(id)}/")
 
 
 class SettlementRunsResource:
@@ -1222,7 +1222,7 @@ class SettlementRunsResource:
         return self._transport.call("POST", "/api/v1/settlement/runs/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Run:
-        return self._transport.call("GET", f"/api/v1/settlement/runs/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/settlement/runs/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class SettlementSchedulesResource:
@@ -1238,7 +1238,7 @@ class SettlementSchedulesResource:
         return self._transport.call("POST", "/api/v1/settlement/schedules/", body=body)  # type: ignore[no-any-return]
 
     def get(self, terminal: int) -> Schedule:
-        return self._transport.call("GET", f"/api/v1/settlement/schedules/{terminal}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/settlement/schedules/{segment(terminal)}/")  # type: ignore[no-any-return]
 
 
 class SettlementTransactionsResource:
@@ -1251,7 +1251,7 @@ class SettlementTransactionsResource:
         return self._transport.pages("/api/v1/settlement/transactions/", {"batch_number": batch_number, "kind": kind, "method": method, "ordering": ordering, "page_size": page_size, "terminal": terminal})
 
     def get(self, id: int) -> Transaction:
-        return self._transport.call("GET", f"/api/v1/settlement/transactions/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/settlement/transactions/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class StoresResource:
@@ -1267,17 +1267,17 @@ class StoresResource:
         return self._transport.call("POST", "/api/v1/stores/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> Store:
-        return self._transport.call("GET", f"/api/v1/stores/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/stores/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[Store, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/stores/{id}/")
+        return self._transport.versioned(f"/api/v1/stores/{segment(id)}/")
 
     def update(self, id: int, body: PatchedStoreRequest, *, if_match: str = "") -> Store:
-        return self._transport.call("PATCH", f"/api/v1/stores/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/stores/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/stores/{id}/")
+        self._transport.call("DELETE", f"/api/v1/stores/{segment(id)}/")
 
 
 class TerminalModelsResource:
@@ -1293,17 +1293,17 @@ class TerminalModelsResource:
         return self._transport.call("POST", "/api/v1/terminal-models/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> TerminalModel:
-        return self._transport.call("GET", f"/api/v1/terminal-models/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/terminal-models/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[TerminalModel, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/terminal-models/{id}/")
+        return self._transport.versioned(f"/api/v1/terminal-models/{segment(id)}/")
 
     def update(self, id: int, body: PatchedTerminalModelRequest, *, if_match: str = "") -> TerminalModel:
-        return self._transport.call("PATCH", f"/api/v1/terminal-models/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/terminal-models/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def delete(self, id: int) -> None:
-        self._transport.call("DELETE", f"/api/v1/terminal-models/{id}/")
+        self._transport.call("DELETE", f"/api/v1/terminal-models/{segment(id)}/")
 
 
 class TerminalsResource:
@@ -1312,7 +1312,7 @@ class TerminalsResource:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, filter: str | None = None, merchant: int | None = None, model: int | None = None, online: bool | None = None, ordering: Literal["serial", "-serial", "registered_at", "-registered_at", "id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None, serial: str | None = None, serial_contains: str | None = None, state: Literal["active", "enrolled", "registered", "retired", "suspended"] | None = None, store: int | None = None, tag: str | None = None, tid: str | None = None) -> Iterator[FleetTerminal]:
+    def list(self, *, filter: str | None = None, merchant: int | None = None, model: int | None = None, online: bool | None = None, ordering: Literal["serial", "-serial", "id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None, serial: str | None = None, serial_contains: str | None = None, state: Literal["active", "enrolled", "registered", "retired", "suspended"] | None = None, store: int | None = None, tag: str | None = None, tid: str | None = None) -> Iterator[FleetTerminal]:
         return self._transport.pages("/api/v1/terminals/", {"filter": filter, "merchant": merchant, "model": model, "online": online, "ordering": ordering, "organisation": organisation, "page_size": page_size, "serial": serial, "serial_contains": serial_contains, "state": state, "store": store, "tag": tag, "tid": tid})
 
     def create(self, body: RegistrationRequest) -> Registered:
@@ -1320,51 +1320,51 @@ class TerminalsResource:
         return self._transport.call("POST", "/api/v1/terminals/", body=body)  # type: ignore[no-any-return]
 
     def get(self, id: int) -> FleetTerminal:
-        return self._transport.call("GET", f"/api/v1/terminals/{id}/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/terminals/{segment(id)}/")  # type: ignore[no-any-return]
 
     def get_versioned(self, id: int) -> tuple[FleetTerminal, str]:
         """Return an object and its ETag, for `if_match`."""
-        return self._transport.versioned(f"/api/v1/terminals/{id}/")
+        return self._transport.versioned(f"/api/v1/terminals/{segment(id)}/")
 
     def update(self, id: int, body: PatchedFleetTerminalRequest, *, if_match: str = "") -> FleetTerminal:
-        return self._transport.call("PATCH", f"/api/v1/terminals/{id}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+        return self._transport.call("PATCH", f"/api/v1/terminals/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
 
     def activation_code(self, id: int) -> ActivationCode:
         """Make a fresh one-time code; an unused earlier one loses its force."""
-        return self._transport.call("POST", f"/api/v1/terminals/{id}/activation-code/")  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/activation-code/")  # type: ignore[no-any-return]
 
     def commands(self, id: int) -> Sequence[Command]:
         """The terminal's last hundred commands."""
-        return self._transport.call("GET", f"/api/v1/terminals/{id}/commands/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/terminals/{segment(id)}/commands/")  # type: ignore[no-any-return]
 
     def create_commands(self, id: int, body: PlainCommandRequest) -> Command:
         """Send a command that needs no more than its type."""
-        return self._transport.call("POST", f"/api/v1/terminals/{id}/commands/", body=body)  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/commands/", body=body)  # type: ignore[no-any-return]
 
     def health(self, id: int) -> TerminalHealth:
         """Current health, and the last hundred readings as `history`."""
-        return self._transport.call("GET", f"/api/v1/terminals/{id}/health/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/terminals/{segment(id)}/health/")  # type: ignore[no-any-return]
 
     def parameters(self, id: int) -> Effective:
         """What the terminal shall have, where each value comes from, and how far it is with it."""
-        return self._transport.call("GET", f"/api/v1/terminals/{id}/parameters/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/terminals/{segment(id)}/parameters/")  # type: ignore[no-any-return]
 
     def replace(self, id: int, body: ReplacementRequest) -> Registered:
         """Let another device take over the terminal's place and work; the terminal retires. The answer is the new one."""
-        return self._transport.call("POST", f"/api/v1/terminals/{id}/replace/", body=body)  # type: ignore[no-any-return]
+        return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/replace/", body=body)  # type: ignore[no-any-return]
 
-    def resume(self, id: int, body: TransitionRequest) -> Terminal:
-        return self._transport.call("POST", f"/api/v1/terminals/{id}/resume/", body=body)  # type: ignore[no-any-return]
+    def resume(self, id: int, body: TransitionRequest) -> FleetTerminal:
+        return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/resume/", body=body)  # type: ignore[no-any-return]
 
-    def retire(self, id: int, body: RetirementRequest) -> Terminal:
-        return self._transport.call("POST", f"/api/v1/terminals/{id}/retire/", body=body)  # type: ignore[no-any-return]
+    def retire(self, id: int, body: RetirementRequest) -> FleetTerminal:
+        return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/retire/", body=body)  # type: ignore[no-any-return]
 
-    def suspend(self, id: int, body: TransitionRequest) -> Terminal:
-        return self._transport.call("POST", f"/api/v1/terminals/{id}/suspend/", body=body)  # type: ignore[no-any-return]
+    def suspend(self, id: int, body: TransitionRequest) -> FleetTerminal:
+        return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/suspend/", body=body)  # type: ignore[no-any-return]
 
     def timeline(self, id: int) -> Sequence[Timeline]:
         """Commands and events, the latest first, as far as the caller may see them."""
-        return self._transport.call("GET", f"/api/v1/terminals/{id}/timeline/")  # type: ignore[no-any-return]
+        return self._transport.call("GET", f"/api/v1/terminals/{segment(id)}/timeline/")  # type: ignore[no-any-return]
 
     def claim(self, body: ClaimRequest) -> Terminal:
         """Say that the device at hand is what an activation code was issued for."""

@@ -19,7 +19,7 @@ HEAD = '''\
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Literal, NotRequired, TypedDict
 
-from tillwarden_client.transport import Transport
+from tillwarden_client.transport import Transport, segment
 '''
 SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 # PUT is left out: a change says what it changes.
@@ -209,7 +209,7 @@ def _key(operation: Document) -> str:
 
 
 def _path(path: str) -> str:
-    return f'f"{path}"' if "{" in path else f'"{path}"'
+    return 'f"' + path.replace("{", "{segment(").replace("}", ")}") + '"' if "{" in path else f'"{path}"'
 
 
 def _first(text: str) -> str:

@@ -1,9 +1,10 @@
-"""What every endpoint of the operator's API shares: problems, pages, ETags, idempotent POSTs and the audit."""
+"""What every endpoint of the operator's API shares: problems, ETags, idempotent POSTs and the audit."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -14,20 +15,18 @@ from django.http import Http404, QueryDict
 from django.utils.translation import gettext, gettext_lazy
 from psycopg.errors import DeadlockDetected
 from rest_framework import exceptions, mixins, serializers, status
-from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 from rest_framework.viewsets import GenericViewSet
 
 from terminals.common.api.models import IdempotentResponse
+from terminals.common.api.paging import CappedCountCursorPagination
 from terminals.common.api.permissions import needed
 from terminals.common.audit.services import record_change, record_deletions, stored_values
 from terminals.common.errors import Refusal
 from terminals.common.scope import holds, within
 from terminals.common.words import sentence
-
-COUNT_LIMIT = 1_000  # counting further took most of the time of a filtered list (bench/pages.py)
 
 
 class Conflict(exceptions.APIException):
@@ -68,6 +67,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     title = error.default_detail if isinstance(error, exceptions.APIException) else "Error"
+    if "{" in str(title):  # of some it is a template, which `detail` fills
+        title = HTTPStatus(response.status_code).phrase
     problem: dict[str, Any] = {"type": "about:blank", "title": str(title), "status": response.status_code}
     if isinstance(error, exceptions.ValidationError):
         problem |= {"title": gettext("The request does not fit"), "errors": response.data}
@@ -85,72 +86,6 @@ def field_errors() -> Iterator[None]:
         yield
     except Refusal as refusal:
         raise exceptions.ValidationError(sentence(refusal)) from None
-
-
-class CappedCountCursorPagination(CursorPagination):
-    """Pages by cursor, at most 1000 a page. `count` is exact up to COUNT_LIMIT, so its cost does not grow with the fleet."""
-
-    page_size = 100
-    max_page_size = 1000
-    page_size_query_param = "page_size"
-    ordering = "-id"
-
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
-        self.count = queryset.order_by().values("pk")[: COUNT_LIMIT + 1].count()
-        try:
-            with transaction.atomic():
-                return super().paginate_queryset(queryset, request, view)
-        except (ValueError, DjangoValidationError, DataError):  # a position that is no value of the column
-            raise exceptions.NotFound(self.invalid_cursor_message) from None
-
-    def decode_cursor(self, request: Request) -> Any:
-        """Refuse a cursor that no database could compare with."""
-        cursor = super().decode_cursor(request)
-        if cursor is not None and "\0" in str(cursor.position):
-            raise exceptions.NotFound(self.invalid_cursor_message)
-        return cursor
-
-    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
-        """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names; ties break by key."""
-        allowed = _orderings(view)
-        wanted = request.query_params.get("ordering", "")
-        if wanted and wanted not in allowed:
-            told = gettext("choose one of %(names)s") % {"names": ", ".join(allowed) or "-"}
-            raise exceptions.ValidationError({"ordering": [told]})
-        chosen = wanted or getattr(view, "ordering", self.ordering)
-        return (chosen,) if chosen.lstrip("-") in ("pk", "id") else (chosen, "pk")
-
-    def get_schema_operation_parameters(self, view: Any) -> list[Any]:
-        orderings = {"type": "string", "enum": list(_orderings(view))}
-        ordering = {"name": "ordering", "in": "query", "required": False, "schema": orderings}
-        return [*super().get_schema_operation_parameters(view), ordering]
-
-    def get_paginated_response(self, data: Any) -> Response:
-        return Response(
-            {
-                "count": min(self.count, COUNT_LIMIT),
-                "count_is_exact": self.count <= COUNT_LIMIT,
-                "next": self.get_next_link(),
-                "previous": self.get_previous_link(),
-                "results": data,
-            }
-        )
-
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": ["string", "null"], "format": "uri"}
-        properties = {
-            "count": {"type": "integer"},
-            "count_is_exact": {"type": "boolean"},
-            "next": link,
-            "previous": link,
-            "results": schema,
-        }
-        return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _orderings(view: Any) -> tuple[str, ...]:
-    """Return what a list can be ordered by, upwards and downwards: columns with an index."""
-    return tuple(sign + name for name in view.ordering_fields for sign in ("", "-"))
 
 
 def actor_of(request: Request) -> str:

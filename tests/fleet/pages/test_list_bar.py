@@ -220,3 +220,25 @@ def test_a_row_names_the_worst_problem_and_how_many_more(staff: Client, register
     page = unescape(staff.get(LIST).content.decode())
     assert 'title="card reader: fault; printer: out of paper; settlement: unbalanced"' in page
     assert "+2" in page
+
+
+def test_a_view_that_is_refused_leads_to_the_list_and_says_why(staff: Client, register: Register) -> None:
+    register("SN-1")
+    for query in ("q=%00", "filter=nonsense+%3D+1"):
+        answer = staff.post(reverse("view-save"), {"name": "x", "query": query})
+        assert answer["Location"] == f"{LIST}?"
+        assert staff.get(answer["Location"]).status_code == 200
+
+
+def test_who_does_not_see_all_health_saves_no_view_of_it(client: Client, register: Register) -> None:
+    user = User.objects.create_user("ida", is_staff=True)
+    role = Group.objects.get(name="installer")
+    Membership.objects.create(user=user, role=role, merchant=register("SN-1").store.merchant)
+    client.force_login(user)
+    saves(client, "x", "health__printer=out_of_paper")
+    assert not SavedView.objects.exists()
+
+
+def test_a_parameter_that_stands_twice_is_asked_once(staff: Client, register: Register) -> None:
+    answer = staff.get(f"{LIST}?state__exact=retired&state__exact=active")
+    assert answer["Location"] == f"{LIST}?state__exact=active"
