@@ -76,5 +76,5 @@ def label_of(name: str, value: str) -> str:
     if plain in ("link", "state", "locked"):
         return word(value)
     if plain == "tamper_alarm__active":
-        return _("tamper")
+        return _("tamper") if value in ("1", "True") else f"{_('tamper')}: {value}"
     return f"{word(plain.removeprefix('health__'))}: {word(value)}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -150,7 +151,9 @@ def level_page(request: HttpRequest, kind: str, pk: int) -> HttpResponse:
     schema, present = template.current.schema, services.current_set(template, level)
     typed = None if {"restore", "look_back"} & request.POST.keys() else request.POST or None
     form = ValuesForm(schema, present.values if present else {}, typed)
-    if request.method == "POST" and may_set:
+    if request.method == "POST" and not may_set:
+        raise PermissionDenied
+    if request.method == "POST":
         done = _post(request, template, level, form, context)
         if done:
             return redirect(f"{reverse('parameters-level', args=[kind, pk])}?template={template.pk}")
@@ -208,7 +211,7 @@ def _post(
                 context |= {"preview": services.preview_restoring(earlier=earlier), "earlier": earlier}
                 context["changes"] = _changes(form.schema, form.present, earlier.values)
                 return False
-            services.restore(earlier=earlier, actor=actor)
+            services.restore(earlier=earlier, actor=actor, seen=_number(request.POST.get("seen")))
         elif not form.is_valid():
             return False
         elif "set" in request.POST:

@@ -26,9 +26,7 @@ def replace_terminal(
     """
     check_serial_free(serial)
     old = Terminal.objects.select_for_update(of=("self",)).select_related("model", "store").get(pk=terminal.pk)
-    new = register_terminal(
-        serial=serial, model=model or old.model, store=old.store, mid=old.mid, tags=old.tags, actor=actor
-    )
+    new = register_terminal(serial=serial, model=model or old.model, store=old.store, mid=old.mid, actor=actor)
     new.groups.set(old.groups.all())
     for take_over in on_replace:
         take_over(old.pk, new.pk, actor)
@@ -39,8 +37,9 @@ def replace_terminal(
         reason=f"replaced by {serial}",
         write_off=write_off,
     )
-    new.tid, new.replaces = old.tid, old  # a TID is free once its holder has retired
-    new.save(update_fields=["tid", "replaces", "updated_at"])
+    # A TID is free once its holder has retired; the tags of one that works are not judged again.
+    new.tid, new.tags, new.replaces = old.tid, old.tags, old
+    new.save(update_fields=["tid", "tags", "replaces", "updated_at"])
     audit.record(actor=actor, action="terminal.replace", subject=subject_of(old), detail={"by": serial, "tid": old.tid})
     record_facts([(old.pk, Replaced(by=actor, serial=serial)), (new.pk, Replaces(by=actor, serial=old.serial))])
     terminal.refresh_from_db()

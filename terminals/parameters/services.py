@@ -208,17 +208,24 @@ def set_values(
     Refusal, with nothing changed, for a value that does not fit, and where a terminal's whole document would not any more.
     """
     _take_turns(template.name)
-    present = current_set(template, level)
-    if seen is not None and seen != (present.revision if present else 0):
-        raise Refusal("changed_meanwhile", "somebody else has set values here meanwhile; look at them first")
+    _refuse_unseen(template, level, seen)
     return _write(template, level, _checked(template, level, values), actor, "set")
 
 
 @transaction.atomic
-def restore(*, earlier: ParameterSet, actor: str) -> ParameterSet:
-    """Set again what an earlier revision said, as a new one."""
+def restore(*, earlier: ParameterSet, actor: str, seen: int | None = None) -> ParameterSet:
+    """Set again what an earlier revision said, as a new one; `seen` as in `set_values`."""
     _take_turns(earlier.template.name)
-    return _write(earlier.template, *_restored(earlier), actor, "restore")
+    level, values = _restored(earlier)
+    _refuse_unseen(earlier.template, level, seen)
+    return _write(earlier.template, level, values, actor, "restore")
+
+
+def _refuse_unseen(template: ParameterTemplate, level: Level, seen: int | None) -> None:
+    """Raise Refusal where the revision in force is another than the one that somebody saw."""
+    present = current_set(template, level)
+    if seen is not None and seen != (present.revision if present else 0):
+        raise Refusal("changed_meanwhile", "somebody else has set values here meanwhile; look at them first")
 
 
 def preview_restoring(*, earlier: ParameterSet) -> Preview:

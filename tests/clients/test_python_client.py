@@ -195,10 +195,11 @@ def test_an_answer_that_is_none_of_the_apis_is_a_problem(odd: Tillwarden, body: 
 
 
 def test_a_list_that_leads_round_in_circles_ends(odd: Tillwarden) -> None:
-    Odd.answers = [(200, "application/json", b'{"results": [], "next": "/api/v1/stores/?cursor=x"}')]
+    pages = [b'{"results": [], "next": "/api/v1/stores/?cursor=%s"}' % cursor for cursor in (b"a", b"b", b"a")]
+    Odd.answers = [(200, "application/json", page) for page in pages]
     with pytest.raises(Problem, match="same page"):
         list(odd.stores.list())
-    assert len(Odd.asked) == 2
+    assert len(Odd.asked) == 3
 
 
 def test_a_delete_whose_answer_was_lost_is_not_sent_again_and_a_read_is(odd: Tillwarden) -> None:

@@ -72,6 +72,7 @@ class Transport:
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Any]:
         """Return the objects of a list, a page at a time as they are asked for."""
         asked: Any = query
+        seen = set[str]()
         while True:
             page = self.call("GET", path, query=asked)
             if not isinstance(page, dict) or not {"results", "next"} <= page.keys():
@@ -79,10 +80,11 @@ class Transport:
             yield from page["results"]
             if not page["next"]:
                 return
-            following = dict(parse_qsl(urlsplit(page["next"]).query, keep_blank_values=True))
-            if following == asked:
+            following = urlsplit(page["next"]).query
+            if following in seen:
                 raise Problem(200, {"title": "The list leads to the same page again"})
-            asked = following
+            seen.add(following)
+            asked = dict(parse_qsl(following, keep_blank_values=True))
 
     def _send(
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None, if_match: str = ""

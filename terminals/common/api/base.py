@@ -147,7 +147,8 @@ class IdempotentPosts:
         if claim is not None and response.status_code < 400:
             body = json.loads(response.render().content or b"null")
             for shown in body if isinstance(body, list) else [body]:
-                shown.update({name: None for name in self.secret_fields if isinstance(shown, dict) and name in shown})
+                if isinstance(shown, dict):
+                    shown.update({name: None for name in self.secret_fields if name in shown})
             claim.status, claim.body = response.status_code, body
             claim.save(update_fields=["status", "body"])
         return response

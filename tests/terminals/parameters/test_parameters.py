@@ -183,7 +183,9 @@ def test_revisions_are_kept_compared_and_restored(register: Register, template: 
     told = preview_restoring(earlier=first)
     assert (told.below, told.touched, told.serials) == (1, 1, ["SN-1"])
     assert ParameterSet.objects.count() == 2
-    back = restore(earlier=first, actor="ann")
+    with pytest.raises(Refusal, match="meanwhile"):
+        restore(earlier=first, actor="ann", seen=1)
+    back = restore(earlier=first, actor="ann", seen=2)
     assert (back.revision, back.values, back.is_current) == (3, {"tips": True}, True)
     assert list(ParameterSet.objects.filter(is_current=True)) == [back]
     entry = AuditEntry.objects.get(action="parameterset.restore")
