@@ -71,7 +71,8 @@ class Judged(NamedTuple):
 
 
 def _judged(lines: Sequence[Line], user: Any) -> Judged:
-    """Read rows and hold them against the estate. A row is refused for all that its cells tell, else for what the estate does first."""
+    """Read rows and hold them against the estate. A row is refused for all that its cells tell, else for the first thing
+    that the estate tells."""
     read = {line.number: read_row(line.cells) for line in lines}
     faults = {line.number: [line.refusal] if line.refusal else read[line.number][1] for line in lines}
     rows = {number: row for number, (row, _faults) in read.items() if not faults[number]}
