@@ -5,11 +5,10 @@ from typing import Any, ClassVar
 import django_filters
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils.translation import gettext
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -27,15 +26,22 @@ from fleet.terminal_serializers import (
 )
 from terminals.common.api.base import actor_of
 from terminals.common.api.records import TimelineSerializer
-from terminals.common.scope import holds, reach_of, within
+from terminals.common.scope import reach_of, within
 from terminals.common.words import sentence
-from terminals.enrolment.codes import CLAIM, ISSUE_CODE, claim, issue_activation_code, issue_first_codes
+from terminals.enrolment.codes import (
+    CLAIM,
+    ISSUE_CODE,
+    claim,
+    issue_activation_code,
+    issue_first_codes,
+    replace_with_code,
+)
 from terminals.estate import api as estate
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.registering import Registered, register_terminals
-from terminals.estate.replacing import REPLACE, replace_terminal
-from terminals.estate.rules import LINKED_STATES, TerminalTransition
-from terminals.estate.services import REGISTER, TRANSITION_PERMISSIONS
+from terminals.estate.replacing import REPLACE
+from terminals.estate.rules import LINKED_STATES
+from terminals.estate.services import REGISTER
 from terminals.health.api import HealthSampleSerializer, HealthStateSerializer
 from terminals.health.models import HealthSample, HealthState
 from terminals.link import api as link
@@ -138,14 +144,8 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         terminal = self.get_object()
         wanted = ReplacementSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        retire = TRANSITION_PERMISSIONS[TerminalTransition.retire]
-        if wanted.validated_data.get("write_off") and not holds(request.user, retire, terminal):
-            raise PermissionDenied(gettext("whoever gives money up must be allowed to retire terminals"))
-        with transaction.atomic():
-            new = replace_terminal(terminal=terminal, actor=actor_of(request), **wanted.validated_data)
-            may = holds(request.user, ISSUE_CODE, new)
-            code = issue_activation_code(terminal=new, actor=actor_of(request)) if may else None
-            return self._registered(selectors.WITH_FLEET_COLUMNS.get(pk=new.pk), code)
+        new, code = replace_with_code(terminal=terminal, user=request.user, **wanted.validated_data)
+        return self._registered(selectors.WITH_FLEET_COLUMNS.get(pk=new.pk), code)
 
     @extend_schema(request=ClaimSerializer, responses={200: estate.TerminalSerializer})
     @action(detail=False, methods=["post"], pagination_class=None)

@@ -15,9 +15,9 @@ from terminals.common.errors import Refusal
 from terminals.common.scope import reach_of
 from terminals.common.states import Transition
 from terminals.common.words import word
-from terminals.enrolment.codes import ISSUE_CODE, issue_activation_code
+from terminals.enrolment.codes import ISSUE_CODE, issue_activation_code, replace_with_code
 from terminals.estate.models import Terminal, TerminalModel
-from terminals.estate.replacing import REPLACE, replace_terminal
+from terminals.estate.replacing import REPLACE
 from terminals.estate.rules import COMMANDED_STATES, TerminalState, TerminalTransition
 from terminals.estate.services import TRANSITION_PERMISSIONS, change_state
 from terminals.keys.services import DELIVER_KEY, request_key_delivery
@@ -35,36 +35,36 @@ class Done(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """`run` gets the terminal, the form and the actor; it raises Refusal where the service refuses."""
+    """`run` gets the terminal, the form and who asks; it raises Refusal where the service refuses."""
 
     permission: str
     states: tuple[str, ...]
-    run: Callable[[Terminal, Mapping[str, str], str], Done]
+    run: Callable[[Terminal, Mapping[str, str], Any], Done]
 
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
-def _install(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+def _install(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
     release = get_object_or_404(Release, pk=_number(form.get("chosen", "")))
-    assign_release(release=release, terminals=[terminal], actor=actor)
+    assign_release(release=release, terminals=[terminal], actor=user.get_username())
     return Done(_("%(what)s is on its way.") % {"what": release})
 
 
-def _deliver_key(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    key = request_key_delivery(terminal=terminal, usage=form.get("chosen", ""), actor=actor)
+def _deliver_key(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
+    key = request_key_delivery(terminal=terminal, usage=form.get("chosen", ""), actor=user.get_username())
     told = _("A new %(usage)s key is on its way; expected KCV %(kcv)s.")
     return Done(told % {"usage": key.usage, "kcv": key.kcv})
 
 
-def _settle(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    run = request_settlement(terminal=terminal, actor=actor)
+def _settle(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
+    run = request_settlement(terminal=terminal, actor=user.get_username())
     return Done(_("The terminal was asked to settle (run %(run)s).") % {"run": run.pk})
 
 
-def _issue_code(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    code = issue_activation_code(terminal=terminal, actor=actor)
+def _issue_code(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
+    code = issue_activation_code(terminal=terminal, actor=user.get_username())
     return Done(_("Activation code, shown only now, valid for 7 days"), secret=code)
 
 
@@ -74,27 +74,29 @@ def _amounts(ticked: str) -> dict[str, int]:
     return {currency: int(minor) for currency, _colon, minor in pairs if re.fullmatch(r"-?[0-9]{1,19}", minor)}
 
 
-def _transition(transition: Transition[TerminalState], terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    change_state(terminal=terminal, transition=transition, actor=actor, write_off=_amounts(form.get("write_off", "")))
+def _transition(transition: Transition[TerminalState], terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
+    write_off = _amounts(form.get("write_off", "")) if transition is TerminalTransition.retire else {}
+    change_state(terminal=terminal, transition=transition, actor=user.get_username(), write_off=write_off)
     return Done(_("The terminal is now %(state)s.") % {"state": word(terminal.state)})
 
 
-def _replace(terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
+def _replace(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
     chosen = form.get("chosen", "")
     model = TerminalModel.objects.filter(pk=_number(chosen)).first()
     if chosen and model is None:
         raise Refusal("unknown_model", "there is no model %(model)s", model=chosen[:40])
     write_off = _amounts(form.get("write_off", ""))
     serial = form.get("serial", "").strip()
-    new = replace_terminal(terminal=terminal, serial=serial, model=model, write_off=write_off, actor=actor)
-    code = issue_activation_code(terminal=new, actor=actor)
+    new, code = replace_with_code(terminal=terminal, user=user, serial=serial, model=model, write_off=write_off)
     said = {"new": new.serial, "old": terminal.serial}
+    if code is None:
+        return Done(_("%(new)s takes the place of %(old)s.") % said)
     told = _("%(new)s takes the place of %(old)s. Its activation code, shown only now, valid for 7 days")
     return Done(told % said, secret=code, at=new.pk)
 
 
-def _send(command_type: str, terminal: Terminal, form: Mapping[str, str], actor: str) -> Done:
-    command = send_plain_command(terminal=terminal, command_type=command_type, actor=actor)
+def _send(command_type: str, terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
+    command = send_plain_command(terminal=terminal, command_type=command_type, actor=user.get_username())
     return Done(capfirst(_("%(what)s is on its way.") % {"what": word(command.type)}))
 
 

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
@@ -20,10 +22,11 @@ from terminals.common.scope import holds
 from terminals.enrolment import rules
 from terminals.enrolment.facts import Claimed, CodeIssued
 from terminals.enrolment.models import ActivationCode
-from terminals.estate.models import Terminal
+from terminals.estate.models import Terminal, TerminalModel
 from terminals.estate.registering import change_serial, check_serial_free
+from terminals.estate.replacing import replace_terminal
 from terminals.estate.rules import TerminalState, TerminalTransition
-from terminals.estate.services import Held, hold
+from terminals.estate.services import NOTHING, TRANSITION_PERMISSIONS, Held, WriteOff, hold
 
 ISSUE_CODE = "enrolment.add_activationcode"  # what issuing a code needs
 CLAIM = "enrolment.claim_terminal"  # what installing a device needs
@@ -74,6 +77,21 @@ def _make_codes(serials: Mapping[int, str], actor: str) -> dict[int, str]:
     audit.record_many(actor=actor, action="terminal.activation_code", subjects=subjects, detail=detail)
     record_fact_of_many(codes, CodeIssued(by=actor))
     return codes
+
+
+@transaction.atomic
+def replace_with_code(
+    *, terminal: Terminal, user: Any, serial: str, model: TerminalModel | None = None, write_off: WriteOff = NOTHING
+) -> tuple[Terminal, str | None]:
+    """Let another device take a terminal's place; return it, and the code that enrols it where the user may issue one.
+
+    Raises PermissionDenied where money is given up by one who may not retire terminals, Refusal as `replace_terminal` does.
+    """
+    if write_off and not holds(user, TRANSITION_PERMISSIONS[TerminalTransition.retire], terminal):
+        raise PermissionDenied(gettext("whoever gives money up must be allowed to retire terminals"))
+    actor = user.get_username()
+    new = replace_terminal(terminal=terminal, serial=serial, model=model, write_off=write_off, actor=actor)
+    return new, issue_activation_code(terminal=new, actor=actor) if holds(user, ISSUE_CODE, new) else None
 
 
 def _check_can_enrol(held: Held) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
-from terminals.enrolment.models import Certificate
+from terminals.enrolment.models import ActivationCode, Certificate
 from terminals.estate.models import Membership, Terminal, TerminalGroup
 from terminals.estate.replacing import replace_terminal
 from terminals.keys.models import ProtectionKey
@@ -114,6 +114,25 @@ def test_page_and_api_replace_and_show_the_new_code(register: Register, client: 
     assert len(answer.data["activation_code"]) == 31
     again = api.post(f"/api/v1/terminals/{new.pk}/replace/", {"serial": "SN-4"})
     assert again.status_code == 409
+
+
+def test_who_may_issue_no_code_gets_none_on_the_page_and_in_the_api(register: Register, client: Client) -> None:
+    terminal = register("SN-1")
+    role = Group.objects.create(name="swapper")
+    names = ("view_terminal", "replace_terminal")
+    role.permissions.set(Permission.objects.filter(codename__in=names))
+    ann = get_user_model().objects.create_user("ann", is_staff=True)
+    Membership.objects.create(user=ann, role=role, merchant=terminal.store.merchant)
+    client.force_login(ann)
+    form = {"action": "replace", "serial": "SN-2", "chosen": str(terminal.model_id)}
+    page = client.post(reverse("terminal-action", args=[terminal.pk]), form, follow=True).content.decode()
+    assert "SN-2 takes the place of SN-1." in page
+    assert not ActivationCode.objects.exists()
+    api = APIClient()
+    api.force_authenticate(ann)
+    answer = api.post(f"/api/v1/terminals/{Terminal.objects.get(serial='SN-2').pk}/replace/", {"serial": "SN-3"})
+    assert (answer.status_code, answer.data["activation_code"]) == (201, None)
+    assert not ActivationCode.objects.exists()
 
 
 def test_who_may_not_retire_gives_no_money_up(register: Register, client: Client) -> None:
