@@ -9,12 +9,15 @@ from allauth.usersessions.views import ListUserSessionsView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from fleet.middleware import Answering
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
 from terminals.common.fresh import is_fresh
 
 ACTIVE_AT, NOTED_EVERY_SECONDS = "active_at", 60
@@ -71,18 +74,27 @@ def _no_second_factor() -> HttpResponse:
 class OwnSessions(ListUserSessionsView):  # type: ignore[misc]
     """The library's page ends all other sessions of an operator; this one can end a single one, too."""
 
+    @transaction.atomic
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         chosen = request.POST.get("end", "")
-        if "others" in request.POST:
-            return super().post(request, *args, **kwargs)  # type: ignore[no-any-return]
         others = UserSession.objects.filter(user=request.user.pk).exclude(session_key=request.session.session_key)
+        if "others" in request.POST:
+            self._record(others.count())
+            return super().post(request, *args, **kwargs)  # type: ignore[no-any-return]
         session = others.filter(pk=int(chosen)).first() if chosen.isdecimal() and len(chosen) < 19 else None
         if session is None:
             messages.info(request, _("That session has ended before."))
         else:
+            self._record(1)
             session.end()
             messages.success(request, _("That session has ended."))
         return redirect("usersessions_list")
+
+    def _record(self, number: int) -> None:
+        user: Any = self.request.user
+        audit.record(
+            actor=user.get_username(), action="session.end", subject=subject_of(user), detail={"ended": number}
+        )
 
 
 own_sessions = OwnSessions.as_view()

@@ -5,6 +5,7 @@ A view is an address. Ready ones are here; each operator saves their own.
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import unquote_plus
 
 from django import forms
 from django.contrib import messages
@@ -134,7 +135,7 @@ def save(request: HttpRequest) -> HttpResponse:
     """Save the list as it is filtered and sorted under a name."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    wanted = ViewForm(request.POST)
+    wanted, back = ViewForm(request.POST), request.POST.get("query", "")
     if not wanted.is_valid():
         for error in wanted.errors.values():
             messages.error(request, str(error[0]))
@@ -142,21 +143,25 @@ def save(request: HttpRequest) -> HttpResponse:
         try:
             view = save_view(user=request.user, **wanted.cleaned_data)
             messages.success(request, _("%(name)s stands above the list from now on.") % {"name": view.name})
-            return redirect(_list(view.query))
         except Refusal as refusal:
             messages.error(request, sentence(refusal))
-    return redirect(_list(""))
+            back = "" if refusal.reason == "bad_filter" else back  # a list of it would be refused, too
+    return redirect(_list("" if "\0" in unquote_plus(back) else back))
+
+
+@transaction.atomic
+def delete_view(view: SavedView, *, actor: str) -> None:
+    record_deletions(actor=actor, instances=[view])
+    view.delete()
 
 
 @staff_with(VIEW)
-@transaction.atomic
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Forget one of one's own views."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     view = get_object_or_404(SavedView, pk=pk, user=request.user.pk)
-    record_deletions(actor=request.user.get_username(), instances=[view])
-    view.delete()
+    delete_view(view, actor=request.user.get_username())
     return redirect(_list(request.POST.get("query", "")))
 
 

@@ -209,7 +209,7 @@ def _post(
             )
             if "look_back" in request.POST:
                 context |= {"preview": services.preview_restoring(earlier=earlier), "earlier": earlier}
-                context["changes"] = _changes(form.schema, form.present, earlier.values)
+                context["changes"] = _changes(form.schema, form.present, services.restored(earlier)[1])
                 return False
             services.restore(earlier=earlier, actor=actor, seen=_number(request.POST.get("seen")))
         elif not form.is_valid():

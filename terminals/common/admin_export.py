@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from html import unescape
 from typing import Any
 
 from django.contrib.admin.utils import label_for_field, lookup_field
@@ -15,6 +16,7 @@ from terminals.common import exports
 from terminals.common.audit.services import record
 from terminals.common.errors import Refusal
 
+SHORTENED = re.compile(r'<span title="([^"]+)"')  # what a list shortens stands whole in its title
 SHOWN_TIME = re.compile(r'<time datetime="([^"]+)"')
 
 
@@ -55,6 +57,8 @@ def _cell(page: Any, name: str, row: models.Model) -> str:
         return timezone.localtime(value).isoformat(timespec="seconds")
     if shown := SHOWN_TIME.match(str(value)):  # a page says how long ago; a file says when
         value = shown[1]
+    elif whole := SHORTENED.match(str(value)):
+        value = unescape(whole[1])
     if field is not None and getattr(field, "choices", None):
         value = getattr(row, f"get_{field.name}_display")()
     return "" if value is None else strip_tags(str(value))

@@ -23,7 +23,14 @@ from terminals.common.words import TONES, choices, field_errors, sentence, word
 from terminals.estate import selectors, services
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.registering import register_terminal
-from terminals.estate.rules import LINKED_STATES, TerminalState, check_identifier, check_time_zone, device_id_for
+from terminals.estate.rules import (
+    LINKED_STATES,
+    TerminalState,
+    check_identifier,
+    check_tags,
+    check_time_zone,
+    device_id_for,
+)
 from terminals.estate.targets.choosing import check_filter, matching
 
 NODE_LINKS = "pages/node_links.html"  # to the terminals and the parameters of a node
@@ -229,6 +236,11 @@ class TerminalForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_mid(self) -> str:
         with field_errors():
             return check_identifier(self.cleaned_data["mid"])
+
+    def clean_tags(self) -> list[str]:
+        with field_errors():
+            check_tags(self.cleaned_data["tags"])
+        return list(self.cleaned_data["tags"])
 
     def clean(self) -> dict[str, Any]:
         """The database says the same of a TID, but to nobody who types."""

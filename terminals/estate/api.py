@@ -30,7 +30,7 @@ from terminals.common.states import Transition
 from terminals.common.words import sentence
 from terminals.estate import services
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
-from terminals.estate.rules import TerminalState, TerminalTransition, check_identifier, check_time_zone
+from terminals.estate.rules import TerminalState, TerminalTransition, check_identifier, check_tags, check_time_zone
 from terminals.estate.selectors import check_new_merchant, check_parent, containing, ids_or_query
 from terminals.estate.targets.choosing import check_filter, matching
 
@@ -140,6 +140,11 @@ class TerminalSerializer(ModelSerializer[Terminal]):
     def validate_mid(self, value: str) -> str:
         with field_errors():
             return check_identifier(value)
+
+    def validate_tags(self, value: list[str]) -> list[str]:
+        with field_errors():
+            check_tags(value)
+        return value
 
     def validate_serial(self, value: str) -> str:
         """The serial names the terminal on the link for good."""

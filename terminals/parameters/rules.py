@@ -235,7 +235,7 @@ class Change(NamedTuple):
 
 
 def difference(before: Values, after: Values) -> list[Change]:
-    """Return what differs, by name; of secrets only that they do."""
+    """Return what differs, by name; secrets as they lie there, sealed: `shown` tells them to people."""
     changes = (Change(name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
     return [change for change in changes if change.before != change.after]
 

@@ -216,7 +216,7 @@ def set_values(
 def restore(*, earlier: ParameterSet, actor: str, seen: int | None = None) -> ParameterSet:
     """Set again what an earlier revision said, as a new one; `seen` as in `set_values`."""
     _take_turns(earlier.template.name)
-    level, values = _restored(earlier)
+    level, values = restored(earlier)
     _refuse_unseen(earlier.template, level, seen)
     return _write(earlier.template, level, values, actor, "restore")
 
@@ -230,10 +230,10 @@ def _refuse_unseen(template: ParameterTemplate, level: Level, seen: int | None) 
 
 def preview_restoring(*, earlier: ParameterSet) -> Preview:
     """Return what setting an earlier revision again would do. Changes nothing; raises Refusal where it does not fit any more."""
-    return _preview(earlier.template, *_restored(earlier))
+    return _preview(earlier.template, *restored(earlier))
 
 
-def _restored(earlier: ParameterSet) -> tuple[Level, dict[str, Any]]:
+def restored(earlier: ParameterSet) -> tuple[Level, dict[str, Any]]:
     """Return where an earlier revision was set, and its values as far as the template knows them still."""
     schema = schema_of(earlier.template)
     _refuse_unfit(earlier, schema)

@@ -154,6 +154,7 @@ class Odd(BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.asked.append(f"{self.command} {self.path}")
         status, kind, body = self.answers[min(len(self.asked), len(self.answers)) - 1]
         if not status:
@@ -165,7 +166,7 @@ class Odd(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_DELETE = do_PATCH = do_GET  # noqa: N815 - names that http.server calls
+    do_DELETE = do_PATCH = do_POST = do_GET  # noqa: N815 - names that http.server calls
 
     def log_message(self, *_args: Any) -> None:
         pass
@@ -211,6 +212,13 @@ def test_a_delete_whose_answer_was_lost_is_not_sent_again_and_a_read_is(odd: Til
     assert Odd.asked == ["DELETE /api/v1/stores/1/", "PATCH /api/v1/stores/1/"]
     Odd.answers = [(0, "", b"")] * 3 + [(200, "application/json", b'{"id": 1}')]
     assert odd.stores.get(1)["id"] == 1
+
+
+def test_a_file_is_sent_once(odd: Tillwarden) -> None:
+    Odd.answers = [(503, "application/json", b"{}")]
+    with pytest.raises(Problem, match="503"):
+        odd.imports.create({"file": io.BytesIO(b"merchant\nBakery\n")})
+    assert Odd.asked == ["POST /api/v1/imports/"]
 
 
 @pytest.mark.parametrize("key", ["../terminals/7", "5/../../terminals/7", "5?x=1", "5#x", "a b"])

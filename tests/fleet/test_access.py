@@ -244,6 +244,8 @@ def test_one_session_is_ended_and_nobody_elses(ann: User) -> None:
         assert clients[2].post(reverse("usersessions_list"), {"end": chosen}).status_code == 302
     assert [client.get(reverse("admin:index")).status_code for client in clients] == [302, 200, 200]
     assert UserSession.objects.filter(pk=stranger.pk).exists()
+    (entry,) = AuditEntry.objects.filter(action="session.end")
+    assert (entry.actor, entry.detail) == ("ann", {"ended": 1})
 
 
 def test_who_logs_out_comes_to_the_log_in_page(client: Client, ann: User) -> None:

@@ -136,3 +136,11 @@ def test_what_is_no_list_of_rows_is_refused_whole(api: APIClient, body: Any) -> 
     answer = api.post(PATH, json.dumps(body).encode(), content_type="application/json")
     assert answer.status_code == 400
     assert not Terminal.objects.exists()
+
+
+@pytest.mark.parametrize("tags", [["x", "x"], ["a\u00a0b"], [str(n) for n in range(51)]])
+def test_tags_are_asked_alike_when_a_terminal_is_edited(api: APIClient, shop: Shop, tags: list[str]) -> None:
+    made = api.post("/api/v1/terminals/", {"serial": "SN-1", **shop}).json()
+    refused = api.patch(f"/api/v1/terminals/{made['id']}/", {"tags": tags}, format="json")
+    assert (refused.status_code, list(refused.json()["errors"])) == (400, ["tags"])
+    assert Terminal.objects.get().tags == []

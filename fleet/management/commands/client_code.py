@@ -93,7 +93,8 @@ def _resource(name: str, operations: list[tuple[str, str, str, Document]]) -> It
 def _method(name: str, method: str, path: str, operation: Document, description: str) -> Iterator[str]:
     answer = _answer(operation)
     paged = name == "list"
-    shape = f"Iterator[{_type(answer)[9:-4]}]" if paged else _type(answer).replace("list[", "Sequence[")
+    item = _type(answer).removeprefix("Paginated").removesuffix("List")  # as drf-spectacular names a page of a list
+    shape = f"Iterator[{item}]" if paged else _type(answer).replace("list[", "Sequence[")
     key = _key(operation)
     queries = [one for one in operation.get("parameters", ()) if one["in"] == "query" and one["name"] != "cursor"]
     body = _body(operation)

@@ -66,7 +66,7 @@ SAID_BETTER = (" By %(filter_title)s ",)  # texts of Django's whose own translat
 DONE = (
     "create update delete grant locked_out members cancel bulk set_password disable_password login refused activation_code "
     "enrol edit register request write_off schedule publish assign resign baseline deliver send reseal seed vault estate "
-    "release key parameters settlement"
+    "release key parameters settlement session end"
 )
 # Why the server asks something of a terminal by itself.
 REQUESTERS = (

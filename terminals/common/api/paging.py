@@ -38,14 +38,14 @@ class CappedCountCursorPagination(CursorPagination):
         return cursor
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
-        """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names; ties break by key."""
+        """Return the view's `ordering`, or one of its `ordering_fields` that `?ordering=` names: columns without
+        ties, or a cursor backwards would lose rows."""
         allowed = _orderings(view)
         wanted = request.query_params.get("ordering", "")
         if wanted and wanted not in allowed:
             told = gettext("choose one of %(names)s") % {"names": ", ".join(allowed) or "-"}
             raise exceptions.ValidationError({"ordering": [told]})
-        chosen = wanted or getattr(view, "ordering", self.ordering)
-        return (chosen,) if chosen.lstrip("-") in ("pk", "id") else (chosen, "pk")
+        return (wanted or getattr(view, "ordering", self.ordering),)
 
     def get_schema_operation_parameters(self, view: Any) -> list[Any]:
         orderings = {"type": "string", "enum": list(_orderings(view))}
@@ -76,5 +76,5 @@ class CappedCountCursorPagination(CursorPagination):
 
 
 def _orderings(view: Any) -> tuple[str, ...]:
-    """Return what a list can be ordered by, upwards and downwards: columns with an index."""
+    """Return what a list can be ordered by, upwards and downwards: unique columns."""
     return tuple(sign + name for name in view.ordering_fields for sign in ("", "-"))

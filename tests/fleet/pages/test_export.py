@@ -16,7 +16,8 @@ from django.urls import reverse
 from terminals.common.audit.models import AuditEntry
 from terminals.common.exports import csv_lines, harmless, xlsx_file
 from terminals.estate.models import Membership, Merchant, Store, Terminal
-from tests.conftest import working_device
+from terminals.health.models import HealthState
+from tests.conftest import deliver, working_device
 
 PAGES = [model._meta for model in admin.site._registry]
 TERMINALS = "/admin/terminals/terminal/"
@@ -108,3 +109,11 @@ def test_a_list_that_is_longer_than_a_file_is_refused_and_not_cut(
     assert "a file takes 2 rows at most" in answer.content.decode()
     assert not AuditEntry.objects.filter(action="terminal.export").exists()
     assert len(rows_of(staff.get(TERMINALS, {"filter": "serial != SN-0", "_export": "csv"}))) == 3
+
+
+def test_a_file_names_every_problem_of_a_terminal(staff: Client, register: Callable[[str], Terminal]) -> None:
+    device = working_device(register("SN-1"))
+    deliver(device.health())
+    HealthState.objects.update(printer="out_of_paper", card_reader="fault")
+    answer = staff.get(reverse("admin:terminals_terminal_changelist"), {"_export": "csv"})
+    assert "card reader: fault; printer: out of paper" in rows_of(answer)[1]
