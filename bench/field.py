@@ -71,8 +71,8 @@ def change_at_the_top(terminals: int) -> float:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
+    from terminals.estate.levels import INSTALLATION
     from terminals.estate.models import Terminal, TerminalModel
-    from terminals.parameters.effective import INSTALLATION
     from terminals.parameters.models import ModelTemplate, ParametersDue, ParameterSet
     from terminals.parameters.sending import run_due, send_due
     from terminals.parameters.services import preview, publish_template, set_values

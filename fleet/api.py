@@ -13,7 +13,10 @@ from terminals.importing import api as importing
 from terminals.keys import api as keys
 from terminals.link import api as link
 from terminals.parameters import api as parameters
-from terminals.settlement import api as settlement
+from terminals.settlement.accounts import api as accounts
+from terminals.settlement.plans import api as plans
+from terminals.settlement.runs import api as runs
+from terminals.settlement.transactions import api as transactions
 
 
 class Directory(APIRootView):
@@ -44,8 +47,11 @@ router.register("baselines", firmware.BaselineViewSet)
 router.register("installations", firmware.InstallationViewSet)
 router.register("keys", keys.KeyViewSet)
 router.register("key-requirements", keys.KeyRequirementViewSet)
-router.register("settlement/plans", settlement.PlanViewSet)
-router.register("settlement/schedules", settlement.ScheduleViewSet)
-router.register("settlement/runs", settlement.RunViewSet)
-router.register("settlement/transactions", settlement.TransactionViewSet)
+router.register("settlement/accounts", accounts.SettlementAccountViewSet)
+router.register("settlement/plans", plans.PlanViewSet)
+router.register("settlement/calendars", plans.CalendarViewSet)
+router.register("settlement/levels", plans.PlanLevelViewSet)
+router.register("settlement/schedules", plans.ScheduleViewSet)
+router.register("settlement/runs", runs.RunViewSet)
+router.register("settlement/transactions", transactions.TransactionViewSet)
 router.register("audit", AuditViewSet)

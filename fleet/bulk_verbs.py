@@ -31,9 +31,10 @@ from terminals.keys.rules import KeyState, check_usage
 from terminals.keys.services import DELIVER_KEY, deliver_keys
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, Target, send_plain_commands
 from terminals.settlement.leaving import OTHERS_MONEY, has_history
-from terminals.settlement.models import Batch, SettlementPlan, SettlementRun
-from terminals.settlement.rules import OPEN as OPEN_RUNS
-from terminals.settlement.services import REQUEST_SETTLEMENT, SET_SCHEDULE, request_settlements, set_plan
+from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.plans.services import SET_SCHEDULE, set_plan
+from terminals.settlement.runs.rules import OPEN as OPEN_RUNS
+from terminals.settlement.runs.services import NOT_BY_HAND, REQUEST_SETTLEMENT, request_settlements
 
 CHANGE_TERMINAL = "terminals.change_terminal"
 CHANGE_GROUP = "terminals.change_terminalgroup"
@@ -169,12 +170,11 @@ def _for_good(fit: QuerySet[Terminal], arguments: Arguments) -> list[str]:
 
 
 def _own_schedules(fit: QuerySet[Terminal], arguments: Arguments) -> list[str]:
-    own = Q(schedule__cycle__gt="") | Q(schedule__time_zone__gt="") | Q(schedule__threshold_minor__isnull=False)
-    if not (number := fit.filter(own).count()):
+    if not (number := fit.filter(own_plan__isnull=False).exclude(own_plan__settings={}).count()):
         return []
     said = ngettext(
-        "%(n)s terminal has a cycle, zone or threshold of its own, which it loses.",
-        "%(n)s terminals have a cycle, zone or threshold of their own, which they lose.",
+        "%(n)s terminal has settlement settings of its own, which it loses.",
+        "%(n)s terminals have settlement settings of their own, which they lose.",
         number,
     )
     return [said % {"n": number}]
@@ -263,7 +263,12 @@ def _for_transition(transition: Transition[TerminalState], permission: str) -> B
 
 def _settling(arguments: Arguments) -> list[Unfit]:
     open_runs = SettlementRun.objects.filter(state__in=OPEN_RUNS)
-    return [_not_in(COMMANDED_STATES), _where("already_settling", "it is settling already", open_runs)]
+    barred = SettlementSchedule.objects.filter(effective__settings__by_hand=False)
+    return [
+        _not_in(COMMANDED_STATES),
+        _where("already_settling", "it is settling already", open_runs),
+        _where(NOT_BY_HAND.reason, NOT_BY_HAND.template, barred),
+    ]
 
 
 def _commanded(arguments: Arguments) -> list[Unfit]:

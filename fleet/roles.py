@@ -19,7 +19,10 @@ from terminals.estate.services import REGISTER, TRANSITION_PERMISSIONS
 from terminals.keys.services import DELIVER_KEY
 from terminals.link.services import READ_MESSAGE, SEND_COMMAND
 from terminals.parameters.services import SET_VALUES
-from terminals.settlement.services import REQUEST_SETTLEMENT, SET_SCHEDULE
+from terminals.settlement.accounts.services import APPROVE as APPROVE_ACCOUNT
+from terminals.settlement.accounts.services import PROPOSE as PROPOSE_ACCOUNT
+from terminals.settlement.plans.services import SET_SCHEDULE
+from terminals.settlement.runs.services import REQUEST_SETTLEMENT
 
 
 def _all_of(app: str, *models: str, verbs: tuple[str, ...] = ("view", "add", "change", "delete")) -> set[str]:
@@ -38,7 +41,16 @@ VIEWER = (
     | _seen("firmware", "package", "release", "baseline")
     | _seen("keys", "keyrequirement")
     | _seen("parameters", "parametertemplate", "templateversion", "modeltemplate", "parameterset")
-    | _seen("settlement", "settlementplan", "settlementschedule", "batch", "transaction", "runtotal")
+    | _seen(
+        "settlement",
+        "settlementplan",
+        "settlementschedule",
+        "planlevel",
+        "businesscalendar",
+        "batch",
+        "transaction",
+        "settlementaccount",
+    )
 )
 OPERATOR = (
     VIEWER
@@ -68,7 +80,8 @@ ADMINISTRATOR = (
     | {READ_MESSAGE, *TRANSITION_PERMISSIONS.values()}
     | _all_of("terminals", "organisation", "merchant", "store", "terminalmodel")
     | _all_of("parameters", "parametertemplate", "templateversion", "modeltemplate")
-    | _all_of("settlement", "settlementplan")
+    | _all_of("settlement", "settlementplan", "businesscalendar")
+    | {PROPOSE_ACCOUNT, APPROVE_ACCOUNT}
     | _all_of("auth", "user", "group")
     | {DECIDE, "enrolment.view_enrolmentrequest"}
 )
@@ -84,7 +97,15 @@ ROLES = {
 
 # What a stolen session must not do: these need a fresh log-in (terminals/common/fresh.py).
 SENSITIVE = frozenset(
-    {DELIVER_KEY, ASSIGN_RELEASE, SET_BASELINE, "access.add_apitoken", "firmware.add_release"}
+    {
+        DELIVER_KEY,
+        ASSIGN_RELEASE,
+        SET_BASELINE,
+        PROPOSE_ACCOUNT,
+        APPROVE_ACCOUNT,
+        "access.add_apitoken",
+        "firmware.add_release",
+    }
     | _all_of("firmware", "baseline", verbs=("add", "change", "delete"))
     | _all_of("keys", "keyrequirement", verbs=("add", "change", "delete"))
     | _all_of("auth", "user", "group", verbs=("add", "change", "delete"))

@@ -215,6 +215,8 @@ MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
 MQTT_SHARED_SUBSCRIPTION = env.flag("MQTT_SHARED_SUBSCRIPTION", default=False)
 # Devices that nobody registered may ask to enrol, and wait until an operator lets them in.
 ENROLMENT_QUEUE = env.flag("ENROLMENT_QUEUE", default=False)
+# Disputes reach back further than a year: EMV schemes allow 540 days.
+KEEP_TRANSACTIONS_MONTHS = env.number("KEEP_TRANSACTIONS_MONTHS", 25)
 ONLINE_WITHIN = timedelta(seconds=env.number("ONLINE_WITHIN_SECONDS", 60))
 
 # --- secrets, as files so that no process listing shows them ---------------------------------------------------------
@@ -293,7 +295,8 @@ SPECTACULAR_SETTINGS = {
     # What it would give a made-up name, or two.
     "ENUM_NAME_OVERRIDES": {
         "TerminalStateEnum": [(state.value, state.value) for state in TerminalState],
-        "SettlementTriggerEnum": [(one, one) for one in ("cycle", "threshold", "operator", "terminal")],
+        "CheckSeverityEnum": [(one, one) for one in ("block", "warn", "ignore")],
+        "SettlementTriggerEnum": [(one, one) for one in ("cycle", "threshold", "count", "operator", "terminal")],
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024

@@ -62,6 +62,7 @@ BACKGROUND_WORK = (
     gettext_noop("Audit: seal new entries into the chain"),
     gettext_noop("Audit: sign an anchor"),
     gettext_noop("Facts: make and drop monthly partitions"),
+    gettext_noop("Settlement: make and drop monthly partitions"),
     gettext_noop("Bulk work: go on with running jobs"),
     gettext_noop("Import: go on with running imports"),
     gettext_noop("Parameters: send what changed"),

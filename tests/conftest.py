@@ -40,6 +40,8 @@ from terminals.link.services import new_id
 from terminals.parameters import sending
 from terminals.parameters.models import ModelTemplate, ParameterTemplate
 from terminals.parameters.services import publish_template, set_values
+from terminals.settlement.models import SettlementPlan, SettlementSchedule
+from terminals.settlement.plans.services import set_level
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
@@ -130,6 +132,17 @@ def sold(device: Device, amount_minor: int, currency: str = "EUR", batch_number:
     """Return the upload of one card sale of just this amount."""
     record = TransactionRecord(new_id(), "sale", "card", amount_minor, currency, device.now())
     return device.report("transactions", Transactions(batch_number, [record]))
+
+
+def make_plan(name: str, *, is_default: bool = False, **settings: Any) -> SettlementPlan:
+    """Save a settlement plan with these settings."""
+    return SettlementPlan.objects.create(name=name, is_default=is_default, settings=settings)
+
+
+def set_schedule(*, terminal: Terminal, plan: SettlementPlan | None, actor: str, **settings: Any) -> SettlementSchedule:
+    """Put a terminal under a plan, with settings of its own."""
+    set_level(level=("terminal", terminal.pk), plan=plan, settings=settings, actor=actor)
+    return SettlementSchedule.objects.select_related("effective").get(pk=terminal.pk)
 
 
 def deliver(*outgoing: Outgoing) -> BatchResult:

@@ -13,9 +13,9 @@ from django.db.models import Model
 from firmware.models import Package, Release
 from firmware.services import publish_release, set_baseline
 from terminals.common.audit.services import record_change, values_of
+from terminals.estate.levels import INSTALLATION
 from terminals.estate.models import Merchant, Organisation, Store, TerminalModel
 from terminals.keys.models import KeyRequirement
-from terminals.parameters.effective import INSTALLATION
 from terminals.parameters.models import ModelTemplate
 from terminals.parameters.services import publish_template, set_values
 from terminals.settlement.models import SettlementPlan
@@ -58,11 +58,12 @@ def seed_demo() -> None:
     # Far too often for a shop, and just right for somebody who wants to see it happen.
     plan = SettlementPlan(
         name="Demonstration: every minute, or at 150.00 EUR",
-        cycle="* * * * *",
-        time_zone="Europe/Berlin",
-        threshold_minor=15_000,
-        threshold_currency="EUR",
-        jitter_seconds=3,
+        settings={
+            "cycle": "* * * * *",
+            "time_zone": "Europe/Berlin",
+            "amount_limits": {"EUR": 15_000},
+            "jitter_seconds": 3,
+        },
         is_default=True,
     )
     plan.clean()

@@ -5,6 +5,7 @@ Twenty-five terminals to a store, ten stores to a merchant, ten merchants to a r
 value follows from a terminal's number, so the same numbers make the same estate.
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from fleet.pages import tallies
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
+from terminals.settlement.plans.rules import complete
 
 ACTOR = "manage.py seed_estate"
 PREFIX = "SEED-"
@@ -57,9 +59,9 @@ SELECT 'Seed', 'Model ' || m, 'linux-arm64', '{printer,keypad,contactless}' FROM
 ON CONFLICT DO NOTHING
 """
 PLAN = """
-INSERT INTO settlement_settlementplan (name, cycle, time_zone, threshold_minor, threshold_currency, jitter_seconds, is_default,
-                                       enabled)
-VALUES ('Seed: every night', '30 22 * * *', '', 50000, 'EUR', 3600, false, true) ON CONFLICT DO NOTHING
+INSERT INTO settlement_settlementplan (name, settings, is_default)
+VALUES ('Seed: every night', '{"cycle": "30 22 * * *", "amount_limits": {"EUR": 50000}, "jitter_seconds": 3600}', false)
+ON CONFLICT DO NOTHING
 """
 TERMINALS = """
 INSERT INTO terminals_terminal (path, serial, device_id, model_id, store_id, tid, mid, state, tags, public_key_pem,
@@ -100,9 +102,11 @@ SELECT gen_random_uuid(), id, 'P0', 'A', '', kcv, CASE WHEN n %% 2000 = 3 THEN '
   FROM seeded CROSS JOIN LATERAL (SELECT upper(lpad(to_hex(n %% 16777216), 6, '0')) AS kcv) AS k
 """
 SCHEDULES = """
-INSERT INTO settlement_settlementschedule (terminal_id, plan_id, cycle, time_zone, threshold_currency, next_due_at, due_reason)
-SELECT seeded.id, plan.id, '', '', '', now() + interval '12 hours' + n %% 43200 * interval '1 second', 'cycle'
-  FROM seeded JOIN settlement_settlementplan plan ON plan.name = 'Seed: every night'
+INSERT INTO settlement_settlementschedule (terminal_id, effective_id, jitter_share, next_due_at, cycle_at, due_reason, problems,
+                                           is_blocked, is_stale)
+SELECT seeded.id, effective.id, n %% 1000 / 1000.0, now() + interval '12 hours' + n %% 43200 * interval '1 second',
+       now() + interval '12 hours', 'cycle', '[]', false, false
+  FROM seeded JOIN settlement_effectiveplan effective ON effective.digest = 'seed'
 """
 BATCHES = """
 INSERT INTO settlement_batch (terminal_id, batch_number, currency, net_minor, transaction_count, closed, opened_at)
@@ -110,9 +114,10 @@ SELECT id, number, 'EUR', 1000 + n * 37 %% 40000, 1 + n %% 20, number = 1, now()
   FROM seeded CROSS JOIN generate_series(1, 2) AS number
 """
 RUNS = """
-INSERT INTO settlement_settlementrun (terminal_id, trigger, state, requested_at, finished_at, closed_at, batch_number, currency,
-                                      host_response, reported_minor, difference_minor, reasons)
-SELECT id, 'cycle', CASE WHEN n %% 1000 = 5 THEN 'unbalanced' ELSE 'balanced' END, at, at + interval '9 seconds', at, 1, 'EUR',
+INSERT INTO settlement_settlementrun (terminal_id, trigger, attempt, problems, host_fields, upload_complete, state, requested_at,
+    finished_at, closed_at, batch_number, currency, host_response, reported_minor, difference_minor, reasons)
+SELECT id, 'cycle', 1, '[]', '{}', true, CASE WHEN n %% 1000 = 5 THEN 'unbalanced' ELSE 'balanced' END, at,
+       at + interval '9 seconds', at, 1, 'EUR',
        '00', 1000 + n * 37 %% 40000, CASE WHEN n %% 1000 = 5 THEN 1234 ELSE 0 END, '[]'
   FROM seeded CROSS JOIN LATERAL (SELECT now() - interval '26 hours' + n %% 7200 * interval '1 second' AS at) AS time
 """
@@ -121,6 +126,11 @@ CREATE TEMPORARY TABLE seeded AS
 SELECT id, right(serial, 7)::bigint AS n FROM terminals_terminal
  WHERE serial BETWEEN %(low)s AND %(high)s AND state <> 'registered'
 """
+EFFECTIVE = """
+INSERT INTO settlement_effectiveplan (digest, plan_id, settings)
+SELECT 'seed', id, %(defaults)s::jsonb || settings FROM settlement_settlementplan WHERE name = 'Seed: every night'
+ON CONFLICT DO NOTHING
+"""
 STATEMENTS = (
     ACQUIRERS,
     RESELLERS,
@@ -128,6 +138,7 @@ STATEMENTS = (
     STORES,
     MODELS,
     PLAN,
+    EFFECTIVE,
     TERMINALS,
     SEEDED,
     SESSIONS,
@@ -165,6 +176,7 @@ def seed_estate(terminals: int) -> Iterator[int]:
 @transaction.atomic
 def _plant(first: int, last: int) -> None:
     numbers: dict[str, Any] = {"first": first, "last": last, "low": _serial(first), "high": _serial(last)}
+    numbers["defaults"] = json.dumps(complete({"time_zone": "Europe/Berlin"}))
     with connection.cursor() as cursor:
         for statement in STATEMENTS:
             cursor.execute(statement, numbers)

@@ -65,7 +65,10 @@ MENU: list[dict[str, Any]] = [
         "items": [
             _list_of(_("Settlement runs"), "payments", "settlement_settlementrun"),
             _list_of(_("Settlement plans"), "event_repeat", "settlement_settlementplan"),
+            _list_of(_("Settlement settings of levels"), "account_tree", "settlement_planlevel"),
+            _list_of(_("Business calendars"), "event_busy", "settlement_businesscalendar"),
             _list_of(_("Settlement schedules"), "calendar_month", "settlement_settlementschedule"),
+            _list_of(_("Settlement accounts"), "account_balance", "settlement_settlementaccount"),
             _list_of(_("Batches"), "stacks", "settlement_batch"),
             _list_of(_("Transactions"), "receipt_long", "settlement_transaction"),
         ],

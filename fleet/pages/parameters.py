@@ -20,11 +20,12 @@ from terminals.common.errors import Refusal
 from terminals.common.money import parse_major
 from terminals.common.scope import holds, reach_of, within
 from terminals.common.words import format_minor, sentence
+from terminals.estate.levels import INSTALLATION, Level
 from terminals.estate.models import Terminal
 from terminals.estate.selectors import containing
 from terminals.parameters import rules, services
 from terminals.parameters.api import node_at
-from terminals.parameters.effective import INSTALLATION, Level, inherited
+from terminals.parameters.effective import inherited
 from terminals.parameters.models import ParameterSet, ParameterTemplate, TerminalParameters
 
 SEE_SETS = "parameters.view_parameterset"

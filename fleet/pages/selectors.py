@@ -32,7 +32,7 @@ from terminals.keys.models import TerminalKey
 from terminals.keys.rules import KeyState
 from terminals.link.models import Command
 from terminals.settlement.models import SettlementRun
-from terminals.settlement.rules import TROUBLE, RunState
+from terminals.settlement.runs.rules import TROUBLE, RunState
 
 VIEW = "terminals.view_terminal"  # what every page about terminals needs
 # What a page shows of each part, and what seeing it needs: the same as in the API.

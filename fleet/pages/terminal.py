@@ -21,9 +21,9 @@ from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.protocol.states import OPEN_STATES
 from terminals.link.protocol.topics import PREFIX
 from terminals.parameters.models import TerminalParameters
-from terminals.settlement.facts import WrittenOff
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
-from terminals.settlement.rules import TROUBLE
+from terminals.settlement.runs.facts import WrittenOff
+from terminals.settlement.runs.rules import TROUBLE
 from terminals.settlement.selectors import open_batches
 
 Parts = frozenset[str]
@@ -58,7 +58,7 @@ class Glance(NamedTuple):
 def glance_at(terminal: Terminal, parts: Parts) -> Glance:
     """Return what is now, as far as the reader may see it: at most a fixed number of queries."""
     mine = {"terminal": terminal.pk}
-    schedules = SettlementSchedule.objects.select_related("plan", "terminal__store")
+    schedules = SettlementSchedule.objects.select_related("effective__plan", "effective__calendar")
     parameters = TerminalParameters.objects.select_related("applied__template_version__template")
     health, money = "health" in parts, "money" in parts
     return Glance(

@@ -22,7 +22,8 @@ from terminals.estate.rules import COMMANDED_STATES, TerminalState, TerminalTran
 from terminals.estate.services import TRANSITION_PERMISSIONS, change_state
 from terminals.keys.services import DELIVER_KEY, request_key_delivery
 from terminals.link.services import PLAIN_COMMANDS, SEND_COMMAND, send_plain_command
-from terminals.settlement.services import REQUEST_SETTLEMENT, request_settlement
+from terminals.settlement.runs.rules import RunState
+from terminals.settlement.runs.services import REQUEST_SETTLEMENT, request_settlement
 
 
 class Done(NamedTuple):
@@ -60,6 +61,9 @@ def _deliver_key(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done
 
 def _settle(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
     run = request_settlement(terminal=terminal, actor=user.get_username())
+    if run.state == RunState.BLOCKED:
+        told = _("It is not ready: %(reason)s. It settles as soon as that clears (run %(run)s).")
+        return Done(told % {"reason": run.reason, "run": run.pk})
     return Done(_("The terminal was asked to settle (run %(run)s).") % {"run": run.pk})
 
 

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from terminals.common.api.models import IdempotentResponse
 from terminals.common.audit import anchors, chain
-from terminals.common.facts.services import keep_partitions
+from terminals.common.facts.services import PARTITIONED
+from terminals.common.partitions import keep_partitions
 
 KEEP = timedelta(hours=24)
 
@@ -34,4 +35,4 @@ def anchor_audit() -> None:
 @shared_task
 def keep_fact_partitions() -> None:
     """Every day: next months' partitions of the facts, and no older ones than needed."""
-    keep_partitions(timezone.now().date())
+    keep_partitions(PARTITIONED, timezone.now().date())

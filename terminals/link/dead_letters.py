@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from terminals.common.card_data import has_card_data
 from terminals.common.errors import Refusal
 from terminals.link.mqtt import Incoming
+from terminals.link.protocol.messages import CARD_DATA
 
 # Of a payload: enough to see what it is; hostile ones are large, and keeping them is most of their cost.
 KEPT_BYTES = 4096
+CARD_DATA_TOPIC = "(not kept)"
 
 
 class Letter(NamedTuple):
@@ -36,7 +39,7 @@ ON CONFLICT (digest) DO UPDATE
 def store_dead_letters(letters: Iterable[Letter]) -> None:
     """Keep letters, each different one once, in one statement."""
     rows: dict[str, list[object]] = {}
-    for message, refusal in letters:
+    for message, refusal in map(_without_card_data, letters):
         digest = hashlib.sha256(message.topic.encode() + b"\0" + message.payload).hexdigest()
         if digest in rows:
             rows[digest][-1] = int(str(rows[digest][-1])) + 1
@@ -49,6 +52,15 @@ def store_dead_letters(letters: Iterable[Letter]) -> None:
         with connection.cursor() as cursor:
             # In one order, or two links could wait for each other's letters.
             cursor.execute(STORE, [list(column) for column in zip(*(rows[key] for key in sorted(rows)), strict=True)])
+
+
+def _without_card_data(letter: Letter) -> Letter:
+    """Keep nothing of a message that may hold a card number, whatever else was wrong with it."""
+    message = letter.message
+    if not has_card_data(message.topic.encode()) and not has_card_data(message.payload):
+        return letter
+    topic = CARD_DATA_TOPIC if has_card_data(message.topic.encode()) else message.topic
+    return Letter(message._replace(topic=topic, payload=b""), CARD_DATA)
 
 
 def _value(value: object) -> str | list[str]:

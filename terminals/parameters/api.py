@@ -13,9 +13,10 @@ from rest_framework.response import Response
 from terminals.common.api.base import IdempotentPosts, ReadViewSet, actor_of
 from terminals.common.api.serializers import ModelSerializer
 from terminals.common.scope import holds, reach_of, within
+from terminals.estate.levels import INSTALLATION, Level
 from terminals.estate.models import Terminal
 from terminals.parameters import rules, services
-from terminals.parameters.effective import INSTALLATION, Level, effective
+from terminals.parameters.effective import effective
 from terminals.parameters.models import LEVELS, ParameterSet, ParameterTemplate, TemplateVersion, TerminalParameters
 
 

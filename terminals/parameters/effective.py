@@ -4,7 +4,6 @@ Later wins: the template's defaults, the whole installation, organisations from 
 named terminals by their names, the terminal itself.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -12,14 +11,11 @@ from typing import Any, NamedTuple
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Concat
 
+from terminals.estate.levels import INSTALLATION, Level, path_levels
 from terminals.estate.models import Terminal, TerminalGroup
 from terminals.parameters import rules
 from terminals.parameters.models import LEVELS, ParameterSet, ParameterTemplate
 from terminals.parameters.rules import Layer
-
-Level = tuple[str, int]  # the kind of a level and its object's id
-INSTALLATION: Level = ("installation", 0)
-LETTERS = {"o": "organisation", "m": "merchant", "s": "store"}
 
 
 class Effective(NamedTuple):
@@ -39,11 +35,6 @@ class Trial(NamedTuple):
 
 
 TRIED = -1  # where a trial's values come from
-
-
-def path_levels(path: str) -> list[Level]:
-    """Return the levels above a terminal, from the top down: `o1.m2.s3.` -> organisation 1, merchant 2, store 3."""
-    return [(LETTERS[letter], int(key)) for letter, key in re.findall(r"([oms])([0-9]+)\.", path)]
 
 
 def level_of(one: ParameterSet) -> Level:

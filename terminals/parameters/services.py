@@ -15,10 +15,11 @@ from terminals.common import vault
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.estate.levels import INSTALLATION, Level
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup
 from terminals.estate.rules import TerminalState
 from terminals.parameters import rules
-from terminals.parameters.effective import INSTALLATION, Effective, Level, Trial, effective
+from terminals.parameters.effective import Effective, Trial, effective
 from terminals.parameters.models import LEVELS, ParameterSet, ParameterTemplate, TemplateVersion, TerminalParameters
 from terminals.parameters.rules import SEALED, SECRET_ID
 from terminals.parameters.sending import mark_due

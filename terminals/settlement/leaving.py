@@ -11,10 +11,10 @@ from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
 from terminals.estate.models import Store, Terminal
 from terminals.estate.services import WriteOff
-from terminals.settlement.facts import TerminalRetired, WrittenOff
 from terminals.settlement.models import SettlementRun, SettlementSchedule, Transaction
+from terminals.settlement.runs.facts import TerminalRetired, WrittenOff
+from terminals.settlement.runs.services import fail_runs
 from terminals.settlement.selectors import AtStake, open_batches, stakes
-from terminals.settlement.services import fail_runs
 
 LISTED = 100  # batches that an audit entry of a write-off names; their sums and number are always whole
 

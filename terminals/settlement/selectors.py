@@ -8,7 +8,7 @@ from django.db.models import QuerySet, Sum
 from django.utils.translation import ngettext
 
 from terminals.common.words import format_minor
-from terminals.settlement.models import Batch
+from terminals.settlement.transactions.models import Batch
 
 
 @dataclass(frozen=True)

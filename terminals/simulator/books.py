@@ -9,28 +9,35 @@ import msgspec
 import rfc8785
 
 from terminals.link.protocol import signing
-from terminals.link.protocol.messages.settlement import MethodTotal, TransactionRecord
+from terminals.link.protocol.messages.settlement import Total, TransactionRecord
 from terminals.link.protocol.messages.software import Install
 
 
-def batch_totals(batch: list[TransactionRecord]) -> list[MethodTotal]:
-    """Return a batch's totals by payment method."""
-    numbers: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+def batch_totals(batch: list[TransactionRecord]) -> list[Total]:
+    """Return a batch's totals by currency, method, scheme and kind."""
+    numbers: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for record in batch:
-        at = 0 if record.kind == "sale" else 2
-        numbers[record.method][at] += 1
-        numbers[record.method][at + 1] += record.amount_minor
-    return [MethodTotal(method, *totals) for method, totals in sorted(numbers.items())]  # type: ignore[arg-type]
+        line = numbers[record.currency, record.method, record.scheme, record.kind]
+        line[0] += 1
+        line[1] += record.amount_minor
+    return [
+        Total(method, kind, currency, count, minor, scheme)  # type: ignore[arg-type]
+        for (currency, method, scheme, kind), (count, minor) in sorted(numbers.items())
+    ]
+
+
+# What a kind adds to the batch; what was declined moved no money.
+_SIGNS = {"sale": 1, "refund": -1, "credit": -1, "void": -1, "reversal": -1, "declined": 0}
 
 
 def net_minor(batch: list[TransactionRecord]) -> int:
-    """Return sales less refunds, in minor units."""
-    return sum(record.amount_minor if record.kind == "sale" else -record.amount_minor for record in batch)
+    """Return sales less refunds, credits, voids and reversals, in minor units."""
+    return sum(_SIGNS[record.kind] * record.amount_minor for record in batch)
 
 
-def inflated(total: MethodTotal) -> MethodTotal:
-    """Return a total as a dishonest terminal would: one sale of 12.34 too many."""
-    return msgspec.structs.replace(total, sale_count=total.sale_count + 1, sale_minor=total.sale_minor + 12_34)
+def inflated(total: Total) -> Total:
+    """Return a total as a dishonest terminal would: one payment of 12.34 too many."""
+    return msgspec.structs.replace(total, count=total.count + 1, amount_minor=total.amount_minor + 12_34)
 
 
 def check_manifest(install: Install, release_keys: dict[str, str]) -> str:

@@ -23,14 +23,14 @@ from terminals.link.protocol.messages.health import Money
 from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence, Result
 from terminals.link.protocol.messages.parameters import Configure
-from terminals.link.protocol.messages.settlement import MethodTotal, Settlement, TransactionRecord, Transactions
+from terminals.link.protocol.messages.settlement import UploadTransactions
 from terminals.link.protocol.messages.software import Install
-from terminals.simulator.books import batch_totals, check_manifest, inflated, net_minor, parameters_digest
+from terminals.simulator import till
+from terminals.simulator.books import check_manifest, net_minor, parameters_digest
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
 from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
 
-MAX_RECORDS = 150
 FORGET_AFTER = timedelta(days=7)  # an outcome whose command's end is not known any more, after a restart
 FINAL = ("succeeded", "failed", "rejected")
 
@@ -110,35 +110,15 @@ class Device:
     # --- selling -----------------------------------------------------------------------------------------------------
     def sell(self) -> bool:
         """Take one payment, sometimes give one back; return whether the terminal could."""
-        memory = self.memory
-        if memory.locked or memory.paper <= 0:
+        if self.memory.locked or self.memory.paper <= 0:
             return False
-        refund = bool(memory.batch) and self.dice.random() < 0.04
-        by_card = self.dice.random() < 0.7
-        record = TransactionRecord(
-            id=uuid_utils.compat.uuid7(),
-            kind="refund" if refund else "sale",
-            method="card" if by_card else "qr",
-            amount_minor=self.dice.randint(150, 2_000) if refund else self.dice.randint(250, 12_000),
-            currency=memory.currency,
-            occurred_at=self.now(),
-            approval_code=f"{self.dice.randrange(10**6):06d}",
-            card_last4=f"{self.dice.randrange(10**4):04d}" if by_card else "",
-        )
-        memory.batch.append(record)
-        memory.unsent.append(record)
-        memory.paper -= 1
+        till.sell(self.memory, self.dice, self.now())
         self.changed = True
         return True
 
     def upload_transactions(self) -> list[Outgoing]:
         """Turn what was sold since the last upload into critical events."""
-        memory, sent = self.memory, []
-        while memory.unsent:
-            records, memory.unsent = memory.unsent[:MAX_RECORDS], memory.unsent[MAX_RECORDS:]
-            body = Transactions(batch_number=memory.batch_number, records=records)
-            sent.append(self.report("transactions", body))
-        return sent
+        return [self.report("transactions", body) for body in till.uploads(self.memory, self.faults)]
 
     # --- being told --------------------------------------------------------------------------------------------------
     def receive(self, topic: str, payload: bytes) -> list[Outgoing]:
@@ -184,21 +164,15 @@ class Device:
 
     def _settle(self, envelope: CommandEnvelope) -> list[Outgoing]:
         """Upload the rest, close the batch with the (imagined) host, report it, and only then say that it is done."""
-        memory, sent = self.memory, self.upload_transactions()
-        totals = batch_totals(memory.batch)
-        if self.faults.wrong_totals:
-            totals = [inflated(totals[0]), *totals[1:]] if totals else [MethodTotal("card", 1, 1_00, 0, 0)]
-        body = Settlement(
-            batch_number=memory.batch_number,
-            closed_at=self.now(),
-            currency=memory.currency,
-            totals=totals,
-            command_id=envelope.id,
-        )
+        sent = self.upload_transactions()
+        body = till.close(self.memory, self.faults, self.now(), envelope.id)
         sent.append(self.report("settlement", body))
-        closed = memory.batch_number
-        memory.batch, memory.batch_number = [], closed % 999_999 + 1
-        return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=closed))]
+        return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=body.batch_number))]
+
+    def _upload_again(self, envelope: CommandEnvelope) -> list[Outgoing]:
+        asked = msgspec.json.decode(envelope.body, type=UploadTransactions)
+        again = till.asked_again(self.memory, asked.batch_number, asked.sequences)
+        return [*(self.report("transactions", body) for body in again), *self._done(envelope)]
 
     def _deliver_key(self, envelope: CommandEnvelope) -> list[Outgoing]:
         delivery = msgspec.json.decode(envelope.body, type=DeliverKey)
@@ -273,6 +247,7 @@ class Device:
 
     _verbs: dict[str, Callable[["Device", CommandEnvelope], list[Outgoing]]] = {
         "settle": _settle,
+        "upload_transactions": _upload_again,
         "deliver_key": _deliver_key,
         "configure": _configure,
         "install": _install,

@@ -3,18 +3,21 @@
 import random
 from typing import NamedTuple
 
-KINDS = ("wrong_totals", "rejected_install", "wrong_kcv", "silence")
-DEFAULT_SHARES = {"wrong_totals": 0.06, "silence": 0.06}
+KINDS = ("wrong_totals", "rejected_install", "wrong_kcv", "silence", "lost_upload", "doubled_upload")
+DEFAULT_SHARES = {"wrong_totals": 0.04, "silence": 0.06, "lost_upload": 0.06, "doubled_upload": 0.04}
 
 
 class Faults(NamedTuple):
     """wrong_totals: settles more than it recorded; rejected_install: refuses releases; wrong_kcv: answers a false check
-    value; silence: does not answer a command the first time it comes."""
+    value; silence: does not answer a command the first time it comes; lost_upload: uploads one of its payments only when
+    it is asked for it; doubled_upload: uploads one of its payments twice."""
 
     wrong_totals: bool = False
     rejected_install: bool = False
     wrong_kcv: bool = False
     silence: bool = False
+    lost_upload: bool = False
+    doubled_upload: bool = False
 
 
 def faults_of(serial: str, seed: int, shares: dict[str, float]) -> Faults:

@@ -48,6 +48,12 @@ class Memory(Struct):
     secret_parameters: list[str] = field(default_factory=list)
     currency: str = "EUR"
     batch_number: int = 1
+    sequence: int = 0  # of the open batch's latest transaction
+    stan: int = 0
+    settled: int = 0  # batches that it settled
+    lost: list[int] = field(default_factory=list)  # planted: numbers of the open batch that it lost
+    doubled: bool = False  # planted: it sent one of the open batch twice
+    archive: dict[str, list[TransactionRecord]] = field(default_factory=dict)  # settled batches, the newest first
     batch: list[TransactionRecord] = field(default_factory=list)
     unsent: list[TransactionRecord] = field(default_factory=list)
     pending: list[PendingEvent] = field(default_factory=list)

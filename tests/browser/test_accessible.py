@@ -18,7 +18,7 @@ from terminals.estate.models import Terminal
 from terminals.health.models import HealthState
 from terminals.importing.services import bring
 from terminals.link.protocol.messages.health import Tamper
-from terminals.settlement.services import request_settlement
+from terminals.settlement.runs.services import request_settlement
 from tests.browser.conftest import PASSWORD, log_in
 from tests.conftest import deliver, obey, set_parameters, sold, working_device
 

@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 from firmware.models import Package
 from firmware.services import publish_release
 from terminals.estate.models import Terminal
-from terminals.settlement.services import request_settlement
+from terminals.settlement.runs.services import request_settlement
 from tests.browser.conftest import PASSWORD, log_in
 from tests.conftest import deliver, enrolled_device, obey
 

@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 
 from terminals.common.facts.models import Fact
-from terminals.common.facts.services import keep_partitions
+from terminals.common.facts.services import PARTITIONED
+from terminals.common.partitions import keep_partitions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MAY = datetime(2031, 5, 31, 23, tzinfo=UTC)
@@ -33,7 +34,7 @@ def test_facts_that_are_written_meanwhile_are_kept() -> None:
             writer.start()
         while len(written) < 20 and not failed:
             pass
-        keep_partitions(date(2031, 5, 20))
+        keep_partitions(PARTITIONED, date(2031, 5, 20))
         so_far = len(written)
         while len(written) < so_far + 20 and not failed:
             pass

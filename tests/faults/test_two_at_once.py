@@ -27,10 +27,11 @@ from terminals.estate.services import change_state
 from terminals.keys.models import TerminalKey
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
-from terminals.settlement import services
-from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
-from terminals.settlement.services import request_settlement, run_due_settlements
-from tests.conftest import enrolled_device, in_thread, make_csr, working_device
+from terminals.settlement.models import SettlementRun, SettlementSchedule
+from terminals.settlement.runs import opening
+from terminals.settlement.runs.opening import run_due_settlements
+from terminals.settlement.runs.services import request_settlement
+from tests.conftest import enrolled_device, in_thread, make_csr, make_plan, working_device
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Register = Callable[[str], Terminal]
@@ -120,14 +121,14 @@ def meanwhile(
 
 
 def test_a_tick_and_a_retirement_do_not_wait_for_each_other_for_ever(register: Register, monkeypatch: Any) -> None:
-    plan = SettlementPlan.objects.create(name="p", cycle="0 1 * * *", time_zone="UTC", is_default=True)
+    make_plan("p", cycle="0 1 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
     working_device(terminal)
     SettlementSchedule.objects.update(next_due_at=timezone.now())
-    events = paused(monkeypatch, services, "create_commands")
+    events = paused(monkeypatch, opening, "create_commands")
     done = meanwhile(events, lambda: run_due_settlements(timezone.now()), lambda: retire(terminal))
     assert done == (1, "retired")
-    assert plan.schedules.count() == 0
+    assert SettlementSchedule.objects.count() == 0
 
 
 def test_an_enrolment_and_a_suspension_do_not_wait_for_each_other_for_ever(
@@ -145,12 +146,12 @@ def test_an_enrolment_and_a_suspension_do_not_wait_for_each_other_for_ever(
 
 
 def test_an_edit_of_a_schedule_waits_for_its_terminals_retirement_and_finds_it_gone(register: Register) -> None:
-    plan = SettlementPlan.objects.create(name="p", cycle="0 1 * * *", time_zone="UTC", is_default=True)
+    plan = make_plan("p", cycle="0 1 * * *", time_zone="UTC", is_default=True)
     terminal, browser = register("SN-1"), Client()
     working_device(terminal)
     browser.force_login(get_user_model().objects.create_superuser("ops"))
-    url = reverse("admin:settlement_settlementschedule_change", args=[terminal.pk])
-    form = {"plan": plan.pk, "cycle": "0 4 * * *", "time_zone": "UTC", "threshold": ""}
+    url = reverse("settlement-level", args=["terminal", terminal.pk])
+    form = {"plan": plan.pk, "cycle": "0 4 * * *", "time_zone": "UTC", "set": "1"}
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             Terminal.objects.select_for_update().get()

@@ -21,9 +21,7 @@ from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Merchant, Store, Terminal
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
-from terminals.settlement.models import SettlementPlan
-from terminals.settlement.services import set_schedule
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, make_plan, obey, set_schedule
 
 Shop = dict[str, int]
 TERMINALS = "/api/v1/terminals/"
@@ -122,7 +120,7 @@ def test_a_terminal_that_moves_goes_by_the_new_stores_clock(
     api: APIClient, register: Callable[[str], Terminal]
 ) -> None:
     terminal = register("SN-1")
-    plan = SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *")
+    plan = make_plan("nightly", cycle="30 22 * * *")
     schedule = set_schedule(terminal=terminal, plan=plan, actor="ops")
     here = schedule.next_due_at
     far = Store.objects.create(merchant=terminal.store.merchant, name="Far", time_zone="Pacific/Auckland")

@@ -23,9 +23,8 @@ from terminals.health.models import HealthState
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import DeviceSession
 from terminals.link.protocol.messages.health import Tamper
-from terminals.settlement.models import SettlementPlan
-from terminals.settlement.services import request_settlement
-from tests.conftest import deliver, obey, set_parameters, sold, working_device
+from terminals.settlement.runs.services import request_settlement
+from tests.conftest import deliver, make_plan, obey, set_parameters, sold, working_device
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def root(db: None) -> User:
 @pytest.fixture
 def estate(register: Callable[[str], Terminal]) -> None:
     """SN-1 has lived; SN-2 waits at another merchant of an acquirer's reseller."""
-    SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
+    make_plan("nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
     Terminal.objects.update(tags=["pilot", "till 4"], tid="00000001")
     device = working_device(terminal)
@@ -126,6 +125,8 @@ FINDS = {
     "settlement = unbalanced": "1",
     "settlement = balanced": "",
     "plan = nightly": "1",
+    "blocked": "",
+    "not blocked": "12",
     "state = active and (battery > 90 or printer = out_of_paper) and not locked": "",
     "state = active and (battery > 90 or printer = out_of_paper) and locked": "1",
 }

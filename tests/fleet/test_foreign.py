@@ -27,9 +27,10 @@ from terminals.importing.services import bring
 from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.health import Tamper
 from terminals.parameters.models import ParameterSet, TemplateVersion
-from terminals.settlement.models import SettlementPlan
-from terminals.settlement.services import request_settlement, set_schedule
-from tests.conftest import deliver, obey, set_parameters, sold, working_device
+from terminals.settlement.accounts.services import propose
+from terminals.settlement.models import PlanLevel, SettlementAccount, SettlementPlan
+from terminals.settlement.runs.services import request_settlement
+from tests.conftest import deliver, make_plan, obey, set_parameters, set_schedule, sold, working_device
 from tests.fleet import test_permissions
 
 OPERATIONS: list[tuple[str, Any, str, str]] = test_permissions.OPERATIONS
@@ -46,6 +47,7 @@ class Part:
         self.terminal = register_terminal(serial=f"SN-{name}", model=shared.model, store=self.store, actor="ops")
         device = working_device(self.terminal)
         set_schedule(terminal=self.terminal, plan=shared.plan, actor="ops")
+        propose(merchant=self.merchant, holder=name, number="DE89370400440532013000", actor="ops")
         set_parameters(self.terminal, currency="EUR")
         request_key_delivery(terminal=self.terminal, usage="P0", actor="ops")
         deliver(sold(device, 4757), device.health(), device.report("tamper", Tamper(True, device.now(), "case open")))
@@ -69,7 +71,7 @@ class Part:
 class Shared:
     def __init__(self) -> None:
         self.model = TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
-        self.plan = SettlementPlan.objects.create(name="Nightly", cycle="30 22 * * *")
+        self.plan = make_plan("Nightly", cycle="30 22 * * *")
         package = Package.objects.create(name="pay")
         self.release = Release.objects.create(
             package=package, version="2.0.0", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
@@ -147,6 +149,8 @@ WATCHED = [
     Store,
     Terminal,
     TerminalModel,
+    PlanLevel,
+    SettlementAccount,
     SettlementPlan,
     TemplateVersion,
     ParameterSet,
@@ -165,7 +169,9 @@ def test_nothing_is_made_for_foreign_objects(world: World) -> None:
         "groups": {"name": "of nobody"},
         "keys/": {"terminal": foreign.terminal.pk, "usage": "D0"},
         "settlement/runs/": {"terminal": foreign.terminal.pk},
-        "settlement/schedules/": {"terminal": foreign.terminal.pk, "plan": shared.plan.pk},
+        "settlement/levels/": {"terminal": foreign.terminal.pk, "plan": shared.plan.pk},
+        "settlement/levels": {"merchant": foreign.merchant.pk, "settings": {"retries": 1}},
+        "settlement/accounts/": {"merchant": foreign.merchant.pk, "holder": "x", "number": "DE89370400440532013000"},
         f"releases/{shared.release.pk}/assign/": {"terminals": [home.terminal.pk, foreign.terminal.pk]},
         "parameters/values/": {"template": "till", "store": foreign.store.pk, "values": {}},
         "parameters/values/preview/": {"template": "till", "terminal": foreign.terminal.pk, "values": {}},
@@ -303,6 +309,7 @@ WALKED = {
     "admin/bulk/jobs/<int:pk>/panel/",
     "admin/bulk/jobs/<int:pk>/cancel/",
     "admin/find/",
+    "admin/settlement/at/<str:kind>/<int:pk>/",
     "admin/parameters/",
     "admin/parameters/at/<str:kind>/<int:pk>/",
     "admin/codes/",
@@ -403,6 +410,16 @@ def test_no_parameters_are_seen_or_set_elsewhere_or_for_all(world: World) -> Non
         assert world.browser.get(url).status_code in (403, 404), kind
         assert world.browser.post(url, {"currency": "USD", "set": "1"}).status_code in (403, 404), kind
     assert not ParameterSet.objects.filter(values__currency="USD").exists()
+
+
+def test_no_settlement_settings_are_seen_or_set_elsewhere(world: World) -> None:
+    foreign = world.foreign
+    levels = [("organisation", foreign.organisation.pk), ("merchant", foreign.merchant.pk), ("store", foreign.store.pk)]
+    for kind, pk in [*levels, ("terminal", foreign.terminal.pk), ("installation", 0), ("nothing", 1)]:
+        url = reverse("settlement-level", args=[kind, pk])
+        assert world.browser.get(url).status_code in (403, 404), kind
+        assert world.browser.post(url, {"retries": "7", "set": "1"}).status_code in (403, 404), kind
+    assert not PlanLevel.objects.filter(settings__retries=7).exists()
 
 
 def test_the_search_box_finds_nothing_foreign(world: World) -> None:

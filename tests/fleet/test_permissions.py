@@ -20,7 +20,7 @@ from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.health import Tamper
 from terminals.link.protocol.messages.settlement import Settlement
 from terminals.link.services import new_id
-from terminals.settlement.services import request_settlement
+from terminals.settlement.runs.services import request_settlement
 from tests.conftest import deliver, obey, sold, working_device
 
 OPERATIONS = [
@@ -52,7 +52,11 @@ DOES = {
     "parameters/values:restore": "parameters.add_parameterset",
     "parameters/values:preview_restoring": "parameters.add_parameterset",
     "settlement/plans:create": "settlement.add_settlementplan",
-    "settlement/schedules:create": "settlement.change_settlementschedule",
+    "settlement/levels:create": "settlement.change_planlevel",
+    "settlement/accounts:create": "settlement.add_settlementaccount",
+    "settlement/accounts:approve": "settlement.approve_settlementaccount",
+    "settlement/accounts:reject": "settlement.approve_settlementaccount",
+    "settlement/calendars:create": "settlement.add_businesscalendar",
     "settlement/runs:create": "settlement.add_settlementrun",
     "merchants:create": "terminals.add_merchant",
     "bulk:create": "terminals.view_terminal",  # and the verb's own: tests/fleet/test_bulk.py
@@ -156,7 +160,6 @@ LOOKED_AT = {"bulk.bulkjob": "terminals.view_terminal", "importing.import": "ter
 MODELS = list(admin.site._registry)
 # Where adding replaces what stands there, it needs what changing needs.
 REPLACES = {
-    "settlement.settlementschedule": "settlement.change_settlementschedule",
     "firmware.baseline": "firmware.change_baseline",
 }
 

@@ -27,9 +27,9 @@ from terminals.link.models import DeadLetter, DeviceSession
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol import messages, signing, topics
 from terminals.link.routes import routes
-from terminals.settlement.models import SettlementPlan, SettlementSchedule
+from terminals.settlement.models import SettlementSchedule
 from terminals.simulator.device import Device, Outgoing
-from tests.conftest import deliver, enrolled_device, set_parameters, sold, working_device
+from tests.conftest import deliver, enrolled_device, make_plan, set_parameters, set_schedule, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -104,7 +104,7 @@ def test_an_ordering_with_more_than_one_dash_is_a_400(api: APIClient, ordering: 
 
 @pytest.mark.parametrize("zone", ["Europe", "Asia", "America/Argentina"])
 def test_a_zone_that_names_a_folder_is_refused(api: APIClient, zone: str) -> None:
-    answer = api.post("/api/v1/settlement/plans/", {"name": "p", "time_zone": zone, "cycle": "0 1 * * *"})
+    answer = api.post("/api/v1/settlement/plans/", {"name": "p", "settings": {"time_zone": zone}}, format="json")
     assert answer.status_code == 400
 
 
@@ -144,9 +144,9 @@ def test_a_crontab_can_be_added_and_a_solar_schedule_cannot(client: Client, oper
 
 def test_a_schedule_belongs_to_its_terminal_for_good(client: Client, operator: Any, register: Register) -> None:
     client.force_login(operator)
-    plan = SettlementPlan.objects.create(name="p", time_zone="UTC", cycle="0 1 * * *")
+    plan = make_plan("p", time_zone="UTC", cycle="0 1 * * *")
     one, other = register("SN-1"), register("SN-2")
-    SettlementSchedule.objects.create(terminal=one, plan=plan)
+    set_schedule(terminal=one, plan=plan, actor="ops")
     url = reverse("admin:settlement_settlementschedule_change", args=[one.pk])
     client.post(url, {"terminal": other.pk, "plan": plan.pk, "cycle": "", "time_zone": "", "threshold": ""})
     assert list(SettlementSchedule.objects.values_list("terminal", flat=True)) == [one.pk]
@@ -156,7 +156,7 @@ def test_a_schedule_belongs_to_its_terminal_for_good(client: Client, operator: A
 def test_money_that_nobody_knows_is_refused_at_every_door(device: Device, api: APIClient, code: str) -> None:
     assert deliver(sold(device, 100, code)).dead == 1
     assert DeadLetter.objects.get().reason == "malformed"
-    plan = {"name": "p", "time_zone": "UTC", "threshold_minor": 100, "threshold_currency": code}
+    plan = {"name": "p", "settings": {"amount_limits": {code: 100}}}
     assert api.post("/api/v1/settlement/plans/", plan, format="json").status_code == 400
     set_parameters(Terminal.objects.get())
     body = {"template": "till", "values": {"contactless_limits": {code: 5000}}}

@@ -18,16 +18,16 @@ from terminals.keys.models import ProtectionKey, TerminalKey
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
 from terminals.link.services import send_plain_command
-from terminals.settlement.models import Batch, SettlementPlan, SettlementSchedule
+from terminals.settlement.models import Batch, SettlementSchedule
+from terminals.settlement.runs.services import request_settlement
 from terminals.settlement.selectors import at_stake
-from terminals.settlement.services import request_settlement
-from tests.conftest import deliver, enrolled_device, obey, working_device
+from tests.conftest import deliver, enrolled_device, make_plan, obey, working_device
 
 Register = Callable[[str], Terminal]
 
 
 def test_a_retired_terminal_has_no_certificate_no_key_no_schedule_and_no_tid(register: Register) -> None:
-    SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
+    make_plan("nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
     Terminal.objects.update(tid="7")
     device = working_device(terminal)

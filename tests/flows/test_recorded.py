@@ -22,10 +22,11 @@ from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.link import Result
 from terminals.link.services import send_plain_command
 from terminals.settlement.models import SettlementPlan
-from terminals.settlement.services import change_plan, request_settlement, set_schedule
+from terminals.settlement.plans.services import change_plan
+from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey, set_parameters, working_device
+from tests.conftest import deliver, enrolled_device, obey, set_parameters, set_schedule, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -60,7 +61,7 @@ def configure(terminal: Terminal, device: Device) -> None:
 
 
 def schedule(terminal: Terminal, device: Device) -> None:
-    plan = SettlementPlan(name="p", time_zone="UTC", cycle="0 1 * * *")
+    plan = SettlementPlan(name="p", settings={"time_zone": "UTC", "cycle": "0 1 * * *"})
     change_plan(plan, actor="ops")
     set_schedule(terminal=terminal, plan=plan, actor="ops")
 
@@ -87,7 +88,7 @@ DONE: dict[str, tuple[Callable[[Terminal, Device], object], set[str], set[str]]]
     "key": (deliver_key, {"key.deliver"}, {"key.confirmed"}),
     "refused key": (refuse_key, {"key.deliver"}, {"key.not_delivered"}),
     "parameters": (configure, {"parametertemplate.publish", "parameterset.set"}, {"parameters.answered"}),
-    "schedule": (schedule, {"settlementplan.create", "settlement.schedule"}, {"settlement.schedule_changed"}),
+    "schedule": (schedule, {"settlementplan.create", "planlevel.create"}, {"settlement.schedule_changed"}),
     "states": (leave, {"terminal.suspend", "terminal.resume", "terminal.retire"}, {"state.changed"}),
     "settlement": (settle, {"settlement.request"}, {"settlement.settled"}),
     "baseline": (

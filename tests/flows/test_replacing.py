@@ -18,9 +18,9 @@ from terminals.estate.models import Membership, Terminal, TerminalGroup
 from terminals.estate.replacing import replace_terminal
 from terminals.keys.models import ProtectionKey
 from terminals.parameters.sending import run_due
-from terminals.settlement.models import Batch, SettlementPlan, SettlementSchedule
-from terminals.settlement.services import request_settlement, set_schedule
-from tests.conftest import deliver, enrolled_device, obey, set_parameters, sold, working_device
+from terminals.settlement.models import Batch, SettlementSchedule
+from terminals.settlement.runs.services import request_settlement
+from tests.conftest import deliver, enrolled_device, make_plan, obey, set_parameters, set_schedule, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -30,7 +30,7 @@ def a_terminal_at_work(register: Register) -> tuple[Terminal, Any]:
     Terminal.objects.update(tid="T1", mid="M9", tags=["pilot"])
     device = working_device(terminal)
     TerminalGroup.objects.create(name="Named").members.add(terminal)
-    plan = SettlementPlan.objects.create(name="Nightly", cycle="30 22 * * *")
+    plan = make_plan("Nightly", cycle="30 22 * * *")
     set_schedule(terminal=terminal, plan=plan, cycle="0 21 * * *", time_zone="Europe/Berlin", actor="ops")
     set_parameters(terminal, currency="EUR", tip_enabled=True)
     obey(device, "configure")
@@ -48,8 +48,12 @@ def test_the_new_device_goes_on_where_the_old_one_stopped(register: Register) ->
     assert terminal.state == "retired"
     assert (new.store, new.tid, new.mid, new.tags) == (terminal.store, "T1", "M9", ["pilot"])
     assert [group.name for group in new.groups.all()] == ["Named"]
-    schedule = SettlementSchedule.objects.get()
-    assert (schedule.terminal, schedule.plan.name, schedule.cycle) == (new, "Nightly", "0 21 * * *")
+    schedule = SettlementSchedule.objects.get(terminal=new)
+    assert (schedule.terminal, str(schedule.effective.plan), schedule.settings["cycle"]) == (
+        new,
+        "Nightly",
+        "0 21 * * *",
+    )
     assert schedule.next_due_at is not None
     assert not ProtectionKey.objects.filter(terminal=terminal).exists()
     assert not Certificate.objects.filter(terminal=terminal, revoked_at=None).exists()

@@ -15,7 +15,7 @@ from terminals.keys.models import TerminalKey
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import DeadLetter, DeviceSession
 from terminals.settlement.models import SettlementRun
-from terminals.settlement.services import request_settlement
+from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey, working_device
 

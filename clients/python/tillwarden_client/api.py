@@ -36,6 +36,29 @@ class BaselineRequest(TypedDict):
     release: int
 
 
+class Calendar(TypedDict):
+    """`weekend` is a list of ISO days (6 is Saturday); `closed_days` and `open_days` are day -> name."""
+
+    id: int
+    name: str
+    country: NotRequired[str]
+    subdivision: NotRequired[str]
+    weekend: NotRequired[Any]
+    closed_days: NotRequired[Any]
+    open_days: NotRequired[Any]
+
+
+class CalendarRequest(TypedDict):
+    """`weekend` is a list of ISO days (6 is Saturday); `closed_days` and `open_days` are day -> name."""
+
+    name: str
+    country: NotRequired[str]
+    subdivision: NotRequired[str]
+    weekend: NotRequired[Any]
+    closed_days: NotRequired[Any]
+    open_days: NotRequired[Any]
+
+
 class ClaimRequest(TypedDict):
     """An activation code, and the serial of the device at hand. `in_place` lets another device than the one that was registered take its place, where that never enrolled."""
 
@@ -388,6 +411,17 @@ class ParameterSetRequest(TypedDict):
     values: dict[str, Any]
 
 
+class PatchedCalendarRequest(TypedDict):
+    """`weekend` is a list of ISO days (6 is Saturday); `closed_days` and `open_days` are day -> name."""
+
+    name: NotRequired[str]
+    country: NotRequired[str]
+    subdivision: NotRequired[str]
+    weekend: NotRequired[Any]
+    closed_days: NotRequired[Any]
+    open_days: NotRequired[Any]
+
+
 class PatchedFleetTerminalRequest(TypedDict):
     serial: NotRequired[str]
     model: NotRequired[int]
@@ -431,15 +465,45 @@ class PatchedPackageRequest(TypedDict):
     description: NotRequired[str]
 
 
-class PatchedPlanRequest(TypedDict):
-    name: NotRequired[str]
+WhenMissedEnum = Literal["catch_up", "skip", "alarm"]
+
+
+CheckKeyEnum = Literal["block", "warn", "ignore"]
+
+
+class SettingsRequest(TypedDict):
+    """A plan's settings; what is absent comes from above, or has its default. After ISO 20022's reconciliation policies."""
+
+    enabled: NotRequired[bool]
     cycle: NotRequired[str]
     time_zone: NotRequired[str]
-    threshold_minor: NotRequired[int | None]
-    threshold_currency: NotRequired[str]
+    calendar: NotRequired[int | None]
+    cut_off: NotRequired[str]
+    amount_limits: NotRequired[dict[str, int]]
+    count_limit: NotRequired[int | None]
+    by_hand: NotRequired[bool]
     jitter_seconds: NotRequired[int]
+    window_minutes: NotRequired[int]
+    expiry_minutes: NotRequired[int]
+    retries: NotRequired[int]
+    retry_minutes: NotRequired[int]
+    when_missed: NotRequired[WhenMissedEnum]
+    warn_minutes: NotRequired[int]
+    check_network: NotRequired[CheckKeyEnum]
+    check_screen: NotRequired[CheckKeyEnum]
+    check_printer: NotRequired[CheckKeyEnum]
+    check_keypad: NotRequired[CheckKeyEnum]
+    check_software: NotRequired[CheckKeyEnum]
+    check_account: NotRequired[CheckKeyEnum]
+    check_update: NotRequired[CheckKeyEnum]
+    check_clock: NotRequired[CheckKeyEnum]
+    check_key: NotRequired[CheckKeyEnum]
+
+
+class PatchedPlanRequest(TypedDict):
+    name: NotRequired[str]
+    settings: NotRequired[SettingsRequest]
     is_default: NotRequired[bool]
-    enabled: NotRequired[bool]
 
 
 class PatchedStoreRequest(TypedDict):
@@ -473,27 +537,71 @@ class PlainCommandRequest(TypedDict):
     type: TypeEnum
 
 
+class Settings(TypedDict):
+    """A plan's settings; what is absent comes from above, or has its default. After ISO 20022's reconciliation policies."""
+
+    enabled: NotRequired[bool]
+    cycle: NotRequired[str]
+    time_zone: NotRequired[str]
+    calendar: NotRequired[int | None]
+    cut_off: NotRequired[str]
+    amount_limits: NotRequired[dict[str, int]]
+    count_limit: NotRequired[int | None]
+    by_hand: NotRequired[bool]
+    jitter_seconds: NotRequired[int]
+    window_minutes: NotRequired[int]
+    expiry_minutes: NotRequired[int]
+    retries: NotRequired[int]
+    retry_minutes: NotRequired[int]
+    when_missed: NotRequired[WhenMissedEnum]
+    warn_minutes: NotRequired[int]
+    check_network: NotRequired[CheckKeyEnum]
+    check_screen: NotRequired[CheckKeyEnum]
+    check_printer: NotRequired[CheckKeyEnum]
+    check_keypad: NotRequired[CheckKeyEnum]
+    check_software: NotRequired[CheckKeyEnum]
+    check_account: NotRequired[CheckKeyEnum]
+    check_update: NotRequired[CheckKeyEnum]
+    check_clock: NotRequired[CheckKeyEnum]
+    check_key: NotRequired[CheckKeyEnum]
+
+
 class Plan(TypedDict):
     id: int
     name: str
-    cycle: NotRequired[str]
-    time_zone: NotRequired[str]
-    threshold_minor: NotRequired[int | None]
-    threshold_currency: NotRequired[str]
-    jitter_seconds: NotRequired[int]
+    settings: NotRequired[Settings]
     is_default: NotRequired[bool]
-    enabled: NotRequired[bool]
+
+
+class PlanLevel(TypedDict):
+    """What is set at one level: name an organisation, a merchant, a store or a terminal."""
+
+    id: int
+    organisation: NotRequired[int | None]
+    merchant: NotRequired[int | None]
+    store: NotRequired[int | None]
+    terminal: NotRequired[int | None]
+    plan: NotRequired[int | None]
+    settings: NotRequired[Settings]
+    changed_at: str
+    changed_by: str
+
+
+class PlanLevelRequest(TypedDict):
+    """What is set at one level: name an organisation, a merchant, a store or a terminal."""
+
+    organisation: NotRequired[int | None]
+    merchant: NotRequired[int | None]
+    store: NotRequired[int | None]
+    terminal: NotRequired[int | None]
+    plan: NotRequired[int | None]
+    settings: NotRequired[SettingsRequest]
 
 
 class PlanRequest(TypedDict):
     name: str
-    cycle: NotRequired[str]
-    time_zone: NotRequired[str]
-    threshold_minor: NotRequired[int | None]
-    threshold_currency: NotRequired[str]
-    jitter_seconds: NotRequired[int]
+    settings: NotRequired[SettingsRequest]
     is_default: NotRequired[bool]
-    enabled: NotRequired[bool]
 
 
 class LeftOut(TypedDict):
@@ -596,25 +704,23 @@ class RowsRequest(TypedDict):
     terminals: list[dict[str, Any]]
 
 
-SettlementTriggerEnum = Literal["cycle", "threshold", "operator", "terminal"]
+SettlementTriggerEnum = Literal["cycle", "threshold", "count", "operator", "terminal"]
 
 
-RunStateEnum = Literal["requested", "settling", "balanced", "unbalanced", "failed"]
+RunStateEnum = Literal["blocked", "requested", "settling", "waiting", "balanced", "unbalanced", "failed"]
 
 
-MethodEnum = Literal["card", "qr"]
+class Line(TypedDict):
+    """One line of the batch: what the terminal reported beside what its transactions add up to, in minor units."""
 
-
-class RunTotal(TypedDict):
-    method: MethodEnum
-    reported_sale_count: NotRequired[int]
-    reported_sale_minor: NotRequired[int]
-    reported_refund_count: NotRequired[int]
-    reported_refund_minor: NotRequired[int]
-    recorded_sale_count: NotRequired[int]
-    recorded_sale_minor: NotRequired[int]
-    recorded_refund_count: NotRequired[int]
-    recorded_refund_minor: NotRequired[int]
+    currency: str
+    method: str
+    scheme: str
+    kind: str
+    reported_count: int
+    reported_minor: int
+    recorded_count: int
+    recorded_minor: int
 
 
 class Run(TypedDict):
@@ -626,15 +732,24 @@ class Run(TypedDict):
     state: RunStateEnum
     command: str | None
     requested_at: str
+    due_at: str | None
+    business_day: str | None
+    ends_at: str | None
+    attempt: int
+    retry_at: str | None
+    problems: Any
     finished_at: str | None
+    opened_at: str | None
+    closed_at: str | None
     batch_number: int | None
     currency: str
     host_response: str
+    upload_complete: bool
     reported_minor: int | None
     difference_minor: int | None
     reasons: Any
     reason: str
-    totals: list[RunTotal]
+    totals: list[Line]
 
 
 class RunRequest(TypedDict):
@@ -644,27 +759,46 @@ class RunRequest(TypedDict):
 
 
 class Schedule(TypedDict):
-    """A terminal's plan with its overrides; saving replaces what the terminal had."""
+    """When a terminal is due, by which settings; `problems` is what readiness found ahead of it, as data."""
 
     terminal: int
-    plan: int
-    cycle: NotRequired[str]
-    time_zone: NotRequired[str]
-    threshold_minor: NotRequired[int | None]
-    threshold_currency: NotRequired[str]
+    plan: int | None
+    settings: Settings
     next_due_at: str | None
     due_reason: SettlementTriggerEnum
+    is_blocked: bool
+    problems: Any
 
 
-class ScheduleRequest(TypedDict):
-    """A terminal's plan with its overrides; saving replaces what the terminal had."""
+SettlementAccountStateEnum = Literal["proposed", "active", "replaced", "rejected"]
 
-    terminal: int
-    plan: int
-    cycle: NotRequired[str]
-    time_zone: NotRequired[str]
-    threshold_minor: NotRequired[int | None]
-    threshold_currency: NotRequired[str]
+
+class SettlementAccount(TypedDict):
+    """`number` is an IBAN, or with `local_country` that country's form (US as routing/account, NZ, NO, CZ)."""
+
+    id: int
+    merchant: int
+    currency: NotRequired[str]
+    holder: str
+    bic: NotRequired[str]
+    masked: str
+    country: str
+    state: SettlementAccountStateEnum
+    proposed_by: str
+    proposed_at: str
+    decided_by: str
+    decided_at: str | None
+
+
+class SettlementAccountRequest(TypedDict):
+    """`number` is an IBAN, or with `local_country` that country's form (US as routing/account, NZ, NO, CZ)."""
+
+    merchant: int
+    currency: NotRequired[str]
+    holder: str
+    number: str
+    local_country: NotRequired[str]
+    bic: NotRequired[str]
 
 
 class Store(TypedDict):
@@ -797,19 +931,27 @@ class Timeline(TypedDict):
     body: dict[str, Any]
 
 
-TransactionKindEnum = Literal["sale", "refund"]
+TransactionKindEnum = Literal["sale", "refund", "credit", "void", "reversal", "declined"]
+
+
+MethodEnum = Literal["card", "qr"]
 
 
 class Transaction(TypedDict):
     id: int
     transaction_id: str
     batch_number: int
+    sequence: NotRequired[int]
     kind: TransactionKindEnum
     method: MethodEnum
+    scheme: NotRequired[str]
     amount_minor: int
     currency: str
     approval_code: NotRequired[str]
     card_last4: NotRequired[str]
+    card_token: NotRequired[str]
+    stan: NotRequired[str]
+    rrn: NotRequired[str]
     occurred_at: str
     terminal: int
 
@@ -1183,14 +1325,80 @@ class ReleasesResource:
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/assign/", body=body)  # type: ignore[no-any-return]
 
 
-class SettlementPlansResource:
-    """Named policies: a cycle, a threshold, or both."""
+class SettlementAccountsResource:
+    """POST proposes an account; it counts when somebody else has approved it."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, enabled: bool | None = None, is_default: bool | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None) -> Iterator[Plan]:
-        return self._transport.pages("/api/v1/settlement/plans/", {"enabled": enabled, "is_default": is_default, "name": name, "ordering": ordering, "page_size": page_size})
+    def list(self, *, currency: str | None = None, merchant: int | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["active", "proposed", "rejected", "replaced"] | None = None) -> Iterator[SettlementAccount]:
+        return self._transport.pages("/api/v1/settlement/accounts/", {"currency": currency, "merchant": merchant, "ordering": ordering, "page_size": page_size, "state": state})
+
+    def create(self, body: SettlementAccountRequest) -> SettlementAccount:
+        return self._transport.call("POST", "/api/v1/settlement/accounts/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> SettlementAccount:
+        return self._transport.call("GET", f"/api/v1/settlement/accounts/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def approve(self, id: int) -> SettlementAccount:
+        """Let it count, in the place of the present one."""
+        return self._transport.call("POST", f"/api/v1/settlement/accounts/{segment(id)}/approve/")  # type: ignore[no-any-return]
+
+    def reject(self, id: int) -> SettlementAccount:
+        """Turn it down."""
+        return self._transport.call("POST", f"/api/v1/settlement/accounts/{segment(id)}/reject/")  # type: ignore[no-any-return]
+
+
+class SettlementCalendarsResource:
+    """Business calendars: a country's holidays, a weekend, days of one's own."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, country: str | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None) -> Iterator[Calendar]:
+        return self._transport.pages("/api/v1/settlement/calendars/", {"country": country, "name": name, "ordering": ordering, "page_size": page_size})
+
+    def create(self, body: CalendarRequest) -> Calendar:
+        return self._transport.call("POST", "/api/v1/settlement/calendars/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Calendar:
+        return self._transport.call("GET", f"/api/v1/settlement/calendars/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[Calendar, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/settlement/calendars/{segment(id)}/")
+
+    def update(self, id: int, body: PatchedCalendarRequest, *, if_match: str = "") -> Calendar:
+        return self._transport.call("PATCH", f"/api/v1/settlement/calendars/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/settlement/calendars/{segment(id)}/")
+
+
+class SettlementLevelsResource:
+    """POST sets the whole of what holds at a level; neither a plan nor settings takes away what was set there (204)."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, merchant: int | None = None, ordering: Literal["id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None, plan: int | None = None, store: int | None = None, terminal: int | None = None) -> Iterator[PlanLevel]:
+        return self._transport.pages("/api/v1/settlement/levels/", {"merchant": merchant, "ordering": ordering, "organisation": organisation, "page_size": page_size, "plan": plan, "store": store, "terminal": terminal})
+
+    def create(self, body: PlanLevelRequest) -> PlanLevel:
+        return self._transport.call("POST", "/api/v1/settlement/levels/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> PlanLevel:
+        return self._transport.call("GET", f"/api/v1/settlement/levels/{segment(id)}/")  # type: ignore[no-any-return]
+
+
+class SettlementPlansResource:
+    """Named sets of settings; the default one holds wherever no other is set."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, is_default: bool | None = None, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None) -> Iterator[Plan]:
+        return self._transport.pages("/api/v1/settlement/plans/", {"is_default": is_default, "name": name, "ordering": ordering, "page_size": page_size})
 
     def create(self, body: PlanRequest) -> Plan:
         return self._transport.call("POST", "/api/v1/settlement/plans/", body=body)  # type: ignore[no-any-return]
@@ -1215,8 +1423,8 @@ class SettlementRunsResource:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, batch_number: int | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["balanced", "failed", "requested", "settling", "unbalanced"] | None = None, terminal: int | None = None, trigger: Literal["cycle", "operator", "terminal", "threshold"] | None = None) -> Iterator[Run]:
-        return self._transport.pages("/api/v1/settlement/runs/", {"batch_number": batch_number, "ordering": ordering, "page_size": page_size, "state": state, "terminal": terminal, "trigger": trigger})
+    def list(self, *, batch_number: int | None = None, business_day: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["balanced", "blocked", "failed", "requested", "settling", "unbalanced", "waiting"] | None = None, terminal: int | None = None, trigger: Literal["count", "cycle", "operator", "terminal", "threshold"] | None = None) -> Iterator[Run]:
+        return self._transport.pages("/api/v1/settlement/runs/", {"batch_number": batch_number, "business_day": business_day, "ordering": ordering, "page_size": page_size, "state": state, "terminal": terminal, "trigger": trigger})
 
     def create(self, body: RunRequest) -> Run:
         return self._transport.call("POST", "/api/v1/settlement/runs/", body=body)  # type: ignore[no-any-return]
@@ -1226,29 +1434,26 @@ class SettlementRunsResource:
 
 
 class SettlementSchedulesResource:
-    """When terminals settle by themselves. POST puts a terminal under a plan and replaces what it had, overrides too."""
+    """When terminals settle by themselves. It follows from the levels above each terminal (`settlement/levels`)."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, ordering: Literal["terminal_id", "-terminal_id"] | None = None, page_size: int | None = None, plan: int | None = None, terminal: int | None = None) -> Iterator[Schedule]:
-        return self._transport.pages("/api/v1/settlement/schedules/", {"ordering": ordering, "page_size": page_size, "plan": plan, "terminal": terminal})
-
-    def create(self, body: ScheduleRequest) -> Schedule:
-        return self._transport.call("POST", "/api/v1/settlement/schedules/", body=body)  # type: ignore[no-any-return]
+    def list(self, *, is_blocked: bool | None = None, ordering: Literal["terminal_id", "-terminal_id"] | None = None, page_size: int | None = None, terminal: int | None = None) -> Iterator[Schedule]:
+        return self._transport.pages("/api/v1/settlement/schedules/", {"is_blocked": is_blocked, "ordering": ordering, "page_size": page_size, "terminal": terminal})
 
     def get(self, terminal: int) -> Schedule:
         return self._transport.call("GET", f"/api/v1/settlement/schedules/{segment(terminal)}/")  # type: ignore[no-any-return]
 
 
 class SettlementTransactionsResource:
-    """Approved transactions as terminals uploaded them."""
+    """Transactions as terminals uploaded them."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, batch_number: int | None = None, kind: Literal["refund", "sale"] | None = None, method: Literal["card", "qr"] | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, terminal: int | None = None) -> Iterator[Transaction]:
-        return self._transport.pages("/api/v1/settlement/transactions/", {"batch_number": batch_number, "kind": kind, "method": method, "ordering": ordering, "page_size": page_size, "terminal": terminal})
+    def list(self, *, amount_minor: int | None = None, approval_code: str | None = None, batch_number: int | None = None, card_last4: str | None = None, currency: str | None = None, kind: Literal["credit", "declined", "refund", "reversal", "sale", "void"] | None = None, method: Literal["card", "qr"] | None = None, occurred_after: str | None = None, occurred_before: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, rrn: str | None = None, scheme: str | None = None, search: str | None = None, sequence: int | None = None, stan: str | None = None, terminal: int | None = None) -> Iterator[Transaction]:
+        return self._transport.pages("/api/v1/settlement/transactions/", {"amount_minor": amount_minor, "approval_code": approval_code, "batch_number": batch_number, "card_last4": card_last4, "currency": currency, "kind": kind, "method": method, "occurred_after": occurred_after, "occurred_before": occurred_before, "ordering": ordering, "page_size": page_size, "rrn": rrn, "scheme": scheme, "search": search, "sequence": sequence, "stan": stan, "terminal": terminal})
 
     def get(self, id: int) -> Transaction:
         return self._transport.call("GET", f"/api/v1/settlement/transactions/{segment(id)}/")  # type: ignore[no-any-return]
@@ -1397,6 +1602,9 @@ class Tillwarden(Transport):
         self.parameters_templates = ParametersTemplatesResource(self)
         self.parameters_values = ParametersValuesResource(self)
         self.releases = ReleasesResource(self)
+        self.settlement_accounts = SettlementAccountsResource(self)
+        self.settlement_calendars = SettlementCalendarsResource(self)
+        self.settlement_levels = SettlementLevelsResource(self)
         self.settlement_plans = SettlementPlansResource(self)
         self.settlement_runs = SettlementRunsResource(self)
         self.settlement_schedules = SettlementSchedulesResource(self)

@@ -34,8 +34,8 @@ from terminals.link.protocol import messages
 from terminals.link.protocol.messages import health
 from terminals.link.protocol.states import CommandTransition
 from terminals.parameters.sending import ACTOR as PARAMETERS_CHANGED
-from terminals.settlement.models import TRIGGERS
-from terminals.settlement.rules import RunTransition
+from terminals.settlement.runs.models import TRIGGERS
+from terminals.settlement.runs.rules import RunTransition
 
 LANGUAGE = "zh_Hans"
 ROOMS = ("terminals", "firmware", "fleet")

@@ -1,7 +1,10 @@
 """Money and the protocol's words in templates."""
 
+from typing import Any
+
 from django import template
 
+from terminals.common.facts.kinds import reasons_text
 from terminals.common.words import TONES, format_minor, requester_name, word
 from terminals.estate.models import Merchant, Organisation, Store, TerminalGroup
 from terminals.estate.targets.language import quoted
@@ -23,6 +26,12 @@ def money_signed(amount_minor: int, currency: str) -> str:
 def words(value: str) -> str:
     """Return a state or a protocol's word as people read it: `out_of_paper` -> `out of paper`."""
     return word(value)
+
+
+@register.filter
+def reasons(stored: list[dict[str, Any]]) -> str:
+    """Return the words of stored reasons."""
+    return reasons_text(stored)
 
 
 @register.filter

@@ -17,7 +17,7 @@ from terminals.estate.models import Merchant, Store, Terminal
 from terminals.keys.models import TerminalKey
 from terminals.link.models import DeviceSession
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
-from terminals.settlement.services import run_due_settlements
+from terminals.settlement.runs.opening import run_due_settlements
 
 pytestmark = pytest.mark.django_db
 

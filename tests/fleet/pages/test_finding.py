@@ -14,8 +14,8 @@ from django.utils import timezone
 from terminals.estate.models import Membership, Merchant, Store, Terminal
 from terminals.link.models import DeviceSession
 from terminals.link.protocol.messages.health import Tamper
-from terminals.settlement.models import Batch, SettlementPlan
-from tests.conftest import deliver, sold, working_device
+from terminals.settlement.models import Batch
+from tests.conftest import deliver, make_plan, sold, working_device
 
 Register = Callable[[str], Terminal]
 LIST = "/admin/terminals/terminal/"
@@ -23,7 +23,7 @@ LIST = "/admin/terminals/terminal/"
 
 @pytest.fixture
 def lived_in(register: Register) -> Terminal:
-    SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
+    make_plan("nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
     Terminal.objects.update(tid="T0000001")
     Store.objects.update(city="Porto")

@@ -21,11 +21,11 @@ from fleet.roles import ROLES
 from terminals.estate.models import Terminal
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
-from terminals.settlement.models import SettlementPlan, SettlementRun
-from terminals.settlement.services import request_settlement
+from terminals.settlement.models import SettlementRun
+from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
-from tests.conftest import TEMPLATE, deliver, enrolled_device, obey, set_parameters, working_device
+from tests.conftest import TEMPLATE, deliver, enrolled_device, make_plan, obey, set_parameters, working_device
 
 MODELS = [model._meta for model in admin.site._registry]
 # Three English words in a row make a sentence, or a piece of one.
@@ -83,7 +83,7 @@ def reader(client: Client, operator: Any) -> Client:
 @pytest.fixture
 def lived_in(register: Callable[[str], Terminal]) -> Terminal:
     """A terminal with something of everything that pages show, trouble included."""
-    SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
+    make_plan("nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
     terminal = register("SN-1")
     set_parameters(terminal, currency="EUR")
     device = enrolled_device(terminal, Faults(wrong_totals=True, wrong_kcv=True))

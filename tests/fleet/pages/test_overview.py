@@ -29,7 +29,7 @@ from terminals.link.models import DeviceSession
 from terminals.link.protocol import messages, signing
 from terminals.link.services import send_plain_command
 from terminals.settlement.models import SettlementRun
-from terminals.settlement.services import request_settlement
+from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey, sold, working_device

@@ -17,11 +17,11 @@ from terminals.estate.services import change_state
 from terminals.keys.services import request_key_delivery
 from terminals.link.heartbeat import beat
 from terminals.link.protocol.messages.health import Tamper
-from terminals.settlement.models import SettlementPlan, SettlementRun
-from terminals.settlement.services import request_settlement
+from terminals.settlement.models import SettlementRun
+from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
-from tests.conftest import deliver, enrolled_device, obey, sold, working_device
+from tests.conftest import deliver, enrolled_device, make_plan, obey, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -33,7 +33,7 @@ def terminal(register: Register) -> Terminal:
 
 @pytest.fixture
 def device(terminal: Terminal) -> Device:
-    SettlementPlan.objects.create(name="nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
+    make_plan("nightly", cycle="30 22 * * *", time_zone="UTC", is_default=True)
     return working_device(terminal)
 
 
@@ -129,10 +129,11 @@ def test_a_schedule_that_ends_a_terminals_settling_says_so_with_the_money(
     staff: Client, terminal: Terminal, device: Device
 ) -> None:
     deliver(sold(device, 4757))
-    by_hand = SettlementPlan.objects.create(name="by hand")
-    url = reverse("admin:settlement_settlementschedule_change", args=[terminal.pk])
-    told = staff.post(url, {"plan": by_hand.pk, "cycle": "", "time_zone": "", "threshold": ""}, follow=True)
-    shown = told.content.decode()
+    by_hand = make_plan("by hand")
+    url = reverse("settlement-level", args=["terminal", terminal.pk])
+    ahead = staff.post(url, {"plan": by_hand.pk, "preview": "1"}).content.decode()
+    assert "1 terminal would NOT settle by itself any more. Not settled: 47.57 EUR in 1 transaction" in ahead
+    shown = staff.post(url, {"plan": by_hand.pk, "set": "1"}, follow=True).content.decode()
     assert "SN-1 does NOT settle by itself any more." in shown
     assert "Not settled: 47.57 EUR in 1 transaction." in shown
     assert "it does NOT settle by itself" in page(staff, terminal)

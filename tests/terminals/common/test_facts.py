@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 
 from terminals.common.facts.models import Fact
-from terminals.common.facts.services import keep_partitions, month_after
+from terminals.common.facts.services import PARTITIONED
+from terminals.common.partitions import keep_partitions, month_after
 
 pytestmark = pytest.mark.django_db
 
@@ -28,25 +29,25 @@ def fact_at(at: datetime) -> Fact:
 
 
 def test_months_are_made_ahead_and_once() -> None:
-    keep_partitions(date(2031, 5, 20))
-    keep_partitions(date(2031, 5, 21))
+    keep_partitions(PARTITIONED, date(2031, 5, 20))
+    keep_partitions(PARTITIONED, date(2031, 5, 21))
     assert {"common_fact_2031_05", "common_fact_2031_06", "common_fact_2031_07"} <= partitions()
 
 
 def test_facts_that_came_before_their_partition_move_into_it() -> None:
     late, other = fact_at(datetime(2031, 5, 31, 23, tzinfo=UTC)), fact_at(datetime(2035, 1, 1, tzinfo=UTC))
     assert where_it_lies(late) == "common_fact_other"
-    keep_partitions(date(2031, 5, 31))
+    keep_partitions(PARTITIONED, date(2031, 5, 31))
     assert where_it_lies(late) == "common_fact_2031_05"
     assert where_it_lies(other) == "common_fact_other"
     assert Fact.objects.get(pk=late.pk).body == {"booted": True}
 
 
 def test_old_months_go_and_fourteen_stay() -> None:
-    keep_partitions(date(2031, 5, 20))
-    keep_partitions(date(2032, 7, 1))
+    keep_partitions(PARTITIONED, date(2031, 5, 20))
+    keep_partitions(PARTITIONED, date(2032, 7, 1))
     assert "common_fact_2031_05" in partitions()
-    keep_partitions(date(2032, 8, 1))
+    keep_partitions(PARTITIONED, date(2032, 8, 1))
     assert "common_fact_2031_05" not in partitions()
     assert {"common_fact_2031_06", "common_fact_other"} <= partitions()
 

@@ -8,7 +8,7 @@ from terminals.estate.rules import TerminalTransition
 from terminals.keys.rules import KeyTransition
 from terminals.link.protocol.states import CommandState, CommandTransition, is_final
 from terminals.parameters.rules import ParameterTransition
-from terminals.settlement.rules import RunTransition
+from terminals.settlement.runs.rules import RunTransition
 
 MACHINES = {
     "terminal": (TerminalTransition, {"retired"}),

@@ -13,6 +13,7 @@ from django.utils import timezone
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.facts.models import Fact
+from terminals.estate.levels import INSTALLATION
 from terminals.estate.models import Merchant, Organisation, Store, Terminal, TerminalGroup, TerminalModel
 from terminals.estate.registering import register_terminal
 from terminals.estate.rules import TerminalTransition
@@ -20,7 +21,7 @@ from terminals.estate.services import change_state, move_terminals
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
 from terminals.parameters import sending, services
-from terminals.parameters.effective import INSTALLATION, Trial, effective
+from terminals.parameters.effective import Trial, effective
 from terminals.parameters.models import (
     ModelTemplate,
     ParametersDue,

@@ -11,9 +11,9 @@ from django.urls import reverse
 from terminals.estate.models import Terminal
 from terminals.link.protocol.messages.settlement import Settlement
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
-from tests.conftest import deliver, sold, working_device
+from tests.conftest import deliver, make_plan, set_schedule, sold, working_device
 
-PLAN = {"name": "p", "cycle": "", "time_zone": "UTC", "threshold": "", "jitter_seconds": "0", "enabled": "on"}
+PLAN = {"name": "p", "cycle": "", "time_zone": "UTC", "amount_limits": "", "jitter_seconds": "0", "enabled": "true"}
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ PLAN = {"name": "p", "cycle": "", "time_zone": "UTC", "threshold": "", "jitter_s
     [
         ({}, True),
         ({"cycle": "0 1 * * *"}, False),
-        ({"threshold": "5 EUR"}, False),
-        ({"threshold": "5 EUR", "enabled": ""}, True),
+        ({"amount_limits": "5 EUR"}, False),
+        ({"amount_limits": "5 EUR", "enabled": "false"}, True),
     ],
 )
 def test_a_plan_that_settles_nobody_says_so(staff: Client, typed: dict[str, str], warned: bool) -> None:
@@ -46,17 +46,17 @@ def test_a_run_leads_to_the_transactions_of_its_batch(staff: Client, register: C
     assert ("1.01 EUR" in told, "2.02 EUR" in told, "3.03 EUR" in told) == (True, False, False)
 
 
-def test_a_schedule_that_is_due_stays_due_when_it_is_edited(staff: Client, register: Callable[[str], Terminal]) -> None:
+def test_a_schedule_that_is_due_stays_due_when_its_level_is_edited(
+    staff: Client, register: Callable[[str], Terminal]
+) -> None:
     terminal = register("SN-1")
-    plan = SettlementPlan.objects.create(name="p", time_zone="UTC", threshold_minor=1, threshold_currency="EUR")
+    plan = make_plan("p", time_zone="UTC", amount_limits={"EUR": 1})
     device = working_device(terminal)
-    SettlementSchedule.objects.create(terminal=terminal, plan=plan)
+    set_schedule(terminal=terminal, plan=plan, actor="ops")
     deliver(sold(device, 100))
     due = SettlementSchedule.objects.get()
     assert due.due_reason == "threshold"
-    form = {"plan": plan.pk, "cycle": "0 4 * * *", "time_zone": "UTC", "threshold": ""}
-    assert (
-        staff.post(reverse("admin:settlement_settlementschedule_change", args=[terminal.pk]), form).status_code == 302
-    )
+    form = {"plan": plan.pk, "cycle": "0 4 * * *", "time_zone": "UTC", "set": "1"}
+    assert staff.post(reverse("settlement-level", args=["terminal", terminal.pk]), form).status_code == 302
     after = SettlementSchedule.objects.get()
-    assert (after.cycle, after.next_due_at, after.due_reason) == ("0 4 * * *", due.next_due_at, "threshold")
+    assert (after.settings["cycle"], after.next_due_at, after.due_reason) == ("0 4 * * *", due.next_due_at, "threshold")

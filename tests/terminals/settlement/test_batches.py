@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from django.utils import timezone
@@ -19,14 +20,15 @@ from terminals.link.models import Command
 from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.messages.settlement import Settlement, TransactionRecord
 from terminals.link.services import new_id
-from terminals.settlement.facts import TerminalRetired
-from terminals.settlement.models import Batch, SettlementPlan, SettlementRun, Transaction
+from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule, Transaction
+from terminals.settlement.runs.facts import TerminalRetired
+from terminals.settlement.runs.opening import run_due_settlements
+from terminals.settlement.runs.services import fail_runs, request_settlement
 from terminals.settlement.selectors import at_stake
-from terminals.settlement.services import fail_runs, request_settlement, run_due_settlements
 from terminals.simulator.books import batch_totals
 from terminals.simulator.device import Device
 from terminals.simulator.enrol import sign_pending_anew
-from tests.conftest import deliver, enrolled_device, obey, sold, working_device
+from tests.conftest import deliver, enrolled_device, make_plan, obey, set_schedule, sold, working_device
 
 Register = Callable[[str], Terminal]
 
@@ -55,9 +57,7 @@ def test_a_device_that_takes_anothers_place_goes_on_with_the_next_batch(register
 
 
 def test_a_batch_that_a_lost_device_left_open_does_not_ask_for_settlement_for_ever(register: Register) -> None:
-    SettlementPlan.objects.create(
-        name="by amount", threshold_minor=1, threshold_currency="EUR", time_zone="UTC", is_default=True
-    )
+    make_plan("by amount", time_zone="UTC", is_default=True, amount_limits={"EUR": 1})
     terminal = register("SN-1")
     lost = working_device(terminal)
     lost.sell()
@@ -66,7 +66,7 @@ def test_a_batch_that_a_lost_device_left_open_does_not_ask_for_settlement_for_ev
     assert run_due_settlements(timezone.now()) == 1
     obey(second, "settle")
     assert list(Batch.objects.order_by("batch_number").values_list("batch_number", "closed")) == [(1, False), (2, True)]
-    SettlementPlan.objects.update(threshold_minor=10**9)
+    set_schedule(terminal=terminal, plan=None, actor="ops", amount_limits={"EUR": 10**9})
     second.memory.paper = 100
     second.sell()
     deliver(*second.upload_transactions())
@@ -104,7 +104,7 @@ def test_money_in_another_currency_does_not_balance(register: Register) -> None:
     device = working_device(register("SN-1"))
     device.sell()
     deliver(*device.upload_transactions())
-    totals = batch_totals(device.memory.batch)
+    totals = [msgspec.structs.replace(total, currency="JPY") for total in batch_totals(device.memory.batch)]
     deliver(device.report("settlement", Settlement(1, device.now(), "JPY", totals)))
     run = SettlementRun.objects.get()
     assert run.state == "unbalanced"
@@ -148,14 +148,14 @@ def test_money_of_two_currencies_is_never_added_up(register: Register) -> None:
 
 
 def test_a_threshold_counts_the_money_of_its_own_currency(register: Register) -> None:
-    plan = SettlementPlan.objects.create(name="p", is_default=True, threshold_minor=100, threshold_currency="EUR")
+    make_plan("p", is_default=True, amount_limits={"EUR": 100})
     device = working_device(register("SN-1"))
     deliver(sold(device, 5000, "AUD"))
-    assert plan.schedules.get().due_reason == "cycle"
+    assert SettlementSchedule.objects.get().due_reason == "cycle"
     deliver(sold(device, 99, "EUR"))
-    assert plan.schedules.get().due_reason == "cycle"
+    assert SettlementSchedule.objects.get().due_reason == "cycle"
     deliver(sold(device, 1, "EUR"))
-    assert plan.schedules.get().due_reason == "threshold"
+    assert SettlementSchedule.objects.get().due_reason == "threshold"
 
 
 def test_late_transactions_that_change_the_difference_are_told(register: Register) -> None:

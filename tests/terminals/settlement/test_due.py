@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,32 +20,30 @@ from terminals.link.models import Command
 from terminals.link.protocol.messages.settlement import Settlement
 from terminals.link.services import expire_commands
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
+from terminals.settlement.plans.services import change_plan
 from terminals.settlement.rules import is_newer, next_batch_number
-from terminals.settlement.services import (
-    ask_again,
-    assign_batch_number,
-    change_plan,
-    fail_silent_runs,
-    run_due_settlements,
-    set_schedule,
-)
+from terminals.settlement.runs.opening import run_due_settlements
+from terminals.settlement.runs.services import ask_again, assign_batch_number, fail_silent_runs
 from terminals.simulator.device import Device
-from tests.conftest import deliver, obey, sold, working_device
+from tests.conftest import deliver, make_plan, obey, set_schedule, sold, working_device
 
 Register = Callable[[str], Terminal]
 
 
 @pytest.fixture
 def plan(db: None) -> SettlementPlan:
-    """A threshold of 1.00 EUR and no cycle."""
-    return SettlementPlan.objects.create(
-        name="p", time_zone="UTC", is_default=True, threshold_minor=100, threshold_currency="EUR"
-    )
+    """A threshold of 1.00 EUR and no cycle; what fails is not tried again within its window."""
+    return make_plan("p", time_zone="UTC", is_default=True, amount_limits={"EUR": 100}, retries=0, check_network="warn")
 
 
 @pytest.fixture
 def device(plan: SettlementPlan, register: Register) -> Device:
     return working_device(register("SN-1"))
+
+
+def change(plan: SettlementPlan, **settings: Any) -> None:
+    plan.settings = {**plan.settings, **settings}
+    change_plan(plan, actor="ops")
 
 
 def hour_of(schedule: SettlementSchedule, zone: str) -> int:
@@ -80,14 +79,19 @@ def test_a_worker_that_was_away_asks_again_within_the_hour(device: Device, minut
 
 
 def test_a_plan_that_is_made_or_edited_by_program_is_audited_once(api: APIClient) -> None:
-    made = api.post("/api/v1/settlement/plans/", {"name": "p", "cycle": "0 1 * * *"}, format="json")
+    made = api.post("/api/v1/settlement/plans/", {"name": "p", "settings": {"cycle": "0 1 * * *"}}, format="json")
     assert made.status_code == 201
-    edited = api.patch(f"/api/v1/settlement/plans/{made.json()['id']}/", {"cycle": "0 2 * * *"}, format="json")
-    assert edited.json()["cycle"] == "0 2 * * *"
+    edited = api.patch(
+        f"/api/v1/settlement/plans/{made.json()['id']}/", {"settings": {"cycle": "0 2 * * *"}}, format="json"
+    )
+    assert edited.json()["settings"] == {"cycle": "0 2 * * *"}
     entries = AuditEntry.objects.filter(action__startswith="settlementplan.").order_by("id")
     assert list(entries.values_list("action", flat=True)) == ["settlementplan.create", "settlementplan.update"]
     detail = entries[1].detail
-    assert (detail["old"], detail["new"]) == ({"cycle": "0 1 * * *"}, {"cycle": "0 2 * * *"})
+    assert (detail["old"], detail["new"]) == (
+        {"settings": {"cycle": "0 1 * * *"}},
+        {"settings": {"cycle": "0 2 * * *"}},
+    )
 
 
 def test_money_that_reached_the_threshold_during_a_suspension_is_asked_for_after_it(device: Device) -> None:
@@ -106,23 +110,19 @@ def test_a_threshold_that_is_lowered_below_what_is_open_counts_at_once(
     deliver(sold(device, 99))
     assert run_due_settlements(timezone.now()) == 0
     if how == "plan":
-        plan.threshold_minor = 50
-        change_plan(plan, actor="ops")
+        change(plan, amount_limits={"EUR": 50})
     else:
-        limit = {"threshold_minor": 50, "threshold_currency": "EUR"}
-        set_schedule(terminal=Terminal.objects.get(), plan=plan, actor="ops", **limit)  # type: ignore[arg-type]
+        set_schedule(terminal=Terminal.objects.get(), plan=plan, actor="ops", amount_limits={"EUR": 50})
     assert run_due_settlements(timezone.now()) == 1
 
 
 def test_a_plan_that_is_not_enabled_settles_nobody_not_even_who_is_due(device: Device, plan: SettlementPlan) -> None:
     deliver(sold(device, 100))
-    plan.enabled = False
-    change_plan(plan, actor="ops")
+    change(plan, enabled=False)
     assert run_due_settlements(timezone.now()) == 0
     deliver(sold(device, 100))
     assert run_due_settlements(timezone.now()) == 0
-    plan.enabled, plan.cycle = False, "0 1 * * *"
-    change_plan(plan, actor="ops")
+    change(plan, enabled=False, cycle="0 1 * * *")
     assert SettlementSchedule.objects.get().next_due_at is None
 
 
@@ -130,8 +130,7 @@ def test_a_plan_without_a_zone_goes_by_each_stores_clock(
     device: Device, plan: SettlementPlan, api: APIClient, staff: Client
 ) -> None:
     store = Store.objects.get()
-    plan.time_zone, plan.cycle = "", "30 22 * * *"
-    change_plan(plan, actor="ops")
+    change(plan, time_zone="", cycle="30 22 * * *")
     assert hour_of(SettlementSchedule.objects.get(), "UTC") == 22
     assert api.patch(f"/api/v1/stores/{store.pk}/", {"time_zone": "Asia/Shanghai"}).status_code == 200
     assert hour_of(SettlementSchedule.objects.get(), "Asia/Shanghai") == 22
@@ -143,8 +142,7 @@ def test_a_plan_without_a_zone_goes_by_each_stores_clock(
 
 
 def test_after_a_threshold_the_cycle_counts_again(device: Device, plan: SettlementPlan) -> None:
-    plan.cycle = "0 1 * * *"
-    change_plan(plan, actor="ops")
+    change(plan, cycle="0 1 * * *")
     deliver(sold(device, 100))
     assert SettlementSchedule.objects.get().due_reason == "threshold"
     assert run_due_settlements(timezone.now()) == 1
@@ -153,11 +151,9 @@ def test_after_a_threshold_the_cycle_counts_again(device: Device, plan: Settleme
 
 
 def test_an_edited_cycle_and_jitter_move_those_who_are_not_due(device: Device, plan: SettlementPlan) -> None:
-    plan.cycle = "0 1 * * *"
-    change_plan(plan, actor="ops")
+    change(plan, cycle="0 1 * * *")
     before = SettlementSchedule.objects.get()
-    plan.cycle, plan.jitter_seconds = "0 5 * * *", 3600
-    change_plan(plan, actor="ops")
+    change(plan, cycle="0 5 * * *", jitter_seconds=3600)
     after = SettlementSchedule.objects.get()
     assert (hour_of(before, "UTC"), hour_of(after, "UTC")) == (1, 5)
     assert after.next_due_at is not None

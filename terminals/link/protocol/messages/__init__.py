@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from terminals.common.card_data import has_card_data, strings_with_card_data
 from terminals.common.errors import Refusal
 from terminals.link.protocol.messages import enrolment, health, keys, link, parameters, settlement, software
 from terminals.link.protocol.messages.base import MAX_BYTES, CommandType, Envelope, Inbound
@@ -40,6 +41,7 @@ _by_channel = {
 encode = msgspec.json.encode
 # What hostile JSON can raise in a decoder: no UTF-8, no JSON, 5,000 digits, a depth of 20,000.
 UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+CARD_DATA = Refusal("card_data", "it holds what looks like a full card number or a track; nothing of it was kept")
 
 
 def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
@@ -48,6 +50,8 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
         raise Refusal("oversize", "%(size)s bytes; the limit is %(limit)s", size=len(payload), limit=MAX_BYTES)
     if b"\\u0000" in payload:
         raise Refusal("malformed", "the character U+0000 is not allowed")  # PostgreSQL's text cannot hold it
+    if has_card_data(payload) and _tells_card_data(payload):
+        raise CARD_DATA
     if channel in _by_channel:
         name, decode = _by_channel[channel]
         try:
@@ -62,6 +66,14 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
         return envelope, _body_decoders[envelope.type](envelope.body)
     except UNREADABLE as error:
         raise Refusal("malformed", "body: %(error)s", error=error) from None
+
+
+def _tells_card_data(payload: bytes) -> bool:
+    """Whether a text in it has card data; what is no JSON is refused for that, and not kept either (dead_letters)."""
+    try:
+        return strings_with_card_data(msgspec.json.decode(payload))
+    except UNREADABLE:
+        return False
 
 
 def _checked_envelope(payload: bytes, channel: str) -> Envelope:

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from terminals.link.models import Command, DeadLetter
 from terminals.link.protocol import signing
 from terminals.link.protocol.documents import BODIES, example
 from terminals.link.protocol.messages.health import Tamper
-from terminals.settlement.services import request_settlement
-from terminals.simulator.device import Outgoing
+from terminals.settlement.runs.services import request_settlement
+from terminals.settlement.transactions.gaps import ask_for_missing
+from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device, set_parameters
 
 DOCS = Path(__file__).parent.parent.parent.parent.parent / "docs" / "protocol"
@@ -89,6 +90,8 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     for kind in services.PLAIN_COMMANDS:
         services.send_plain_command(terminal=terminal, command_type=kind, actor="ops")
         obey_all()
+    lose_one(device, send)
+    obey_all()
     send(device.installing(40), device.finish_install(), device.presence("offline"))
 
     messages = [json.loads(payload) for payload in recorded]
@@ -96,6 +99,15 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
         check(message)
     assert {message["type"] for message in messages} == set(BODIES), "a type of the protocol was not heard"
     assert DeadLetter.objects.count() == 0
+
+
+def lose_one(device: Device, send: Callable[..., None]) -> None:
+    """Let a transaction get lost, and have the server ask for it."""
+    device.sell()
+    device.sell()
+    device.memory.unsent.pop(0)
+    send(*device.upload_transactions())
+    ask_for_missing(datetime.now(UTC) + timedelta(minutes=2))
 
 
 def test_the_vectors_hold() -> None:

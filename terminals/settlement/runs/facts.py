@@ -1,4 +1,4 @@
-"""What becomes of batches."""
+"""What becomes of settlements."""
 
 from typing import Any, ClassVar
 
@@ -38,21 +38,6 @@ class BatchSettled(FactBody, frozen=True):
         return f"{said}, {_('after late transactions')}" if self.late else said
 
 
-class ScheduleChanged(FactBody, frozen=True):
-    """`own`: something differs from the plan. `by_itself`: whether it settles without being asked."""
-
-    kind: ClassVar[str] = "settlement.schedule_changed"
-    by: str
-    plan: str
-    own: bool
-    by_itself: bool
-
-    def text(self) -> str:
-        said = _("put under plan %(plan)s by %(by)s") % {"plan": self.plan, "by": self.by}
-        said += f", {_('with a schedule of its own')}" if self.own else ""
-        return said if self.by_itself else f"{said}: {_('it does NOT settle by itself')}"
-
-
 class SettledTwice(FactBody, frozen=True):
     kind: ClassVar[str] = "settlement.reported_again"
     batch_number: int
@@ -71,6 +56,64 @@ class NotSettled(FactBody, frozen=True):
 
     def text(self) -> str:
         return _("settlement NOT done: %(reason)s") % {"reason": reasons_text(self.reasons)}
+
+
+class TriedAgain(FactBody, frozen=True):
+    """An attempt failed; the next one follows at an instant (RFC 3339)."""
+
+    kind: ClassVar[str] = "settlement.tried_again"
+    attempt: int
+    next_at: str
+    reasons: list[dict[str, Any]]
+
+    def text(self) -> str:
+        said = {"attempt": self.attempt, "reason": reasons_text(self.reasons), "at": self.next_at[11:16]}
+        return _("settlement attempt %(attempt)s failed: %(reason)s; the next one is at %(at)s UTC") % said
+
+
+class Blocked(FactBody, frozen=True):
+    """A settlement would not go off (`ahead`), or does not: the terminal is not ready."""
+
+    kind: ClassVar[str] = "settlement.blocked"
+    ahead: bool
+    reasons: list[dict[str, Any]]
+
+    def text(self) -> str:
+        reason = {"reason": reasons_text(self.reasons)}
+        if self.ahead:
+            return _("its next settlement would be BLOCKED: %(reason)s") % reason
+        return _("settlement BLOCKED: %(reason)s") % reason
+
+
+class Cleared(FactBody, frozen=True):
+    kind: ClassVar[str] = "settlement.cleared"
+
+    def text(self) -> str:
+        return _("nothing blocks its settlement any more")
+
+
+class Missed(FactBody, frozen=True):
+    """Nobody asked the terminal within its window; `policy` says what was done then. `due_at` is RFC 3339."""
+
+    kind: ClassVar[str] = "settlement.missed"
+    due_at: str
+    policy: str
+
+    def text(self) -> str:
+        said = _("the settlement due at %(at)s UTC was missed: the server was away; %(done)s")
+        return said % {"at": self.due_at[:16].replace("T", " "), "done": word(self.policy)}
+
+
+class NotWithinWindow(Reason, frozen=True):
+    """`due_at` is RFC 3339."""
+
+    kind: ClassVar[str] = "settlement.not_within_window"
+    due_at: str
+
+    def text(self) -> str:
+        return _("it was due at %(at)s UTC and could not be done within its window") % {
+            "at": self.due_at[:16].replace("T", " ")
+        }
 
 
 class WrittenOff(FactBody, frozen=True):
@@ -116,7 +159,7 @@ class ForeignCurrency(Reason, frozen=True):
 
 
 class TotalsDiffer(Reason, frozen=True):
-    """What the terminal reported of a method's sales or refunds is not what its transactions add up to."""
+    """What the terminal reported of a line (`what` is its kind) is not what its transactions add up to."""
 
     kind: ClassVar[str] = "settlement.totals_differ"
     method: str
@@ -126,13 +169,14 @@ class TotalsDiffer(Reason, frozen=True):
     reported_minor: int
     recorded_count: int
     recorded_minor: int
+    scheme: str = ""
 
     def text(self) -> str:
         said = _(
             "%(method)s %(what)s: %(reported)s in %(reported_count)s reported, %(recorded)s in %(recorded_count)s recorded"
         )
         return said % {
-            "method": word("QR" if self.method == "qr" else self.method),
+            "method": " ".join(filter(None, (word("QR" if self.method == "qr" else self.method), word(self.scheme)))),
             "what": word(self.what),
             "reported": format_minor(self.reported_minor, self.currency),
             "reported_count": self.reported_count,

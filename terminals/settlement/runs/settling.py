@@ -1,0 +1,297 @@
+"""What terminals report of their money, held against each other: uploads, settled batches, and their comparison.
+
+A batch is settled once: the first report stands. A transaction that arrives after its batch was settled makes that settlement
+be compared again. Terminals are held by the inbox, so that nobody else changes a batch meanwhile.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import connection
+
+from terminals.common.facts.services import record_facts
+from terminals.link.protocol.messages.settlement import Settlement
+from terminals.link.services import supersede_commands
+from terminals.settlement.plans.thresholds import mark_over_threshold
+from terminals.settlement.reconciliation.rules import Line, differing
+from terminals.settlement.runs.facts import (
+    BatchSettled,
+    ForeignCurrency,
+    HostAnswered,
+    SettledBefore,
+    SettledTwice,
+    TotalsDiffer,
+)
+from terminals.settlement.runs.models import OPEN_VALUES
+from terminals.settlement.runs.rules import RunState, RunTransition
+from terminals.settlement.runs.services import fail_repeated
+from terminals.settlement.transactions import gaps
+from terminals.settlement.transactions.services import BatchKey, Upload, record_transactions
+
+
+class Report(NamedTuple):
+    """A terminal's word that it closed a batch with the host."""
+
+    terminal_id: int
+    received_at: datetime
+    body: Settlement
+
+    @property
+    def key(self) -> BatchKey:
+        return self.terminal_id, self.body.batch_number
+
+
+class Compared(NamedTuple):
+    """A settled batch's run as a comparison left it; `changed` where it came out otherwise than before."""
+
+    run_id: int
+    terminal_id: int
+    batch_number: int
+    currency: str
+    state: str
+    host_response: str
+    reported_minor: int
+    difference_minor: int
+    changed: bool
+
+    @property
+    def key(self) -> BatchKey:
+        return self.terminal_id, self.batch_number
+
+
+def take_uploads(uploads: Sequence[Upload]) -> None:
+    """Record transactions, compare anew what was settled before, and make terminals due whose batch reached a limit."""
+    recorded = record_transactions(uploads)
+    if recorded.late:
+        compared = _compare(sorted(recorded.late))
+        record_facts((run.terminal_id, _fact(run, reasons, late=True)) for run, reasons in compared if run.changed)
+    if recorded.terminal_ids:
+        mark_over_threshold(recorded.terminal_ids, uploads[-1].received_at)
+
+
+def settle_batches(reported: Sequence[Report]) -> None:
+    """Close batches by what terminals report and compare it with what they recorded: a fixed number of statements.
+
+    A report belongs to the run whose command it names, else to a run of its own: the terminal settled unasked.
+    """
+    known = _settled_before([report.key for report in reported])
+    reports: dict[BatchKey, Report] = {}
+    repeated: list[Report] = []
+    for report in reported:
+        if report.key in known or report.key in reports:
+            repeated.append(report)
+        else:
+            reports[report.key] = report
+    if repeated:
+        _refuse_repeated(repeated)
+    if reports:
+        _store(reports)
+        counts = {key: report.body.transaction_count for key, report in reports.items()}
+        gaps.expect({key: count for key, count in counts.items() if count is not None})
+        record_facts((run.terminal_id, _fact(run, reasons)) for run, reasons in _compare(sorted(reports)))
+
+
+def _refuse_repeated(repeated: Sequence[Report]) -> None:
+    """Say that a batch was reported again, and end the run that was answered by it."""
+    record_facts((report.terminal_id, SettledTwice(batch_number=report.body.batch_number)) for report in repeated)
+    fail_repeated(
+        {(r.terminal_id, r.body.command_id): SettledBefore(r.body.batch_number) for r in repeated if r.body.command_id}
+    )
+
+
+# Raw, all of this module's: the ORM cannot ask for pairs of columns, nor write many rows from what they hold already.
+KNOWN = """
+SELECT terminal_id, batch_number FROM settlement_settlementrun
+  JOIN unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number) USING (terminal_id, batch_number)
+"""
+
+
+def _settled_before(keys: Sequence[BatchKey]) -> set[BatchKey]:
+    with connection.cursor() as cursor:
+        cursor.execute(KNOWN, _columns(keys))
+        return set(cursor.fetchall())
+
+
+def _columns(keys: Sequence[BatchKey]) -> list[list[int]]:
+    return [[key[0] for key in keys], [key[1] for key in keys]]
+
+
+# Raw: the run whose command is named, or the open one where an earlier attempt's command is; until the comparison says better
+# it does not balance.
+TAKE_ASKED = """
+WITH said AS (
+    SELECT * FROM json_to_recordset(%(reports)s) AS r(terminal_id bigint, received_at timestamptz, batch_number integer,
+        currency text, host_response text, host_fields jsonb, command_id uuid, opened_at timestamptz, closed_at timestamptz,
+        upload_complete boolean)
+)
+UPDATE settlement_settlementrun r
+   SET batch_number = s.batch_number, currency = s.currency, host_response = s.host_response, host_fields = s.host_fields,
+       opened_at = s.opened_at, closed_at = s.closed_at, upload_complete = s.upload_complete, state = %(unbalanced)s,
+       finished_at = s.received_at, retry_at = NULL
+  FROM said s
+ WHERE s.command_id IS NOT NULL AND r.state = ANY(%(sources)s) AND r.id = (
+        SELECT x.id FROM settlement_settlementrun x
+         WHERE x.terminal_id = s.terminal_id AND x.batch_number IS NULL
+           AND (x.command_id = s.command_id OR x.state = ANY(%(open)s))
+         ORDER BY x.command_id = s.command_id DESC NULLS LAST, x.id DESC LIMIT 1)
+RETURNING r.terminal_id, r.batch_number, r.command_id IS DISTINCT FROM s.command_id
+"""
+# Raw: the same rows, for those whom nobody asked.
+MAKE_UNASKED = """
+WITH said AS (
+    SELECT * FROM json_to_recordset(%(reports)s) AS r(terminal_id bigint, received_at timestamptz, batch_number integer,
+        currency text, host_response text, host_fields jsonb, command_id uuid, opened_at timestamptz, closed_at timestamptz,
+        upload_complete boolean)
+)
+INSERT INTO settlement_settlementrun (terminal_id, trigger, state, requested_at, attempt, problems, finished_at, opened_at,
+    closed_at, batch_number, currency, host_response, host_fields, upload_complete, reasons)
+SELECT terminal_id, 'terminal', %(unbalanced)s, received_at, 1, '[]', received_at, opened_at, closed_at, batch_number, currency,
+       host_response, host_fields, upload_complete, '[]'
+  FROM said
+"""
+# Raw: an upsert of one side of the lines.
+REPORT = """
+INSERT INTO settlement_batchtotal AS l (terminal_id, batch_number, currency, method, scheme, kind, reported_count, reported_minor,
+                                        recorded_count, recorded_minor)
+SELECT terminal_id, batch_number, t.currency, method, scheme, kind, count, amount_minor, 0, 0
+  FROM json_to_recordset(%s) AS r(terminal_id bigint, batch_number integer, totals json),
+       json_to_recordset(r.totals) AS t(currency text, method text, scheme text, kind text, count integer, amount_minor bigint)
+ON CONFLICT (terminal_id, batch_number, currency, method, scheme, kind) DO UPDATE
+   SET reported_count = excluded.reported_count, reported_minor = excluded.reported_minor
+"""
+# Raw: closed in the currencies in which it was settled; money in another one stays unsettled, and shows. A batch without any
+# transaction gets its row now, so that late ones find it closed.
+CLOSE = """
+INSERT INTO settlement_batch (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
+SELECT terminal_id, batch_number, currency, 0, 0, true
+  FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS c(terminal_id, batch_number, currency)
+ON CONFLICT (terminal_id, batch_number, currency) DO UPDATE SET closed = true
+"""
+
+
+def _store(reports: Mapping[BatchKey, Report]) -> None:
+    """Write what terminals report: runs, lines, closed batches."""
+    said = _said(reports.values())
+    closed = sorted(
+        (*key, currency)
+        for key, report in reports.items()
+        for currency in {report.body.currency, *(total.currency for total in report.body.totals)}
+    )
+    unbalanced = RunTransition.unbalance
+    states = {"unbalanced": unbalanced.target.value, "sources": [state.value for state in unbalanced.sources]}
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_ASKED, {"reports": said, "open": OPEN_VALUES, **states})
+        taken = {(terminal_id, number): other for terminal_id, number, other in cursor.fetchall()}
+        if unasked := [report for key, report in reports.items() if key not in taken]:
+            cursor.execute(MAKE_UNASKED, {"reports": _said(unasked), **states})
+        cursor.execute(REPORT, [said])
+        cursor.execute(CLOSE, [[row[0] for row in closed], [row[1] for row in closed], [row[2] for row in closed]])
+    if overtaken := [terminal_id for (terminal_id, _), other in taken.items() if other]:
+        supersede_commands(overtaken, ["settle"])  # the next attempt is not needed any more
+
+
+def _said(reports: Iterable[Report]) -> str:
+    rows = [
+        {"terminal_id": report.terminal_id, "received_at": report.received_at, **msgspec.structs.asdict(report.body)}
+        for report in reports
+    ]
+    return msgspec.json.encode(rows).decode()
+
+
+# Raw: a few lines a batch decide; no transaction is read. Of the main currency the sums are kept with the run.
+COMPARE = """
+WITH lines AS (
+    SELECT r.id,
+           coalesce(bool_or(l.reported_count <> l.recorded_count OR l.reported_minor <> l.recorded_minor), false) AS differs,
+           coalesce(sum(s.sign * l.reported_minor) FILTER (WHERE l.currency = r.currency), 0)::bigint AS reported,
+           coalesce(sum(s.sign * (l.reported_minor - l.recorded_minor)) FILTER (WHERE l.currency = r.currency), 0)::bigint
+               AS difference
+      FROM unnest(%(terminals)s::bigint[], %(numbers)s::integer[]) AS k(terminal_id, batch_number)
+      JOIN settlement_settlementrun r USING (terminal_id, batch_number)
+      LEFT JOIN settlement_batchtotal l USING (terminal_id, batch_number)
+      LEFT JOIN LATERAL (SELECT CASE l.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) s ON true
+     GROUP BY r.id
+)
+UPDATE settlement_settlementrun r
+   SET state = CASE WHEN lines.differs OR r.host_response <> '00' OR NOT r.upload_complete THEN %(unbalanced)s
+                    ELSE %(balanced)s END,
+       reported_minor = lines.reported, difference_minor = lines.difference, reasons = '[]'
+  FROM lines JOIN settlement_settlementrun old USING (id) WHERE r.id = lines.id
+RETURNING r.id, r.terminal_id, r.batch_number, r.currency, r.state, r.host_response, r.reported_minor, r.difference_minor,
+          old.difference_minor IS NOT NULL AND (old.state, old.difference_minor) <> (r.state, r.difference_minor)
+"""
+Reasons = list[dict[str, Any]]
+
+
+def _compare(keys: Sequence[BatchKey]) -> list[tuple[Compared, Reasons]]:
+    """Hold settled batches' reported totals against their recorded ones and set their runs' states; return why each does not
+    balance."""
+    said = {"terminals": [key[0] for key in keys], "numbers": [key[1] for key in keys]}
+    states = {"balanced": RunState.BALANCED.value, "unbalanced": RunState.UNBALANCED.value}
+    with connection.cursor() as cursor:
+        cursor.execute(COMPARE, {**said, **states})
+        runs = [Compared(*row) for row in cursor.fetchall()]
+    wrong = [run for run in runs if run.state == RunState.UNBALANCED]
+    reasons = _explain(wrong) if wrong else {}
+    return [(run, reasons.get(run.run_id, [])) for run in runs]
+
+
+# Raw, both: see above.
+LINES = """
+SELECT l.terminal_id, l.batch_number, l.currency, l.method, l.scheme, l.kind, l.reported_count, l.reported_minor,
+       l.recorded_count, l.recorded_minor
+  FROM settlement_batchtotal l
+  JOIN unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number) USING (terminal_id, batch_number)
+"""
+WRITE_REASONS = """
+UPDATE settlement_settlementrun r SET reasons = w.reasons::jsonb
+  FROM unnest(%s::bigint[], %s::text[]) AS w(id, reasons) WHERE r.id = w.id
+"""
+
+
+def lines_of(keys: Sequence[BatchKey]) -> dict[BatchKey, list[Line]]:
+    """Return the lines of batches: one statement."""
+    found: dict[BatchKey, list[Line]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(LINES, _columns(keys))
+        for terminal_id, batch_number, *line in cursor.fetchall():
+            found[terminal_id, batch_number].append(Line(*line))
+    return found
+
+
+def _explain(wrong: Sequence[Compared]) -> dict[int, Reasons]:
+    """Store why runs do not balance, and return it."""
+    lines = lines_of([run.key for run in wrong])
+    reasons = {run.run_id: _reasons(run, lines.get(run.key, [])) for run in wrong}
+    with connection.cursor() as cursor:
+        told = [msgspec.json.encode(reasons[run.run_id]).decode() for run in wrong]
+        cursor.execute(WRITE_REASONS, [[run.run_id for run in wrong], told])
+    return reasons
+
+
+def _reasons(run: Compared, lines: Sequence[Line]) -> Reasons:
+    reasons: Reasons = [] if run.host_response == "00" else [HostAnswered(run.host_response).stored()]
+    settled = {run.currency} | {line.currency for line in lines if line.reported_count}
+    for currency in sorted({line.currency for line in lines} - settled):
+        foreign = [line for line in lines if line.currency == currency and line.kind != "declined"]
+        net, count = sum(line.recorded_net for line in foreign), sum(line.recorded_count for line in foreign)
+        reasons.append(ForeignCurrency(currency, net_minor=net, count=count).stored())
+    for line in differing(line for line in lines if line.currency in settled):
+        sides = (line.reported_count, line.reported_minor, line.recorded_count, line.recorded_minor)
+        reasons.append(TotalsDiffer(line.method, line.kind, line.currency, *sides, scheme=line.scheme).stored())
+    return reasons
+
+
+def _fact(run: Compared, reasons: Reasons, *, late: bool = False) -> BatchSettled:
+    return BatchSettled(
+        batch_number=run.batch_number,
+        currency=run.currency,
+        reported_minor=run.reported_minor,
+        difference_minor=run.difference_minor,
+        balanced=run.state == RunState.BALANCED,
+        reasons=reasons,
+        late=late,
+    )
