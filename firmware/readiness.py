@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from firmware.models import Installation, InstalledSoftware
 from firmware.rules import InstallationState
 from terminals.common.facts.kinds import Reason
+from terminals.common.sql import id_set
 from terminals.estate.models import Terminal
 
 
@@ -38,7 +39,7 @@ def outdated(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     """Return the terminals that do not run their model's baseline of the payment software: two statements."""
     wanted = F("model__baselines__release__version")
     mine = InstalledSoftware.objects.filter(terminal=OuterRef("pk"), component="payment")
-    rows = Terminal.objects.filter(pk__in=terminal_ids, model__baselines__package__component="payment")
+    rows = Terminal.objects.filter(pk__in=id_set(terminal_ids), model__baselines__package__component="payment")
     behind = dict(
         rows.exclude(Exists(mine.filter(version=OuterRef("model__baselines__release__version")))).values_list(
             "pk", wanted
@@ -47,13 +48,15 @@ def outdated(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     if not behind:
         return {}
     running = dict(
-        InstalledSoftware.objects.filter(terminal__in=behind, component="payment").values_list("terminal_id", "version")
+        InstalledSoftware.objects.filter(terminal__in=id_set(behind), component="payment").values_list(
+            "terminal_id", "version"
+        )
     )
     return {pk: SoftwareOutdated(running.get(pk, ""), version) for pk, version in behind.items()}
 
 
 def updating(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     """Return the terminals that are installing something; one that was only assigned a release has not begun."""
-    open_ones = Installation.objects.filter(terminal__in=terminal_ids, state=InstallationState.INSTALLING)
+    open_ones = Installation.objects.filter(terminal__in=id_set(terminal_ids), state=InstallationState.INSTALLING)
     rows = open_ones.values_list("terminal_id", "release__package__name", "release__version")
     return {pk: UpdateInProgress(f"{package} {version}") for pk, package, version in rows}

@@ -1,9 +1,16 @@
 """What every room's own SQL shares."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection
+from django.db.models.expressions import RawSQL
+
+
+def id_set(ids: Iterable[int]) -> RawSQL:
+    """Return ids for a filter's `__in` as one parameter: with two thousand of them the statement alone would cost 3 ms."""
+    return RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
 
 
 def delete_in_chunks(statement: str, parameters: list[Any], *, seconds: float = 60) -> int:

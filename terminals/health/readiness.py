@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.utils.translation import ngettext
 
 from terminals.common.facts.kinds import Reason
+from terminals.common.sql import id_set
 from terminals.common.words import word
 from terminals.health.models import HealthState
 
@@ -41,14 +42,14 @@ class ClockWrong(Reason, frozen=True):
 
 def part_not_ready(part: str, terminal_ids: Sequence[int]) -> dict[int, Reason]:
     """Return the terminals whose part does not work; one that never said anything of itself is not held back for it."""
-    broken = HealthState.objects.filter(terminal__in=terminal_ids).exclude(**{f"{part}__in": FIT[part]})
+    broken = HealthState.objects.filter(terminal__in=id_set(terminal_ids)).exclude(**{f"{part}__in": FIT[part]})
     return {pk: PartNotReady(part, state) for pk, state in broken.values_list("terminal_id", part)}
 
 
 def clock_wrong(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     """Return the terminals whose clock was off when they last said something."""
     off = Q(sent_at__gt=F("received_at") + RIGHT) | Q(sent_at__lt=F("received_at") - RIGHT)
-    rows = HealthState.objects.filter(off, terminal__in=terminal_ids).values_list(
+    rows = HealthState.objects.filter(off, terminal__in=id_set(terminal_ids)).values_list(
         "terminal_id", "sent_at", "received_at"
     )
     return {pk: ClockWrong(int((sent_at - received_at).total_seconds())) for pk, sent_at, received_at in rows}

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import Reason
+from terminals.common.sql import id_set
 from terminals.keys.models import KeyRequirement, TerminalKey
 from terminals.keys.rules import KeyState
 
@@ -25,7 +26,7 @@ def missing_keys(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     held = TerminalKey.objects.filter(
         terminal=OuterRef("model__terminals"), usage=OuterRef("usage"), state=KeyState.CONFIRMED
     )
-    lacking = KeyRequirement.objects.filter(~Exists(held), model__terminals__in=terminal_ids)
+    lacking = KeyRequirement.objects.filter(~Exists(held), model__terminals__in=id_set(terminal_ids))
     found: dict[int, list[str]] = defaultdict(list)
     for pk, usage in lacking.order_by("usage").values_list("model__terminals", "usage"):
         found[pk].append(usage)

@@ -17,6 +17,15 @@ class Connected(FactBody, frozen=True):
         return _("booted and connected") if self.booted else _("connected again")
 
 
+class CardDataRefused(FactBody, frozen=True):
+    """A message held what looks like a card number or a track; nothing of it was kept."""
+
+    kind: ClassVar[str] = "link.card_data_refused"
+
+    def text(self) -> str:
+        return _("sent what looks like a full card number: it was refused and not kept; look at its software")
+
+
 class CommandEnded(Reason, frozen=True):
     """The command did not succeed; `code` and `detail` are the terminal's own words."""
 

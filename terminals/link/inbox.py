@@ -15,9 +15,11 @@ from uuid import UUID
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from terminals.common.errors import Refusal
+from terminals.common.facts.services import record_facts
 from terminals.estate.rules import LINKED_STATES
 from terminals.link import sessions
 from terminals.link.dead_letters import Letter, store_dead_letters
+from terminals.link.facts import CardDataRefused
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol import messages, signing, topics
 from terminals.link.routes import DeviceRoutes, Received
@@ -96,12 +98,14 @@ class Inbox:
     @transaction.atomic
     def _commit(self, incoming: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime], "Counter[str]"]:
         """Return what to answer, and what to remember once it is committed."""
-        accepted, letters = _sort_out(incoming)
+        accepted, letters, leaking = _sort_out(incoming)
         fresh = _not_seen(accepted)
         touched = self._touch(fresh)
         letters += self._dispatch(fresh)
         counts: Counter[str] = Counter()
-        store_dead_letters(self._within_limit(letters, incoming[-1].received_at, counts))
+        store_dead_letters(kept := self._within_limit(letters, incoming[-1].received_at, counts))
+        told = {id(letter.message) for letter in kept}
+        record_facts((pk, CardDataRefused()) for message, pk in leaking if id(message) in told)
         events: dict[str, list[UUID]] = defaultdict(list)
         for _, device_id, received in accepted:
             if messages.INBOUND[received.envelope.type].channel == "event":
@@ -157,12 +161,14 @@ class Inbox:
         return kept
 
 
-def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter]]:
-    """Part the messages into those that may be processed and those refused."""
+def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter], list[tuple[Incoming, int]]]:
+    """Part the messages into those that may be processed and those refused; of these, those that held card data, with their
+    sender."""
     sources = [topics.parse_inbound(message.topic) for message in incoming]
     known = _look_up({source.device_id for source in sources if source})
     accepted: list[Accepted] = []
     letters: list[Letter] = []
+    leaking: list[tuple[Incoming, int]] = []
     for message, source in zip(incoming, sources, strict=True):
         try:
             if source is None:
@@ -170,7 +176,9 @@ def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter
             accepted.append(Accepted(message, source.device_id, _receive(message, source, known)))
         except Refusal as refusal:
             letters.append(Letter(message, refusal))
-    return accepted, letters
+            if refusal is messages.CARD_DATA and source is not None:
+                leaking.append((message, known[source.device_id].terminal_id))
+    return accepted, letters, leaking
 
 
 def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]) -> Received:

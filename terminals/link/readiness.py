@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import Reason
+from terminals.common.sql import id_set
 from terminals.link.models import DeviceSession
 
 
@@ -23,7 +24,9 @@ class Offline(Reason, frozen=True):
 
 def offline(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     """Return the terminals that cannot be reached now."""
-    rows = DeviceSession.objects.filter(terminal__in=terminal_ids).values_list("terminal_id", "online", "last_seen_at")
+    rows = DeviceSession.objects.filter(terminal__in=id_set(terminal_ids)).values_list(
+        "terminal_id", "online", "last_seen_at"
+    )
     heard = {pk: (online, last_seen_at) for pk, online, last_seen_at in rows}
     found: dict[int, Reason] = {}
     for pk in terminal_ids:

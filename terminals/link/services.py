@@ -2,12 +2,13 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
+import rfc8785
 import uuid_utils.compat
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -82,7 +83,8 @@ def create_commands(requests: Iterable[CommandRequest], *, requested_by: str) ->
     """Sign and queue commands; the relay hears of them when the caller's transaction commits."""
     key = signing.command_signing_key()
     now = timezone.now()
-    commands = [_signed_command(request, requested_by, now, key) for request in requests]
+    requests, bodies = list(requests), dict[int, bytes]()
+    commands = [_signed_command(request, requested_by, now, key, bodies) for request in requests]
     if len(commands) > FEW:
         _copy(commands)
     else:
@@ -146,29 +148,35 @@ def send_plain_command(*, terminal: Terminal, command_type: str, actor: str) -> 
     return command
 
 
-def _signed_command(request: CommandRequest, requested_by: str, now: datetime, key: signing.SigningKey) -> Command:
+def _signed_command(
+    request: CommandRequest, requested_by: str, now: datetime, key: signing.SigningKey, bodies: dict[int, bytes]
+) -> Command:
+    """Return one command with its signed message; `bodies` keeps the canonical JSON of those that many commands share."""
     command_id = new_id()
     not_before = request.not_before or now
     expires_at = not_before + request.valid_for
-    envelope = {
-        "id": str(command_id),
-        "type": request.type,
-        "device_id": request.target.device_id,
-        "sent_at": rfc3339(now),
-        "not_before": rfc3339(not_before),
-        "expires_at": rfc3339(expires_at),
-        "body": msgspec.to_builtins(request.body, str_keys=True),
-    }
+    body = bodies.get(id(request.body))
+    if body is None:
+        body = bodies[id(request.body)] = rfc8785.dumps(msgspec.to_builtins(request.body, str_keys=True))
+    # Canonical JSON has its names in this order; the values have nothing that wants escaping.
+    canonical = (
+        b'{"body":%b,"device_id":"%b","expires_at":"%b","id":"%b","not_before":"%b","sent_at":"%b","type":"%b"}'
+        % (body, *_encoded(request.target.device_id, expires_at, command_id, not_before, now, request.type))
+    )
     return Command(
         id=command_id,
         terminal_id=request.target.terminal_id,
         type=request.type,
-        payload=messages.encode(signing.sign_envelope(envelope, *key)),
+        payload=signing.sign_canonical(canonical, *key),
         requested_by=requested_by,
         created_at=now,
         expires_at=expires_at,
         next_attempt_at=not_before,
     )
+
+
+def _encoded(*values: object) -> Iterator[bytes]:
+    return ((rfc3339(value) if isinstance(value, datetime) else str(value)).encode() for value in values)
 
 
 def signed_ack(device_id: str, message_ids: Sequence[UUID]) -> bytes:

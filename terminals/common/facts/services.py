@@ -6,18 +6,28 @@ import msgspec
 from django.db import connection
 
 from terminals.common.facts.kinds import FactBody
-from terminals.common.facts.models import Fact
 from terminals.common.partitions import Partitioned
 
 PARTITIONED = Partitioned("common_fact", "at", keep_months=14)
 
 
+# Raw: each settlement leaves a fact, and the ORM takes five times as long to write it.
+RECORD = """
+INSERT INTO common_fact (kind, subject, terminal_id, at, body)
+SELECT kind, subject, terminal_id, statement_timestamp(), body
+  FROM json_to_recordset(%s) AS f(kind text, subject text, terminal_id bigint, body jsonb)
+"""
+
+
 def record_facts(facts: Iterable[tuple[int, FactBody]]) -> None:
     """Store (terminal id, what happened) pairs, in one statement."""
-    Fact.objects.bulk_create(
-        Fact(kind=body.kind, subject=body.subject(), terminal_id=terminal_id, body=msgspec.to_builtins(body))
+    rows = [
+        {"kind": body.kind, "subject": body.subject(), "terminal_id": terminal_id, "body": body}
         for terminal_id, body in facts
-    )
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(RECORD, [msgspec.json.encode(rows).decode()])
 
 
 # Raw: the ORM cannot insert one body for an array of ids.

@@ -16,8 +16,9 @@ import jwt
 import msgspec
 import rfc8785
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from django.conf import settings
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
@@ -27,6 +28,7 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _END = "-----END PUBLIC KEY-----"
 _jws = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"])
+_algorithms = {name: _jws.get_algorithm_by_name(name) for name in ("ES256", "ES384", "PS256")}
 
 
 class BadSignature(Exception):
@@ -69,6 +71,31 @@ def sign_envelope(envelope: dict[str, Any], key: PrivateKey, key_id: str = "") -
     return {**envelope, "sig": token}
 
 
+def sign_canonical(canonical: bytes, key: PrivateKey, key_id: str) -> bytes:
+    """Return a whole signed message from its canonical JSON (RFC 8785), an object: what `sign_envelope` makes of it, without
+    making its JSON twice. Of a fleet's commands of one tick this is half of the cost."""
+    header = _header(algorithm_for(key), key_id)
+    signature = _raw_signature(key, header + b"." + canonical)
+    token = header + b".." + base64.urlsafe_b64encode(signature).rstrip(b"=")
+    return canonical[:-1] + b',"sig":"' + token + b'"}'
+
+
+@lru_cache(maxsize=16)
+def _header(algorithm: str, key_id: str) -> bytes:
+    header: dict[str, Any] = {"alg": algorithm, "b64": False, "crit": ["b64"], **({"kid": key_id} if key_id else {})}
+    return base64.urlsafe_b64encode(rfc8785.dumps(header)).rstrip(b"=")
+
+
+def _raw_signature(key: PrivateKey, signed: bytes) -> bytes:
+    """Return a JWS signature (RFC 7518): of an EC key r and s side by side, of an RSA key RSASSA-PSS."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(signed, padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size), hashes.SHA256())
+    size = (key.curve.key_size + 7) // 8
+    digest = hashes.SHA256() if size == 32 else hashes.SHA384()
+    r, s = decode_dss_signature(key.sign(signed, ec.ECDSA(digest)))
+    return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+
 def named_key(token: object) -> str:
     """Return the key id that a JWS names, unverified; raise BadSignature where it is none."""
     try:
@@ -85,15 +112,47 @@ def chosen_key(token: object, trusted: Mapping[str, str]) -> PublicKey:
 
 
 def verify_envelope(payload: bytes, key: PublicKey) -> None:
-    """Check the `sig` member of a JSON message; raise BadSignature unless `key` made it over exactly this content."""
+    """Check the `sig` member of a JSON message; raise BadSignature unless `key` made it over exactly this content.
+
+    What msgspec writes with sorted names is the canonical form of nearly every message and costs a fiftieth; where its signature
+    does not hold, the real canonical form decides. Either way the bytes that were signed say just what the message says.
+    """
     try:
         envelope = msgspec.json.decode(payload)
         signature = envelope.pop("sig", None)
         if not isinstance(signature, str):
             raise BadSignature("the message is not signed")
-        _jws.decode(signature, key, algorithms=[algorithm_for(key)], detached_payload=rfc8785.dumps(envelope))
+        sorted_form = msgspec.json.encode(envelope, order="sorted")
+        if _holds(signature, sorted_form, key):
+            return
+        canonical = rfc8785.dumps(envelope)
+        if canonical == sorted_form or not _holds(signature, canonical, key):
+            raise BadSignature("Signature verification failed")
     except (jwt.InvalidTokenError, rfc8785.CanonicalizationError, *messages.UNREADABLE) as error:
         raise BadSignature(str(error)) from None
+
+
+def _holds(token: str, content: bytes, key: PublicKey) -> bool:
+    """Whether a detached JWS is the key's over this content; raise InvalidTokenError where it is none."""
+    algorithm = algorithm_for(key)
+    head, _dot, rest = token.partition("..")
+    _check_header(head, algorithm)
+    try:
+        signature = base64.urlsafe_b64decode(rest + "=" * (-len(rest) % 4))
+    except ValueError:
+        raise jwt.DecodeError("Invalid crypto padding") from None
+    return bool(_algorithms[algorithm].verify(head.encode() + b"." + content, key, signature))
+
+
+@lru_cache(maxsize=4096)
+def _check_header(head: str, algorithm: str) -> None:
+    """Raise InvalidTokenError unless a JWS header is this algorithm's, over content as it is (RFC 7797). A terminal's is always
+    the same: it is read once."""
+    header = _jws.get_unverified_header(f"{head}..")
+    if header.get("alg") != algorithm:
+        raise jwt.InvalidAlgorithmError("The specified alg value is not allowed")
+    if header.get("b64") is not False or header.get("crit") != ["b64"]:
+        raise jwt.DecodeError("the content must be signed as it is (b64: false)")
 
 
 @lru_cache(maxsize=50_000)

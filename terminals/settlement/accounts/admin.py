@@ -69,7 +69,7 @@ class SettlementAccountAdmin(AuditedAdmin):
         return self.shown if obj else []
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        kwargs["fields"] = None if obj else ["merchant", "currency", "holder", "bic"]
+        kwargs["fields"] = [] if obj else ["merchant", "currency", "holder", "bic"]
         return super().get_form(request, obj, change=change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: SettlementAccount, form: Any, change: bool) -> None:

@@ -14,6 +14,7 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import Reason
 from terminals.common.money import check_currency
+from terminals.common.sql import id_set
 from terminals.common.transitions import move
 from terminals.estate.models import Merchant, Terminal
 from terminals.settlement.accounts import rules
@@ -106,7 +107,7 @@ class AccountMissing(Reason, frozen=True):
 def without_account(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     """Return the terminals to whose merchant nobody could credit money: no account is approved."""
     active = Q(store__merchant__settlement_accounts__state=AccountState.ACTIVE.value)
-    covered = set(Terminal.objects.filter(active, pk__in=terminal_ids).values_list("pk", flat=True))
+    covered = set(Terminal.objects.filter(active, pk__in=id_set(terminal_ids)).values_list("pk", flat=True))
     return {pk: AccountMissing() for pk in terminal_ids if pk not in covered}
 
 

@@ -16,6 +16,7 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import Reason
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.replacing import predecessors
@@ -71,7 +72,7 @@ NOT_BY_HAND = Refusal("not_by_hand", "its settlement plan does not let it be set
 
 def not_by_hand(terminal_ids: Sequence[int]) -> set[int]:
     """Return the terminals whose plan lets nobody ask them to settle (ISO 20022 ONDM is not among its policies)."""
-    barred = SettlementSchedule.objects.filter(pk__in=terminal_ids, effective__settings__by_hand=False)
+    barred = SettlementSchedule.objects.filter(pk__in=id_set(terminal_ids), effective__settings__by_hand=False)
     return set(barred.values_list("pk", flat=True))
 
 
@@ -165,7 +166,7 @@ def _wait(passing: Mapping[UUID, Outcome], now: datetime) -> set[UUID]:
 
 def settings_of(terminal_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the settings that hold for terminals, of those that have a schedule."""
-    rows = SettlementSchedule.objects.filter(pk__in=terminal_ids).select_related("effective")
+    rows = SettlementSchedule.objects.filter(pk__in=id_set(terminal_ids)).select_related("effective")
     return {schedule.pk: schedule.effective.settings for schedule in rows}
 
 
@@ -178,6 +179,11 @@ def fail_silent_runs(now: datetime) -> int:
     return fail_runs(late, TotalsMissing())
 
 
+def failed_between(now: datetime) -> tuple[datetime, datetime]:
+    """Return when the runs failed whose terminals are looked at again now."""
+    return now - ASK_AGAIN_AFTER - ASK_AGAIN_FOR, now - ASK_AGAIN_AFTER
+
+
 @transaction.atomic
 def ask_again(now: datetime) -> None:
     """Make terminals due whose last run failed a while ago and whose money still reaches the threshold.
@@ -185,8 +191,7 @@ def ask_again(now: datetime) -> None:
     Looks at the runs that failed within an hour before that, so that a worker that was away misses none; one that is
     asked and fails again has a new run.
     """
-    since, until = now - ASK_AGAIN_AFTER - ASK_AGAIN_FOR, now - ASK_AGAIN_AFTER
-    failed = SettlementRun.objects.filter(state=RunState.FAILED, finished_at__range=(since, until))
+    failed = SettlementRun.objects.filter(state=RunState.FAILED, finished_at__range=failed_between(now))
     later = SettlementRun.objects.filter(terminal=OuterRef("terminal"), pk__gt=OuterRef("pk"))
     waiting = list(failed.filter(~Exists(later)).values_list("terminal_id", flat=True))
     if waiting:

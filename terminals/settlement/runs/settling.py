@@ -203,25 +203,25 @@ def _said(reports: Iterable[Report]) -> str:
 
 # Raw: a few lines a batch decide; no transaction is read. Of the main currency the sums are kept with the run.
 COMPARE = """
-WITH lines AS (
-    SELECT r.id,
-           coalesce(bool_or(l.reported_count <> l.recorded_count OR l.reported_minor <> l.recorded_minor), false) AS differs,
-           coalesce(sum(s.sign * l.reported_minor) FILTER (WHERE l.currency = r.currency), 0)::bigint AS reported,
-           coalesce(sum(s.sign * (l.reported_minor - l.recorded_minor)) FILTER (WHERE l.currency = r.currency), 0)::bigint
-               AS difference
+WITH lines AS MATERIALIZED (
+    SELECT r.id, r.state AS old_state, r.difference_minor AS old_difference, l.*
       FROM unnest(%(terminals)s::bigint[], %(numbers)s::integer[]) AS k(terminal_id, batch_number)
       JOIN settlement_settlementrun r USING (terminal_id, batch_number)
-      LEFT JOIN settlement_batchtotal l USING (terminal_id, batch_number)
-      LEFT JOIN LATERAL (SELECT CASE l.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) s ON true
-     GROUP BY r.id
+     CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(reported_count <> recorded_count OR reported_minor <> recorded_minor), false) AS differs,
+               coalesce(sum(sign * reported_minor) FILTER (WHERE currency = r.currency), 0)::bigint AS reported,
+               coalesce(sum(sign * (reported_minor - recorded_minor)) FILTER (WHERE currency = r.currency), 0)::bigint AS difference
+          FROM settlement_batchtotal t
+         CROSS JOIN LATERAL (SELECT CASE t.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) AS s
+         WHERE t.terminal_id = k.terminal_id AND t.batch_number = k.batch_number) AS l
 )
 UPDATE settlement_settlementrun r
    SET state = CASE WHEN lines.differs OR r.host_response <> '00' OR NOT r.upload_complete THEN %(unbalanced)s
                     ELSE %(balanced)s END,
        reported_minor = lines.reported, difference_minor = lines.difference, reasons = '[]'
-  FROM lines JOIN settlement_settlementrun old USING (id) WHERE r.id = lines.id
+  FROM lines WHERE r.id = lines.id
 RETURNING r.id, r.terminal_id, r.batch_number, r.currency, r.state, r.host_response, r.reported_minor, r.difference_minor,
-          old.difference_minor IS NOT NULL AND (old.state, old.difference_minor) <> (r.state, r.difference_minor)
+          lines.old_difference IS NOT NULL AND (lines.old_state, lines.old_difference) <> (r.state, r.difference_minor)
 """
 Reasons = list[dict[str, Any]]
 

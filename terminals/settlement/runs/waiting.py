@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.services import hold
 from terminals.link.services import Target
@@ -72,7 +73,9 @@ def _look_chunk(now: datetime) -> int:
     if not chosen:
         return 0
     held = hold(chosen)
-    runs = list(due.filter(terminal__in=chosen).order_by("pk").select_for_update(of=("self",), skip_locked=True))
+    runs = list(
+        due.filter(terminal__in=id_set(chosen)).order_by("pk").select_for_update(of=("self",), skip_locked=True)
+    )
     settings = settings_of([run.terminal_id for run in runs])
     over = [run for run in runs if run.ends_at is None or run.ends_at <= now]
     unfit = [run for run in runs if run not in over and held[run.terminal_id].state not in COMMANDED_STATES]

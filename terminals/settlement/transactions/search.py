@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from terminals.common.errors import Refusal
 from terminals.common.money import parse_major
 from terminals.estate import selectors
+from terminals.estate.models import Store
 from terminals.settlement.transactions.models import Transaction
 
 _AMOUNT = re.compile(r"[0-9.,']+ ?[A-Za-z]{3}")
@@ -36,7 +37,8 @@ def _one(part: str) -> Q:
         except ValueError:
             return Q(pk=None)
         return Q(occurred_at__gte=begun, occurred_at__lt=begun + timedelta(days=1))
-    found = selectors.of_terminals_named(part)
+    stores = selectors.ids_or_query(selectors.containing(Store.objects.order_by(), "name", part))
+    found = selectors.of_terminals_named(part) | Q(terminal__store__in=stores)
     if re.fullmatch(r"[0-9]{4}", part):
         found |= Q(card_last4=part)
     if re.fullmatch(r"[0-9]{6}", part):
