@@ -14,6 +14,7 @@ from terminals.keys import api as keys
 from terminals.link import api as link
 from terminals.parameters import api as parameters
 from terminals.settlement.accounts import api as accounts
+from terminals.settlement.cases import api as cases
 from terminals.settlement.plans import api as plans
 from terminals.settlement.runs import api as runs
 from terminals.settlement.transactions import api as transactions
@@ -48,6 +49,8 @@ router.register("installations", firmware.InstallationViewSet)
 router.register("keys", keys.KeyViewSet)
 router.register("key-requirements", keys.KeyRequirementViewSet)
 router.register("settlement/accounts", accounts.SettlementAccountViewSet)
+router.register("settlement/cases", cases.CaseViewSet)
+router.register("settlement/differences", cases.DifferenceViewSet)
 router.register("settlement/plans", plans.PlanViewSet)
 router.register("settlement/calendars", plans.CalendarViewSet)
 router.register("settlement/levels", plans.PlanLevelViewSet)

@@ -21,6 +21,8 @@ from terminals.link.services import READ_MESSAGE, SEND_COMMAND
 from terminals.parameters.services import SET_VALUES
 from terminals.settlement.accounts.services import APPROVE as APPROVE_ACCOUNT
 from terminals.settlement.accounts.services import PROPOSE as PROPOSE_ACCOUNT
+from terminals.settlement.cases.services import APPROVE as APPROVE_CASE
+from terminals.settlement.cases.services import WORK as WORK_ON_CASE
 from terminals.settlement.plans.services import SET_SCHEDULE
 from terminals.settlement.runs.services import REQUEST_SETTLEMENT
 
@@ -50,6 +52,8 @@ VIEWER = (
         "batch",
         "transaction",
         "settlementaccount",
+        "case",
+        "difference",
     )
 )
 OPERATOR = (
@@ -65,6 +69,7 @@ OPERATOR = (
         SET_VALUES,
         REQUEST_SETTLEMENT,
         SET_SCHEDULE,
+        WORK_ON_CASE,
     }
     | {permission for verb, permission in TRANSITION_PERMISSIONS.items() if verb.name != "retire"}
 )
@@ -81,7 +86,7 @@ ADMINISTRATOR = (
     | _all_of("terminals", "organisation", "merchant", "store", "terminalmodel")
     | _all_of("parameters", "parametertemplate", "templateversion", "modeltemplate")
     | _all_of("settlement", "settlementplan", "businesscalendar")
-    | {PROPOSE_ACCOUNT, APPROVE_ACCOUNT}
+    | {PROPOSE_ACCOUNT, APPROVE_ACCOUNT, APPROVE_CASE}
     | _all_of("auth", "user", "group")
     | {DECIDE, "enrolment.view_enrolmentrequest"}
 )
@@ -103,6 +108,7 @@ SENSITIVE = frozenset(
         SET_BASELINE,
         PROPOSE_ACCOUNT,
         APPROVE_ACCOUNT,
+        APPROVE_CASE,
         "access.add_apitoken",
         "firmware.add_release",
     }

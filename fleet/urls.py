@@ -14,7 +14,7 @@ from fleet import readiness
 from fleet.access.logins import change_own_password
 from fleet.access.urls import account_urls
 from fleet.api import router
-from fleet.pages import bulk, enrolling, finding, importing, list_bar, parameters, plan_levels, views
+from fleet.pages import bulk, cases, enrolling, finding, importing, list_bar, parameters, plan_levels, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
@@ -73,6 +73,10 @@ urlpatterns = [
     path("admin/import/jobs/<int:pk>/report/", importing.job_report, name="import-job-report"),
     path("admin/import/jobs/<int:pk>/action/", importing.job_action, name="import-job-action"),
     path("admin/find/", finding.find_page, name="find"),
+    path("admin/cases/<int:pk>/", cases.case_page, name="case"),
+    path("admin/cases/<int:pk>/action/", cases.case_action, name="case-action"),
+    path("admin/cases/<int:pk>/letter/", cases.case_letter, name="case-letter"),
+    path("admin/cases/<int:pk>/files/<int:note>/", cases.case_file, name="case-file"),
     path("admin/settlement/at/<str:kind>/<int:pk>/", plan_levels.level_page, name="settlement-level"),
     path("admin/parameters/", parameters.parameters_page, name="parameters"),
     path("admin/parameters/at/<str:kind>/<int:pk>/", parameters.level_page, name="parameters-level"),

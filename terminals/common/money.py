@@ -57,6 +57,11 @@ def digits_of(amount_minor: int, currency: str, *, signed: bool = False) -> str:
     return sign + f"{whole:,}" + (f".{rest:0{exponent}d}" if exponent else "")
 
 
+def minor_of_major(major: int, currency: str) -> int:
+    """Return whole major units in minor ones: 500 EUR are 50,000, 500 JPY are 500."""
+    return int(major * 10 ** _EXPONENTS.get(currency, 2))
+
+
 def parse_major(text: str) -> tuple[int, str]:
     """Return minor units and currency of what a person types: `150.00 EUR`, `JPY 1,500`; raise Refusal otherwise."""
     ordered = re.sub(r"^\s*([A-Za-z]{3})\s*(\S+)\s*$", r"\2 \1", text)

@@ -1,8 +1,9 @@
 """Where Django looks for settlement's admin pages; each room declares its own."""
 
 from terminals.settlement.accounts import admin as accounts
+from terminals.settlement.cases import admin as cases
 from terminals.settlement.plans import admin as plans
 from terminals.settlement.runs import admin as runs
 from terminals.settlement.transactions import admin as transactions
 
-__all__ = ["accounts", "plans", "runs", "transactions"]
+__all__ = ["accounts", "cases", "plans", "runs", "transactions"]

@@ -1,6 +1,7 @@
 """All rows of settlement, where Django looks for them; each room declares its own."""
 
 from terminals.settlement.accounts.models import SettlementAccount
+from terminals.settlement.cases.models import Case, CaseNote, Difference
 from terminals.settlement.plans.models import (
     BusinessCalendar,
     EffectivePlan,
@@ -16,6 +17,9 @@ __all__ = [
     "BatchSequence",
     "BatchTotal",
     "BusinessCalendar",
+    "Case",
+    "CaseNote",
+    "Difference",
     "EffectivePlan",
     "PlanLevel",
     "SettlementAccount",

@@ -155,11 +155,11 @@ def test_an_edit_of_a_schedule_waits_for_its_terminals_retirement_and_finds_it_g
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             Terminal.objects.select_for_update().get()
-            editing = pool.submit(in_thread, lambda: browser.post(url, form).status_code)
+            editing = pool.submit(in_thread, lambda: browser.post(url, form).content.decode())
             with pytest.raises(TimeoutError):
                 editing.result(timeout=0.5)
             retire(terminal)
-        assert editing.result(20) == 404
+        assert "the terminal is retired: it settles no more" in editing.result(20)
     assert not SettlementSchedule.objects.exists()
 
 

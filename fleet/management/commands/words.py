@@ -34,6 +34,9 @@ from terminals.link.protocol import messages
 from terminals.link.protocol.messages import health
 from terminals.link.protocol.states import CommandTransition
 from terminals.parameters.sending import ACTOR as PARAMETERS_CHANGED
+from terminals.settlement.accounts.rules import AccountTransition
+from terminals.settlement.cases.rules import CaseTransition
+from terminals.settlement.plans.rules import CHECKS, SEVERITIES, WHEN_MISSED
 from terminals.settlement.runs.models import TRIGGERS
 from terminals.settlement.runs.rules import RunTransition
 
@@ -59,14 +62,14 @@ KEYWORDS: dict[str, Any] = {
 }
 DEAD_LETTERS = (
     "bad_signature handler_error database_error malformed not_in_service oversize too_many unknown_command unknown_terminal "
-    "unknown_type wrong_channel wrong_serial wrong_topic"
+    "unknown_type wrong_channel wrong_serial wrong_topic card_data"
 )
 SAID_BETTER = (" By %(filter_title)s ",)  # texts of Django's whose own translation does not read well
 # What the audit's actions call what was done, and to what, where it is no model.
 DONE = (
     "create update delete grant locked_out members cancel bulk set_password disable_password login refused activation_code "
     "enrol edit register request write_off schedule publish assign resign baseline deliver send reseal seed vault estate "
-    "release key parameters settlement session end"
+    "release key parameters settlement session end propose close agree take_over"
 )
 # Why the server asks something of a terminal by itself.
 REQUESTERS = (
@@ -83,6 +86,8 @@ MACHINES: tuple[type[Machine], ...] = (
     InstallationTransition,
     KeyTransition,
     RunTransition,
+    AccountTransition,
+    CaseTransition,
 )
 Message = tuple[str | None, Any]  # context, and msgid or (singular, plural)
 
@@ -199,6 +204,10 @@ def _from_models() -> Iterator[Message]:
                 yield None, str(field.help_text)
 
 
+# Schemes and wallets that have a name in other languages; others are shown as terminals tell them.
+SCHEMES = ("visa", "mastercard", "unionpay", "alipay", "wechat_pay")
+
+
 def _vocabulary() -> Iterator[Message]:
     """Every word that `words.word` is given: states, the protocol's words, commands, rooms, dead letters' reasons."""
     words = {str(value) for model in our_models() for field in named_fields(model) for value, _ in field.choices or ()}
@@ -211,6 +220,7 @@ def _vocabulary() -> Iterator[Message]:
     for literal in (health.Part, health.PrinterState, health.Network.__annotations__["kind"]):
         words |= set(get_args(literal))
     words |= set(DONE.split())
+    words |= {"none", "weekend", "closed", *WHEN_MISSED, *SEVERITIES, *SCHEMES, *(f"check_{name}" for name in CHECKS)}
     for word in words:
         yield CONTEXT, word.replace("_", " ")
     for name in BACKGROUND_WORK:

@@ -1,9 +1,37 @@
-"""Whether a settlement balances, and where it does not. Pure: no clock, no database."""
+"""Whether a settlement balances, where it does not, and which transactions are suspected of it. Pure: no clock, no database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import combinations
 from typing import NamedTuple
 
 from terminals.settlement.rules import SIGNS
+
+DOUBLE_WITHIN = timedelta(minutes=30)
+MOST_COMBINED = 3  # transactions that together may explain a difference
+MOST_SUSPECTS = 10
+MOST_LOOKED_AT = 60  # of a line, when pairs and triples are tried
+
+
+class DifferenceKind(StrEnum):
+    COUNT = "count"  # the same money in another number of transactions
+    AMOUNT = "amount"  # the same number, other money
+    MISSING_RECORD = "missing_record"  # the terminal counted what it never uploaded
+    DUPLICATE = "duplicate"  # one is recorded twice
+    NOT_COUNTED = "not_counted"  # recorded, but not among what the terminal settled
+    LATE = "late"  # it happened after its batch was closed
+    FOREIGN_CURRENCY = "foreign_currency"  # money in a currency that was not settled
+    HOST = "host"  # the host did not accept the batch
+    INCOMPLETE = "incomplete"  # the terminal says that its upload is not complete
+    UNCLOSED_BATCH = "unclosed_batch"  # money in a batch that a newer one has followed
+    NOT_SETTLED = "not_settled"  # its settlement failed in the end
+    UNKNOWN_TERMINAL = "unknown_terminal"  # credited for a terminal that nobody knows
+    CREDITED_SHORT = "credited_short"
+    CREDITED_OVER = "credited_over"
+    CREDITED_TWICE = "credited_twice"
+    OTHER_ACCOUNT = "other_account"  # credited to an account that is not on file
+    NOT_CREDITED = "not_credited"  # not by its value date
 
 
 class Line(NamedTuple):
@@ -39,3 +67,74 @@ class Line(NamedTuple):
 def differing(lines: Iterable[Line]) -> list[Line]:
     """Return the lines that do not agree, in a steady order. A difference of zero is one, too, where counts differ."""
     return sorted(line for line in lines if line.differs)
+
+
+class Recorded(NamedTuple):
+    """A recorded transaction, as far as it may be suspected."""
+
+    id: int
+    amount_minor: int
+    occurred_at: datetime
+    card: str = ""  # its token or last four digits
+    reference: str = ""  # RRN, else STAN, else approval code
+    sequence: int = 0
+
+
+class Finding(NamedTuple):
+    """What is wrong with a line: its kind, how many transactions and how much (reported less recorded), the ids of the recorded
+    transactions that are suspected, and the sequence numbers of those that never came."""
+
+    kind: DifferenceKind
+    number: int
+    amount_minor: int
+    suspects: tuple[int, ...] = ()
+    missing: tuple[int, ...] = ()
+
+
+def judge(
+    line: Line, recorded: Sequence[Recorded], missing: Sequence[int] = (), closed_at: datetime | None = None
+) -> Finding:
+    """Return what is wrong with a line that differs, by its recorded transactions and the numbers that never came."""
+    count = line.reported_count - line.recorded_count
+    amount = line.reported_minor - line.recorded_minor
+    if count > 0:
+        return Finding(DifferenceKind.MISSING_RECORD, count, amount, missing=tuple(missing[:MOST_SUSPECTS]))
+    if count == 0:
+        return Finding(DifferenceKind.AMOUNT, 0, amount)
+    late = [one for one in recorded if closed_at is not None and one.occurred_at > closed_at]
+    if late and _explains(late, count, amount):
+        return Finding(DifferenceKind.LATE, count, amount, tuple(one.id for one in late[:MOST_SUSPECTS]))
+    doubles = _doubles(recorded)
+    if doubles and _explains(doubles, count, amount):
+        return Finding(DifferenceKind.DUPLICATE, count, amount, tuple(one.id for one in doubles[:MOST_SUSPECTS]))
+    if amount == 0:
+        return Finding(DifferenceKind.COUNT, count, 0, tuple(one.id for one in doubles[:MOST_SUSPECTS]))
+    together = _adding_up(recorded, -count, -amount)
+    return Finding(DifferenceKind.NOT_COUNTED, count, amount, tuple(one.id for one in together[:MOST_SUSPECTS]))
+
+
+def _explains(suspects: Sequence[Recorded], count: int, amount: int) -> bool:
+    return len(suspects) == -count and sum(one.amount_minor for one in suspects) == -amount
+
+
+def _doubles(recorded: Iterable[Recorded]) -> list[Recorded]:
+    """Return those that repeat an earlier one: the same amount, card and reference within a while."""
+    seen: dict[tuple[int, str, str], datetime] = {}
+    found = []
+    for one in sorted(recorded, key=lambda r: (r.occurred_at, r.id)):
+        key = (one.amount_minor, one.card, one.reference)
+        if key in seen and one.occurred_at - seen[key] <= DOUBLE_WITHIN:
+            found.append(one)
+        seen[key] = one.occurred_at
+    return found
+
+
+def _adding_up(recorded: Sequence[Recorded], count: int, amount: int) -> list[Recorded]:
+    """Return transactions, just so many, that together make an amount; the first such. Nothing where it would be a guess among
+    too many."""
+    if not 0 < count <= MOST_COMBINED or len(recorded) > MOST_LOOKED_AT * (1 if count > 1 else 100):
+        return []
+    for some in combinations(recorded, count):
+        if sum(one.amount_minor for one in some) == amount:
+            return list(some)
+    return []

@@ -1,8 +1,10 @@
-"""Runs in the admin. Their page is fleet/pages/settlement_run.py; here are the list and what happened, as it is stored."""
+"""Runs in the admin: above what is stored, what is wrong in a sentence and the batch's sides next to each other."""
 
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -11,7 +13,20 @@ from django.utils.translation import gettext_lazy as _
 from terminals.common.admin_base import RecordAdmin
 from terminals.common.words import format_minor
 from terminals.estate.admin import TerminalOwnedAdmin
+from terminals.settlement.cases.models import Difference
+from terminals.settlement.cases.words import sentence_of
+from terminals.settlement.reconciliation.lines import lines_of
 from terminals.settlement.runs.models import SettlementRun
+
+
+def _head_of(run: SettlementRun) -> dict[str, Any]:
+    """Return what stands above a run's fields: two statements."""
+    if run.batch_number is None:
+        return {}
+    key = (run.terminal_id, run.batch_number)
+    of_batch = {"terminal": run.terminal_id, "batch_number": run.batch_number}
+    found = Difference.objects.filter(**of_batch).order_by("-is_open", "id")[:20]
+    return {"lines": sorted(lines_of([key]).get(key, [])), "told": [(one, sentence_of(one)) for one in found]}
 
 
 @admin.register(SettlementRun)
@@ -31,6 +46,7 @@ class SettlementRunAdmin(TerminalOwnedAdmin, RecordAdmin):
     lookups = ("finished_at__gte", "finished_at__lt")  # the overview's numbers lead to the runs of their day
     list_select_related = ["terminal"]
     search_fields = ["terminal__serial"]
+    change_form_outer_before_template = "pages/run_head.html"
     fields = [
         "terminal",
         "trigger",
@@ -51,6 +67,13 @@ class SettlementRunAdmin(TerminalOwnedAdmin, RecordAdmin):
         "finished_at",
         "command",
     ]
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Above what is stored: what is wrong in a sentence, the batch's sides, its cases."""
+        run = self.get_object(request, object_id)
+        context = _head_of(run) if run is not None else {}
+        answer: HttpResponse = super().change_view(request, object_id, extra_context=context)
+        return answer
 
     @admin.display(description=_("transactions"))
     def its_transactions(self, run: SettlementRun) -> str:

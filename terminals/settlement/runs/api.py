@@ -11,10 +11,10 @@ from rest_framework.response import Response
 from terminals.common.api.base import IdempotentPosts, ReadViewSet, actor_of
 from terminals.common.api.serializers import ModelSerializer
 from terminals.estate.models import Terminal
+from terminals.settlement.reconciliation.lines import lines_of
 from terminals.settlement.reconciliation.rules import Line
 from terminals.settlement.runs import services
 from terminals.settlement.runs.models import SettlementRun
-from terminals.settlement.runs.settling import lines_of
 
 
 class LineSerializer(serializers.Serializer[Any]):

@@ -8,7 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
@@ -24,13 +24,16 @@ from terminals.link.facts import failure_reason
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import Target, rfc3339, target_of
+from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.plans.models import SettlementSchedule
 from terminals.settlement.plans.thresholds import mark_over_threshold
+from terminals.settlement.reconciliation.rules import DifferenceKind
 from terminals.settlement.rules import next_batch_number
 from terminals.settlement.runs.facts import NotSettled, TotalsMissing, TriedAgain
 from terminals.settlement.runs.models import SettlementRun
 from terminals.settlement.runs.opening import DEFAULTS, by_hand, open_runs
 from terminals.settlement.runs.rules import ASKED, OPEN, RunState, RunTransition, pause_before
+from terminals.settlement.selectors import stakes
 from terminals.settlement.transactions.models import Batch
 
 REQUEST_SETTLEMENT = "settlement.add_settlementrun"  # what asking a terminal to settle needs
@@ -109,8 +112,21 @@ def _fail(runs: QuerySet[SettlementRun], why: Callable[[SettlementRun], Reason])
         run.state, run.finished_at = RunTransition.fail.after(run.state), timezone.now()
         run.reasons, run.retry_at = [why(run).stored()], None
     SettlementRun.objects.bulk_update(locked, ["state", "finished_at", "reasons", "retry_at"], batch_size=1000)
-    record_facts((run.terminal_id, NotSettled(reasons=run.reasons)) for run in locked)
+    note_failed(locked)
     return len(locked)
+
+
+def note_failed(runs: Sequence[SettlementRun]) -> None:
+    """Say of runs that ended without a settlement, and follow the money that they leave unsettled as a case."""
+    record_facts((run.terminal_id, NotSettled(reasons=run.reasons)) for run in runs)
+    ids = [run.terminal_id for run in runs]
+    found = [
+        Found(pk, None, DifferenceKind.NOT_SETTLED, currency, expected_count=count, expected_minor=net)
+        for pk, stake in (stakes(ids) if ids else {}).items()
+        for currency, net, count in stake.amounts
+    ]
+    if ids:
+        note(found, of=Q(terminal__in=id_set(ids)), kinds=[DifferenceKind.NOT_SETTLED])
 
 
 def fail_repeated(answered: Mapping[tuple[int, UUID], Reason]) -> None:

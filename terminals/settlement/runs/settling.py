@@ -4,19 +4,26 @@ A batch is settled once: the first report stands. A transaction that arrives aft
 be compared again. Terminals are held by the inbox, so that nobody else changes a batch meanwhile.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
 from django.db import connection
+from django.db.models import Q
 
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
 from terminals.link.protocol.messages.settlement import Settlement
 from terminals.link.services import supersede_commands
+from terminals.settlement.cases.differences import Found, note
+from terminals.settlement.cases.rules import SUBJECTS, Subject
 from terminals.settlement.plans.thresholds import mark_over_threshold
-from terminals.settlement.reconciliation.rules import Line, differing
+from terminals.settlement.reconciliation.lines import Wrong, columns_of, differences_of, lines_of
+from terminals.settlement.reconciliation.rules import DifferenceKind, Line, differing
+from terminals.settlement.rules import LAST_BATCH_NUMBER
 from terminals.settlement.runs.facts import (
     BatchSettled,
     ForeignCurrency,
@@ -30,6 +37,10 @@ from terminals.settlement.runs.rules import RunState, RunTransition
 from terminals.settlement.runs.services import fail_repeated
 from terminals.settlement.transactions import gaps
 from terminals.settlement.transactions.services import BatchKey, Upload, record_transactions
+
+LEFT_BEHIND = (DifferenceKind.UNCLOSED_BATCH, DifferenceKind.NOT_SETTLED)
+# What the comparison of a batch finds; what concerns its settling or its credit is found elsewhere.
+OF_RECORDS = [kind for kind, subject in SUBJECTS.items() if subject is Subject.RECORDS] + [DifferenceKind.HOST]
 
 
 class Report(NamedTuple):
@@ -55,6 +66,8 @@ class Compared(NamedTuple):
     host_response: str
     reported_minor: int
     difference_minor: int
+    upload_complete: bool
+    closed_at: datetime | None
     changed: bool
 
     @property
@@ -92,6 +105,28 @@ def settle_batches(reported: Sequence[Report]) -> None:
         counts = {key: report.body.transaction_count for key, report in reports.items()}
         gaps.expect({key: count for key, count in counts.items() if count is not None})
         record_facts((run.terminal_id, _fact(run, reasons)) for run, reasons in _compare(sorted(reports)))
+        _note_left_open(list(reports))
+
+
+# Raw: the ORM cannot ask for pairs of columns. Money in batches that were opened before the one that was settled.
+LEFT_OPEN = """
+SELECT b.terminal_id, b.batch_number, b.currency, b.transaction_count, b.net_minor
+  FROM unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number)
+  JOIN settlement_batch b ON b.terminal_id = k.terminal_id AND NOT b.closed AND b.transaction_count > 0
+   AND (k.batch_number - b.batch_number + %s) %% %s BETWEEN 1 AND %s / 2
+"""
+
+
+def _note_left_open(keys: Sequence[BatchKey]) -> None:
+    """A terminal that settles a batch has done what it failed to do before; money in an earlier one is left behind."""
+    with connection.cursor() as cursor:
+        cursor.execute(LEFT_OPEN, [*columns_of(keys), *[LAST_BATCH_NUMBER] * 3])
+        rows = cursor.fetchall()
+    found = [
+        Found(pk, number, DifferenceKind.UNCLOSED_BATCH, currency, expected_count=count, expected_minor=net)
+        for pk, number, currency, count, net in rows
+    ]
+    note(found, of=Q(terminal__in=id_set(key[0] for key in keys)), kinds=LEFT_BEHIND)
 
 
 def _refuse_repeated(repeated: Sequence[Report]) -> None:
@@ -111,12 +146,8 @@ SELECT terminal_id, batch_number FROM settlement_settlementrun
 
 def _settled_before(keys: Sequence[BatchKey]) -> set[BatchKey]:
     with connection.cursor() as cursor:
-        cursor.execute(KNOWN, _columns(keys))
+        cursor.execute(KNOWN, columns_of(keys))
         return set(cursor.fetchall())
-
-
-def _columns(keys: Sequence[BatchKey]) -> list[list[int]]:
-    return [[key[0] for key in keys], [key[1] for key in keys]]
 
 
 # Raw: the run whose command is named, or the open one where an earlier attempt's command is; until the comparison says better
@@ -210,7 +241,8 @@ WITH lines AS MATERIALIZED (
      CROSS JOIN LATERAL (
         SELECT coalesce(bool_or(reported_count <> recorded_count OR reported_minor <> recorded_minor), false) AS differs,
                coalesce(sum(sign * reported_minor) FILTER (WHERE currency = r.currency), 0)::bigint AS reported,
-               coalesce(sum(sign * (reported_minor - recorded_minor)) FILTER (WHERE currency = r.currency), 0)::bigint AS difference
+               coalesce(sum(sign * (reported_minor - recorded_minor)) FILTER (WHERE currency = r.currency), 0)::bigint
+                   AS difference
           FROM settlement_batchtotal t
          CROSS JOIN LATERAL (SELECT CASE t.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) AS s
          WHERE t.terminal_id = k.terminal_id AND t.batch_number = k.batch_number) AS l
@@ -221,6 +253,7 @@ UPDATE settlement_settlementrun r
        reported_minor = lines.reported, difference_minor = lines.difference, reasons = '[]'
   FROM lines WHERE r.id = lines.id
 RETURNING r.id, r.terminal_id, r.batch_number, r.currency, r.state, r.host_response, r.reported_minor, r.difference_minor,
+          r.upload_complete, r.closed_at,
           lines.old_difference IS NOT NULL AND (lines.old_state, lines.old_difference) <> (r.state, r.difference_minor)
 """
 Reasons = list[dict[str, Any]]
@@ -236,40 +269,36 @@ def _compare(keys: Sequence[BatchKey]) -> list[tuple[Compared, Reasons]]:
         runs = [Compared(*row) for row in cursor.fetchall()]
     wrong = [run for run in runs if run.state == RunState.UNBALANCED]
     reasons = _explain(wrong) if wrong else {}
+    if healed := [run for run in runs if run.changed and run.state == RunState.BALANCED]:
+        _note(healed, [])
     return [(run, reasons.get(run.run_id, [])) for run in runs]
 
 
-# Raw, both: see above.
-LINES = """
-SELECT l.terminal_id, l.batch_number, l.currency, l.method, l.scheme, l.kind, l.reported_count, l.reported_minor,
-       l.recorded_count, l.recorded_minor
-  FROM settlement_batchtotal l
-  JOIN unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number) USING (terminal_id, batch_number)
-"""
+# Raw: see above.
 WRITE_REASONS = """
 UPDATE settlement_settlementrun r SET reasons = w.reasons::jsonb
   FROM unnest(%s::bigint[], %s::text[]) AS w(id, reasons) WHERE r.id = w.id
 """
 
 
-def lines_of(keys: Sequence[BatchKey]) -> dict[BatchKey, list[Line]]:
-    """Return the lines of batches: one statement."""
-    found: dict[BatchKey, list[Line]] = defaultdict(list)
-    with connection.cursor() as cursor:
-        cursor.execute(LINES, _columns(keys))
-        for terminal_id, batch_number, *line in cursor.fetchall():
-            found[terminal_id, batch_number].append(Line(*line))
-    return found
-
-
 def _explain(wrong: Sequence[Compared]) -> dict[int, Reasons]:
-    """Store why runs do not balance, and return it."""
+    """Store why runs do not balance, and return it; what is different becomes a case."""
     lines = lines_of([run.key for run in wrong])
+    _note(wrong, differences_of([_wrong(run) for run in wrong], lines))
     reasons = {run.run_id: _reasons(run, lines.get(run.key, [])) for run in wrong}
     with connection.cursor() as cursor:
         told = [msgspec.json.encode(reasons[run.run_id]).decode() for run in wrong]
         cursor.execute(WRITE_REASONS, [[run.run_id for run in wrong], told])
     return reasons
+
+
+def _wrong(run: Compared) -> Wrong:
+    return Wrong(*run.key, run.currency, run.host_response, run.upload_complete, run.closed_at)
+
+
+def _note(runs: Sequence[Compared], found: Sequence[Found]) -> None:
+    chosen = reduce(or_, (Q(terminal=run.terminal_id, batch_number=run.batch_number) for run in runs))
+    note(found, of=chosen, kinds=OF_RECORDS)
 
 
 def _reasons(run: Compared, lines: Sequence[Line]) -> Reasons:

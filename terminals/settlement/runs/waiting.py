@@ -13,11 +13,11 @@ from terminals.estate.services import hold
 from terminals.link.services import Target
 from terminals.settlement.plans.models import SettlementSchedule
 from terminals.settlement.readiness import READY, Found, look_at
-from terminals.settlement.runs.facts import Blocked, Cleared, NotSettled
+from terminals.settlement.runs.facts import Blocked, Cleared
 from terminals.settlement.runs.models import SettlementRun
 from terminals.settlement.runs.opening import CHUNK, DEFAULTS, LOOK_AGAIN_AFTER, Occasion, ask
 from terminals.settlement.runs.rules import RunState, RunTransition
-from terminals.settlement.runs.services import settings_of
+from terminals.settlement.runs.services import note_failed, settings_of
 
 CHECK_AGAIN_AFTER = timedelta(minutes=1)
 
@@ -105,7 +105,7 @@ def _look_chunk(now: datetime) -> int:
     columns = ["state", "retry_at", "command", "attempt", "problems", "reasons", "finished_at", "requested_at"]
     SettlementRun.objects.bulk_update(runs, columns, batch_size=500)
     record_facts((run.terminal_id, Blocked(ahead=False, reasons=run.problems)) for run in newly)
-    record_facts((run.terminal_id, NotSettled(reasons=run.reasons)) for run in over)
+    note_failed(over)
     return len(runs)
 
 
