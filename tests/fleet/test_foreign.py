@@ -28,7 +28,8 @@ from terminals.keys.services import request_key_delivery
 from terminals.link.protocol.messages.health import Tamper
 from terminals.parameters.models import ParameterSet, TemplateVersion
 from terminals.settlement.accounts.services import propose
-from terminals.settlement.models import PlanLevel, SettlementAccount, SettlementPlan
+from terminals.settlement.cases.services import write
+from terminals.settlement.models import Case, PlanLevel, SettlementAccount, SettlementPlan
 from terminals.settlement.runs.services import request_settlement
 from tests.conftest import deliver, make_plan, obey, set_parameters, set_schedule, sold, working_device
 from tests.fleet import test_permissions
@@ -310,6 +311,10 @@ WALKED = {
     "admin/bulk/jobs/<int:pk>/cancel/",
     "admin/find/",
     "admin/settlement/at/<str:kind>/<int:pk>/",
+    "admin/cases/<int:pk>/",
+    "admin/cases/<int:pk>/action/",
+    "admin/cases/<int:pk>/letter/",
+    "admin/cases/<int:pk>/files/<int:note>/",
     "admin/parameters/",
     "admin/parameters/at/<str:kind>/<int:pk>/",
     "admin/codes/",
@@ -410,6 +415,22 @@ def test_no_parameters_are_seen_or_set_elsewhere_or_for_all(world: World) -> Non
         assert world.browser.get(url).status_code in (403, 404), kind
         assert world.browser.post(url, {"currency": "USD", "set": "1"}).status_code in (403, 404), kind
     assert not ParameterSet.objects.filter(values__currency="USD").exists()
+
+
+def test_no_foreign_case_is_seen_worked_on_or_handed_out(world: World) -> None:
+    theirs = world.foreign.its(Case).first()
+    assert theirs is not None
+    note = write(case=theirs, text="", content=b"voucher", file_type="text/plain", file_name="v.txt", actor="ops")
+    pages = [reverse(name, args=[theirs.pk]) for name in ("case", "case-letter")]
+    for url in (*pages, reverse("case-file", args=[theirs.pk, note.pk])):
+        assert world.browser.get(url).status_code in (403, 404), url
+    for action in ("take", "write", "close", "agree", "send_back", "reopen"):
+        told = {"action": action, "resolution": "fraud", "text": "x"}
+        assert world.browser.post(reverse("case-action", args=[theirs.pk]), told).status_code in (403, 404), action
+    chosen = {"action": "close_chosen", "_selected_action": theirs.pk, "confirm": "1", "resolution": "fraud"}
+    world.browser.post(reverse("admin:settlement_case_changelist"), chosen)
+    theirs.refresh_from_db()
+    assert (theirs.state, theirs.owner) == ("open", None)
 
 
 def test_no_settlement_settings_are_seen_or_set_elsewhere(world: World) -> None:

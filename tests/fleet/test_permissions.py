@@ -57,6 +57,8 @@ DOES = {
     "settlement/accounts:approve": "settlement.approve_settlementaccount",
     "settlement/accounts:reject": "settlement.approve_settlementaccount",
     "settlement/calendars:create": "settlement.add_businesscalendar",
+    **{f"settlement/cases:{verb}": "settlement.change_case" for verb in ("take", "write", "close", "reopen")},
+    **{f"settlement/cases:{verb}": "settlement.approve_case" for verb in ("agree", "send_back")},
     "settlement/runs:create": "settlement.add_settlementrun",
     "merchants:create": "terminals.add_merchant",
     "bulk:create": "terminals.view_terminal",  # and the verb's own: tests/fleet/test_bulk.py

@@ -59,12 +59,58 @@ class CalendarRequest(TypedDict):
     open_days: NotRequired[Any]
 
 
+SubjectEnum = Literal["records", "settling", "credit"]
+
+
+CaseStateEnum = Literal["open", "approving", "resolved", "explained"]
+
+
+SeverityEnum = Literal["low", "medium", "high"]
+
+
+CaseResolutionEnum = Literal["terminal_error", "host_error", "acquirer_corrects", "merchant_charged", "written_off", "fraud", "no_difference"]
+
+
+BlankEnum = Literal[""]
+
+
+class Case(TypedDict):
+    id: int
+    subject: SubjectEnum
+    state: NotRequired[CaseStateEnum]
+    severity: NotRequired[SeverityEnum]
+    currency: str
+    amount_minor: NotRequired[int]
+    difference_count: NotRequired[int]
+    seen_count: NotRequired[int]
+    opened_at: str
+    grown_at: str
+    due_at: str
+    resolution: NotRequired[CaseResolutionEnum | BlankEnum]
+    needs_four_eyes: NotRequired[bool]
+    resolved_by: NotRequired[str]
+    resolved_at: NotRequired[str | None]
+    approved_by: NotRequired[str]
+    closed_at: NotRequired[str | None]
+    terminal: NotRequired[int | None]
+    organisation: NotRequired[int | None]
+    owner: NotRequired[int | None]
+
+
 class ClaimRequest(TypedDict):
     """An activation code, and the serial of the device at hand. `in_place` lets another device than the one that was registered take its place, where that never enrolled."""
 
     code: str
     serial: str
     in_place: NotRequired[bool]
+
+
+CloseResolutionEnum = Literal["terminal_error", "host_error", "acquirer_corrects", "merchant_charged", "written_off", "fraud", "no_difference"]
+
+
+class CloseRequest(TypedDict):
+    resolution: CloseResolutionEnum
+    note: NotRequired[str]
 
 
 CommandStateEnum = Literal["queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired", "cancelled"]
@@ -101,6 +147,37 @@ class DeadLetter(TypedDict):
     count: NotRequired[int]
     first_at: str
     last_at: str
+
+
+DifferenceKindEnum = Literal["count", "amount", "missing_record", "duplicate", "not_counted", "late", "foreign_currency", "host", "incomplete", "unclosed_batch", "not_settled", "unknown_terminal", "credited_short", "credited_over", "credited_twice", "other_account", "not_credited"]
+
+
+MethodEnum = Literal["card", "qr"]
+
+
+class Difference(TypedDict):
+    """`sentence` says it in words of the caller's language; amounts are minor units."""
+
+    id: int
+    sentence: str
+    batch_number: NotRequired[int | None]
+    kind: DifferenceKindEnum
+    currency: str
+    method: NotRequired[MethodEnum | BlankEnum]
+    scheme: NotRequired[str]
+    transaction_kind: NotRequired[str]
+    expected_count: NotRequired[int]
+    expected_minor: NotRequired[int]
+    found_count: NotRequired[int]
+    found_minor: NotRequired[int]
+    suspects: NotRequired[Any]
+    missing: NotRequired[Any]
+    detail: NotRequired[str]
+    is_open: NotRequired[bool]
+    found_at: str
+    explained_at: NotRequired[str | None]
+    case: int
+    terminal: NotRequired[int | None]
 
 
 class Origin(TypedDict):
@@ -337,6 +414,12 @@ class MerchantRequest(TypedDict):
     mid: str
 
 
+class NoteRequest(TypedDict):
+    """Why, or what is to be known."""
+
+    note: str
+
+
 OrganisationKindEnum = Literal["processor", "acquirer", "reseller"]
 
 
@@ -468,7 +551,7 @@ class PatchedPackageRequest(TypedDict):
 WhenMissedEnum = Literal["catch_up", "skip", "alarm"]
 
 
-CheckKeyEnum = Literal["block", "warn", "ignore"]
+CheckSeverityEnum = Literal["block", "warn", "ignore"]
 
 
 class SettingsRequest(TypedDict):
@@ -489,15 +572,15 @@ class SettingsRequest(TypedDict):
     retry_minutes: NotRequired[int]
     when_missed: NotRequired[WhenMissedEnum]
     warn_minutes: NotRequired[int]
-    check_network: NotRequired[CheckKeyEnum]
-    check_screen: NotRequired[CheckKeyEnum]
-    check_printer: NotRequired[CheckKeyEnum]
-    check_keypad: NotRequired[CheckKeyEnum]
-    check_software: NotRequired[CheckKeyEnum]
-    check_account: NotRequired[CheckKeyEnum]
-    check_update: NotRequired[CheckKeyEnum]
-    check_clock: NotRequired[CheckKeyEnum]
-    check_key: NotRequired[CheckKeyEnum]
+    check_network: NotRequired[CheckSeverityEnum]
+    check_screen: NotRequired[CheckSeverityEnum]
+    check_printer: NotRequired[CheckSeverityEnum]
+    check_keypad: NotRequired[CheckSeverityEnum]
+    check_software: NotRequired[CheckSeverityEnum]
+    check_account: NotRequired[CheckSeverityEnum]
+    check_update: NotRequired[CheckSeverityEnum]
+    check_clock: NotRequired[CheckSeverityEnum]
+    check_key: NotRequired[CheckSeverityEnum]
 
 
 class PatchedPlanRequest(TypedDict):
@@ -555,15 +638,15 @@ class Settings(TypedDict):
     retry_minutes: NotRequired[int]
     when_missed: NotRequired[WhenMissedEnum]
     warn_minutes: NotRequired[int]
-    check_network: NotRequired[CheckKeyEnum]
-    check_screen: NotRequired[CheckKeyEnum]
-    check_printer: NotRequired[CheckKeyEnum]
-    check_keypad: NotRequired[CheckKeyEnum]
-    check_software: NotRequired[CheckKeyEnum]
-    check_account: NotRequired[CheckKeyEnum]
-    check_update: NotRequired[CheckKeyEnum]
-    check_clock: NotRequired[CheckKeyEnum]
-    check_key: NotRequired[CheckKeyEnum]
+    check_network: NotRequired[CheckSeverityEnum]
+    check_screen: NotRequired[CheckSeverityEnum]
+    check_printer: NotRequired[CheckSeverityEnum]
+    check_keypad: NotRequired[CheckSeverityEnum]
+    check_software: NotRequired[CheckSeverityEnum]
+    check_account: NotRequired[CheckSeverityEnum]
+    check_update: NotRequired[CheckSeverityEnum]
+    check_clock: NotRequired[CheckSeverityEnum]
+    check_key: NotRequired[CheckSeverityEnum]
 
 
 class Plan(TypedDict):
@@ -932,9 +1015,6 @@ class Timeline(TypedDict):
 
 
 TransactionKindEnum = Literal["sale", "refund", "credit", "void", "reversal", "declined"]
-
-
-MethodEnum = Literal["card", "qr"]
 
 
 class Transaction(TypedDict):
@@ -1375,6 +1455,56 @@ class SettlementCalendarsResource:
         self._transport.call("DELETE", f"/api/v1/settlement/calendars/{segment(id)}/")
 
 
+class SettlementCasesResource:
+    """Differences that somebody follows to their end. Large ones are closed by two."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, currency: str | None = None, ordering: Literal["id", "-id"] | None = None, owner: int | None = None, page_size: int | None = None, severity: Literal["high", "low", "medium"] | None = None, state: Literal["approving", "explained", "open", "resolved"] | None = None, subject: Literal["credit", "records", "settling"] | None = None, terminal: int | None = None) -> Iterator[Case]:
+        return self._transport.pages("/api/v1/settlement/cases/", {"currency": currency, "ordering": ordering, "owner": owner, "page_size": page_size, "severity": severity, "state": state, "subject": subject, "terminal": terminal})
+
+    def get(self, id: int) -> Case:
+        return self._transport.call("GET", f"/api/v1/settlement/cases/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def agree(self, id: int) -> Case:
+        """Agree to the end of a large one that somebody else closed."""
+        return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/agree/")  # type: ignore[no-any-return]
+
+    def close(self, id: int, body: CloseRequest) -> Case:
+        """Close it for a reason; a large one waits for somebody else to agree."""
+        return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/close/", body=body)  # type: ignore[no-any-return]
+
+    def reopen(self, id: int, body: NoteRequest) -> Case:
+        """Open a closed one again."""
+        return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/reopen/", body=body)  # type: ignore[no-any-return]
+
+    def send_back(self, id: int, body: NoteRequest) -> Case:
+        """Do not agree: it is open again."""
+        return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/send_back/", body=body)  # type: ignore[no-any-return]
+
+    def take(self, id: int) -> Case:
+        """Become its owner."""
+        return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/take/")  # type: ignore[no-any-return]
+
+    def write(self, id: int, body: NoteRequest) -> Case:
+        """Add a note."""
+        return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/write/", body=body)  # type: ignore[no-any-return]
+
+
+class SettlementDifferencesResource:
+    """What does not agree, one by one; each belongs to a case."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, batch_number: int | None = None, case: int | None = None, currency: str | None = None, is_open: bool | None = None, kind: Literal["amount", "count", "credited_over", "credited_short", "credited_twice", "duplicate", "foreign_currency", "host", "incomplete", "late", "missing_record", "not_counted", "not_credited", "not_settled", "other_account", "unclosed_batch", "unknown_terminal"] | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, terminal: int | None = None) -> Iterator[Difference]:
+        return self._transport.pages("/api/v1/settlement/differences/", {"batch_number": batch_number, "case": case, "currency": currency, "is_open": is_open, "kind": kind, "ordering": ordering, "page_size": page_size, "terminal": terminal})
+
+    def get(self, id: int) -> Difference:
+        return self._transport.call("GET", f"/api/v1/settlement/differences/{segment(id)}/")  # type: ignore[no-any-return]
+
+
 class SettlementLevelsResource:
     """POST sets the whole of what holds at a level; neither a plan nor settings takes away what was set there (204)."""
 
@@ -1604,6 +1734,8 @@ class Tillwarden(Transport):
         self.releases = ReleasesResource(self)
         self.settlement_accounts = SettlementAccountsResource(self)
         self.settlement_calendars = SettlementCalendarsResource(self)
+        self.settlement_cases = SettlementCasesResource(self)
+        self.settlement_differences = SettlementDifferencesResource(self)
         self.settlement_levels = SettlementLevelsResource(self)
         self.settlement_plans = SettlementPlansResource(self)
         self.settlement_runs = SettlementRunsResource(self)

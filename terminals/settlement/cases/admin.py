@@ -72,7 +72,10 @@ class CaseAdmin(TerminalOwnedAdmin, RecordAdmin):
     actions = ["close_chosen"]
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        return redirect("case", object_id) if object_id.isdecimal() else super().change_view(request, object_id)
+        if self.get_object(request, object_id) is not None and self.has_view_permission(request):
+            return redirect("case", object_id)
+        answer: HttpResponse = super().change_view(request, object_id, *args, **kwargs)
+        return answer
 
     @admin.display(description=_("number"), ordering="-id")
     def number(self, case: Case) -> str:

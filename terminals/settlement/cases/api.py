@@ -94,9 +94,9 @@ class CaseViewSet(IdempotentPosts, ReadViewSet):
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
         """Close it for a reason; a large one waits for somebody else to agree."""
+        case = self.get_object()
         said = CloseSerializer(data=request.data)
         said.is_valid(raise_exception=True)
-        case = self.get_object()
         services.close(case=case, actor=actor_of(request), **said.validated_data)
         return self._answer(case)
 

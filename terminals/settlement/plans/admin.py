@@ -14,7 +14,7 @@ from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.common.facts.kinds import reasons_text
 from terminals.estate.admin import TerminalOwnedAdmin
 from terminals.settlement.plans import rules, services
-from terminals.settlement.plans.forms import LABELS, setting_fields, typed_settings
+from terminals.settlement.plans.forms import LABELS, in_words, setting_fields, typed_settings
 from terminals.settlement.plans.models import BusinessCalendar, PlanLevel, SettlementPlan, SettlementSchedule
 
 
@@ -29,8 +29,8 @@ class PlanForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.fields |= setting_fields(self.instance.settings)
         for name, field in self.fields.items():
-            if name in rules.SETTINGS and name != "calendar":
-                field.widget.attrs["placeholder"] = str(rules.SETTINGS[name].default or "")
+            if name in rules.SETTINGS and not isinstance(field, forms.ChoiceField):
+                field.widget.attrs["placeholder"] = in_words(name, rules.SETTINGS[name].default)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

@@ -86,7 +86,7 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     set_parameters(terminal, currency="EUR")
     request_settlement(terminal=terminal, actor="ops")
-    trust.note_trust({terminal.pk: "what it held before"}, datetime.now(UTC))
+    trust.note_trust({terminal.pk: "before"}, datetime.now(UTC))
     for kind in services.PLAIN_COMMANDS:
         services.send_plain_command(terminal=terminal, command_type=kind, actor="ops")
         obey_all()
@@ -95,8 +95,7 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     send(device.installing(40), device.finish_install(), device.presence("offline"))
 
     messages = [json.loads(payload) for payload in recorded]
-    for message in messages:
-        check(message)
+    list(map(check, messages))
     assert {message["type"] for message in messages} == set(BODIES), "a type of the protocol was not heard"
     assert DeadLetter.objects.count() == 0
 
