@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Abs
 from django.utils import timezone
 
@@ -64,6 +64,7 @@ def note(found: Sequence[Found], *, of: Q, kinds: Collection[DifferenceKind]) ->
     """Let the open differences that `of` chooses, of these kinds, be just those that are found now."""
     now = timezone.now()
     present = Difference.objects.filter(of, is_open=True, kind__in=[kind.value for kind in kinds])
+    _hold(Case.objects.filter(pk__in=present.values("case")))
     known = {_key(one): one for one in present.select_for_update(of=("self",)).order_by("pk")}
     fresh = _without_settled([one for one in {one.key: one for one in found}.values() if one.key not in known], of)
     changed = [_renewed(known[one.key], one) for one in found if one.key in known]
@@ -77,6 +78,11 @@ def note(found: Sequence[Found], *, of: Q, kinds: Collection[DifferenceKind]) ->
     grown = _add(fresh, now) if fresh else set()
     if touched or grown:
         _sum_up(touched | grown, grown, now)
+
+
+def _hold(cases: QuerySet[Case]) -> None:
+    """Lock cases by id, before their differences: the order of all who change one."""
+    list(cases.order_by("pk").select_for_update(of=("self",)).values_list("pk"))
 
 
 def _key(one: Difference) -> tuple[object, ...]:
@@ -146,7 +152,8 @@ def _live(places: Iterable[Place]) -> dict[Place, int]:
     )
     if any(place.terminal_id is None and place.organisation_id is None for place in wanted):
         mine |= Q(terminal=None, organisation=None)
-    rows = Case.objects.filter(mine, state__in=LIVE_VALUES).values_list("pk", *Place._fields)
+    live = Case.objects.filter(mine, state__in=LIVE_VALUES).order_by("pk").select_for_update(of=("self",))
+    rows = live.values_list("pk", *Place._fields)
     return {Place(*place): pk for pk, *place in rows}
 
 

@@ -3,13 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any, NamedTuple
 
 from django.db import connection
 
 from terminals.settlement.plans import calendars, cycles, rules
-from terminals.settlement.plans.cycles import Cycle, Occurrence
+from terminals.settlement.plans.cycles import Cycle
 from terminals.settlement.plans.models import EffectivePlan
 
 
@@ -36,11 +35,6 @@ def cycle_of(effective: EffectivePlan) -> Cycle:
     """Return an effective plan's cycle with its calendar (needs `calendar` loaded)."""
     days = effective.calendar.days() if effective.calendar else calendars.ALWAYS_OPEN
     return rules.cycle_of(effective.settings, days)
-
-
-def coming(effective: EffectivePlan, now: datetime, count: int) -> list[Occurrence]:
-    """Return the next instants of an effective plan's cycle, before jitter."""
-    return list(islice(cycles.occurrences(cycle_of(effective), now), count))
 
 
 def next_dues(effective: EffectivePlan, shares: Sequence[float], now: datetime) -> list[Due]:

@@ -81,10 +81,6 @@ class SettingsForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields |= setting_fields(settings or {})
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        return typed_settings(self)
-
 
 def setting_fields(settings: Mapping[str, Any]) -> dict[str, forms.Field]:
     """Return a form's field for each setting, with what is set."""

@@ -138,6 +138,13 @@ class HostAnswered(Reason, frozen=True):
         return _("the host answered %(response)s") % {"response": self.response}
 
 
+class UploadIncomplete(Reason, frozen=True):
+    kind: ClassVar[str] = "settlement.upload_incomplete"
+
+    def text(self) -> str:
+        return _("the terminal says that its upload is not complete")
+
+
 class ForeignCurrency(Reason, frozen=True):
     """Money of the batch that its settlement, in another currency, did not settle: net minor units, transactions."""
 

@@ -31,6 +31,7 @@ from terminals.settlement.runs.facts import (
     SettledBefore,
     SettledTwice,
     TotalsDiffer,
+    UploadIncomplete,
 )
 from terminals.settlement.runs.models import OPEN_VALUES
 from terminals.settlement.runs.rules import RunState, RunTransition
@@ -303,6 +304,7 @@ def _note(runs: Sequence[Compared], found: Sequence[Found]) -> None:
 
 def _reasons(run: Compared, lines: Sequence[Line]) -> Reasons:
     reasons: Reasons = [] if run.host_response == "00" else [HostAnswered(run.host_response).stored()]
+    reasons += [] if run.upload_complete else [UploadIncomplete().stored()]
     settled = {run.currency} | {line.currency for line in lines if line.reported_count}
     for currency in sorted({line.currency for line in lines} - settled):
         foreign = [line for line in lines if line.currency == currency and line.kind != "declined"]

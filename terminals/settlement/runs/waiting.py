@@ -52,7 +52,7 @@ def _check_chunk(now: datetime) -> int:
 def _tell(rows: Sequence[SettlementSchedule], found: dict[int, Found]) -> None:
     blocked = [row for row in rows if found.get(row.pk, READY).is_blocked]
     record_facts((row.pk, Blocked(ahead=True, reasons=found[row.pk].problems)) for row in blocked if not row.is_blocked)
-    record_facts((row.pk, Cleared()) for row in rows if row.is_blocked and row not in blocked)
+    record_facts((row.pk, Cleared()) for row in rows if row.is_blocked and not found.get(row.pk, READY).is_blocked)
 
 
 def look_again(now: datetime) -> int:
@@ -77,9 +77,8 @@ def _look_chunk(now: datetime) -> int:
         due.filter(terminal__in=id_set(chosen)).order_by("pk").select_for_update(of=("self",), skip_locked=True)
     )
     settings = settings_of([run.terminal_id for run in runs])
-    over = [run for run in runs if run.ends_at is None or run.ends_at <= now]
-    unfit = [run for run in runs if run not in over and held[run.terminal_id].state not in COMMANDED_STATES]
-    rest = [run for run in runs if run not in over and run not in unfit]
+    over = [run for run in runs if _is_over(run, now)]
+    rest = [run for run in runs if not _is_over(run, now) and held[run.terminal_id].state in COMMANDED_STATES]
     found = look_at({run.terminal_id: settings.get(run.terminal_id, DEFAULTS) for run in rest})
     ready = {run.terminal_id: run for run in rest if not found.get(run.terminal_id, READY).is_blocked}
     occasions = [
@@ -98,7 +97,7 @@ def _look_chunk(now: datetime) -> int:
         _move(
             run,
             now,
-            over=run in over,
+            over=_is_over(run, now),
             command_id=commands.get(run.terminal_id),
             found=found.get(run.terminal_id, READY),
         )
@@ -107,6 +106,10 @@ def _look_chunk(now: datetime) -> int:
     record_facts((run.terminal_id, Blocked(ahead=False, reasons=run.problems)) for run in newly)
     note_failed(over)
     return len(runs)
+
+
+def _is_over(run: SettlementRun, now: datetime) -> bool:
+    return run.ends_at is None or run.ends_at <= now
 
 
 def _move(run: SettlementRun, now: datetime, *, over: bool, command_id: UUID | None, found: Found) -> None:

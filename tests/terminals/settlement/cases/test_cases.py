@@ -98,6 +98,8 @@ def test_a_batch_that_was_left_open_is_told_when_a_newer_one_is_settled(device: 
 def test_what_the_host_did_not_accept_and_an_incomplete_upload_are_told(device: Device) -> None:
     settle(device, 1, 0, 0, host_response="95")
     settle(device, 2, 0, 0, upload_complete=False)
+    told = SettlementRun.objects.get(batch_number=2)
+    assert (told.state, told.reason) == ("unbalanced", "the terminal says that its upload is not complete")
     assert sorted(sentence_of(one) for one in Difference.objects.all()) == [
         "batch 000001: the host answered 95",
         "batch 000002: the terminal says that its upload is not complete",

@@ -136,6 +136,13 @@ def test_what_cannot_be_read_is_not_kept_either_where_it_may_hold_a_card_number(
     assert (letter.reason, bytes(letter.payload), "4242" in str(letter.values)) == ("card_data", b"", False)
 
 
+def test_a_boot_id_or_a_serial_that_looks_like_a_card_number_keeps_nobody_from_settling(register: Register) -> None:
+    device = working_device(register("490154203237518"))  # an IMEI has the check digit of a card number
+    device.boot_id = "4242424242424242"
+    assert deliver(device.hello(), upload(device, record())).dead == 0
+    assert Transaction.objects.count() == 1
+
+
 def test_a_device_id_that_is_a_card_number_is_not_kept(device: Device) -> None:
     deliver(Outgoing("tw/v1/4242424242424242/up/event", b"{}"))
     assert DeadLetter.objects.get().topic == "(not kept)"
