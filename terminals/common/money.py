@@ -1,6 +1,7 @@
 """Money as people read it. Everywhere else it is an integer in the currency's minor unit."""
 
 import re
+from decimal import Decimal
 
 from terminals.common.errors import Refusal
 
@@ -84,3 +85,22 @@ def parse_major(text: str) -> tuple[int, str]:
     if minor > LARGEST_MINOR:
         raise Refusal("bad_amount", "%(typed)s is more than can be counted", typed=repr(text.strip()))
     return minor, currency
+
+
+def minor_of_decimal(amount: Decimal, currency: str) -> int:
+    """Return an amount in minor units; raise Refusal where the currency has no such decimals, or where nobody could count it."""
+    exponent = _EXPONENTS.get(check_currency(currency), 2)
+    if not amount.is_finite() or abs(amount) > LARGEST_MINOR:
+        raise Refusal("bad_amount", "%(typed)s is more than can be counted", typed=repr(str(amount)[:40]))
+    minor = amount.scaleb(exponent)
+    if minor != minor.to_integral_value():
+        raise Refusal(
+            "bad_amount",
+            "%(currency)s has %(exponent)s decimals; %(typed)s has more",
+            currency=currency,
+            exponent=exponent,
+            typed=repr(str(amount)[:40]),
+        )
+    if abs(minor) > LARGEST_MINOR:
+        raise Refusal("bad_amount", "%(typed)s is more than can be counted", typed=repr(str(amount)[:40]))
+    return int(minor)

@@ -62,15 +62,21 @@ class Wrong(NamedTuple):
         return self.terminal_id, self.batch_number
 
 
-def differences_of(wrong: Sequence[Wrong], lines: Mapping[BatchKey, Sequence[Line]]) -> list[Found]:
-    """Return what is wrong with batches, each with its suspects: two statements."""
-    keys = [one.key for one in wrong]
-    missing = gaps.missing(keys)
+def recorded_of(keys: Sequence[BatchKey]) -> dict[tuple[object, ...], list[Recorded]]:
+    """Return the recorded transactions of batches by (terminal, batch, currency, method, scheme, kind), at most MOST_READ of a
+    batch: one statement."""
     recorded: dict[tuple[object, ...], list[Recorded]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(RECORDED, [*columns_of(keys), MOST_READ])
         for terminal_id, batch_number, *rest in cursor.fetchall():
             recorded[terminal_id, batch_number, *rest[:4]].append(Recorded(*rest[4:]))
+    return recorded
+
+
+def differences_of(wrong: Sequence[Wrong], lines: Mapping[BatchKey, Sequence[Line]]) -> list[Found]:
+    """Return what is wrong with batches, each with its suspects: two statements."""
+    keys = [one.key for one in wrong]
+    missing, recorded = gaps.missing(keys), recorded_of(keys)
     found: list[Found] = []
     for one in wrong:
         mine = lines.get(one.key, ())

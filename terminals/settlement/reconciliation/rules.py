@@ -109,7 +109,7 @@ def judge(
         return Finding(DifferenceKind.DUPLICATE, count, amount, tuple(one.id for one in doubles[:MOST_SUSPECTS]))
     if amount == 0:
         return Finding(DifferenceKind.COUNT, count, 0, tuple(one.id for one in doubles[:MOST_SUSPECTS]))
-    together = _adding_up(recorded, -count, -amount)
+    together = adding_up(recorded, -count, -amount)
     return Finding(DifferenceKind.NOT_COUNTED, count, amount, tuple(one.id for one in together[:MOST_SUSPECTS]))
 
 
@@ -129,7 +129,7 @@ def _doubles(recorded: Iterable[Recorded]) -> list[Recorded]:
     return found
 
 
-def _adding_up(recorded: Sequence[Recorded], count: int, amount: int) -> list[Recorded]:
+def adding_up(recorded: Sequence[Recorded], count: int, amount: int) -> list[Recorded]:
     """Return transactions, just so many, that together make an amount; the first such. Nothing where it would be a guess among
     too many."""
     if not 0 < count <= MOST_COMBINED or len(recorded) > MOST_LOOKED_AT * (1 if count > 1 else 100):

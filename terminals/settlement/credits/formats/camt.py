@@ -1,0 +1,244 @@
+"""ISO 20022 bank-to-customer messages: camt.052 (report), camt.053 (statement) and camt.054 (notification), of all versions.
+
+lxml cuts a file into its entries, so that a large one never stands in memory; xsdata binds each to pyiso20022's records.
+"""
+
+import importlib
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+from lxml import etree
+from xsdata.exceptions import ConverterWarning, ParserError
+from xsdata.formats.dataclass.context import XmlContext
+from xsdata.formats.dataclass.parsers import XmlParser
+from xsdata.formats.dataclass.parsers.config import ParserConfig
+from xsdata.formats.dataclass.parsers.handlers import LxmlEventHandler
+
+from terminals.common.errors import Refusal
+from terminals.common.money import minor_of_decimal
+from terminals.settlement.credits import rules
+from terminals.settlement.credits.formats.read import Other, Read, Reject, without_card_data
+from terminals.settlement.credits.rules import LONGEST_TEXT, Entry
+
+_NAMESPACE = re.compile(r"\{urn:iso:std:iso:20022:tech:xsd:camt\.(05[234])\.001\.(0[2-9]|1[0-2])\}Document")
+_TAGS = [f"{{*}}{name}" for name in ("Document", "Stmt", "Rpt", "Ntfctn", "Acct", "TtlNtries", "Ntry")]
+_STATEMENTS = ("Stmt", "Rpt", "Ntfctn")
+_NO_ID = {"", "NONREF", "NOTPROVIDED", "NONE"}  # what banks write where they have no reference
+
+
+def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
+    """Yield what each entry tells. Raises Refusal for a file that is no such message, is cut off, or says that it holds another
+    number of entries than it does."""
+    number, entries, expected, account = 0, 0, None, ""
+    binding: type | None = None
+    for event, element in _parsed(stream):
+        name = etree.QName(element).localname
+        if event == "start":
+            binding = _binding(element.tag) if name == "Document" else binding
+            if binding is None:
+                raise _no_camt()
+            if name in _STATEMENTS:
+                entries, expected, account = 0, None, ""
+        elif name == "Acct" and _is_within(element, _STATEMENTS):
+            account = _account(element)
+        elif name == "TtlNtries":
+            expected = element.findtext("{*}NbOfNtries")
+        elif name == "Ntry" and binding is not None:
+            entries += 1
+            for one in _items(number, element, binding, account, settings):
+                number += 1
+                yield one
+            _drop(element)
+        elif name in _STATEMENTS and expected is not None and expected.strip() != str(entries):
+            raise Refusal(
+                "incomplete",
+                "the file says that it holds %(said)s entries, and holds %(held)s",
+                said=expected[:20],
+                held=entries,
+            )
+    if binding is None:
+        raise _no_camt()
+
+
+def _no_camt() -> Refusal:
+    return Refusal("unknown_format", "this is no camt.052, camt.053 or camt.054 of version 02 to 12")
+
+
+def _parsed(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """Yield the starts and ends of the elements that matter. Entities, external ones and document types are refused."""
+    events = etree.iterparse(
+        stream, events=("start", "end"), tag=_TAGS, resolve_entities=False, no_network=True, load_dtd=False
+    )
+    try:
+        for event, element in events:
+            if event == "start" and element.getroottree().docinfo.doctype:
+                raise Refusal("unknown_format", "an XML file with a document type is not read")
+            yield event, element
+    except etree.XMLSyntaxError as error:
+        raise Refusal("bad_xml", "the XML cannot be read to its end: %(error)s", error=str(error)[:150]) from None
+
+
+def _is_within(element: Any, names: Sequence[str]) -> bool:
+    parent = element.getparent()
+    return parent is not None and etree.QName(parent).localname in names
+
+
+def _drop(element: Any) -> None:
+    """Forget an entry that was read, and what stands before it."""
+    element.clear()
+    while element.getprevious() is not None:
+        del element.getparent()[0]
+
+
+@lru_cache(maxsize=64)
+def _binding(tag: str) -> type:
+    """Return the record of an entry in the version that a document says it is."""
+    found = _NAMESPACE.fullmatch(tag)
+    if found is None:
+        raise _no_camt()
+    module = importlib.import_module(f"pyiso20022.camt.camt_{found[1]}_001_{found[2]}")
+    name = next(name for name in dir(module) if re.fullmatch(r"ReportEntry\d+", name))
+    return getattr(module, name)  # type: ignore[no-any-return]
+
+
+# What a bank adds to the standard is left alone, what it writes wrongly is not.
+_PARSER = XmlParser(
+    context=XmlContext(),
+    config=ParserConfig(fail_on_unknown_properties=False, fail_on_unknown_attributes=False),
+    handler=LxmlEventHandler,
+)
+
+
+def _account(element: Any) -> str:
+    found = element.findtext("{*}Id/{*}IBAN") or element.findtext("{*}Id/{*}Othr/{*}Id") or ""
+    return "".join(found.split()).upper()[:40]
+
+
+def _items(number: int, element: Any, binding: type, account: str, settings: Mapping[str, Any]) -> Iterator[Read]:
+    """Yield what an entry tells: itself, or each of the transactions that were booked in one sum. `number` is the last one's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConverterWarning)
+            entry: Any = _PARSER.parse(element, binding)
+        found = _read_entry(number, entry, account, settings)
+    except Refusal as refusal:
+        yield Reject(number + 1, refusal)
+    except (ParserError, ConverterWarning, ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        # A record without what the standard demands shows as any of these.
+        refusal = Refusal("bad_entry", "the entry is not as the standard has it: %(error)s", error=str(error)[:150])
+        yield Reject(number + 1, refusal)
+    else:
+        yield from found
+
+
+def _read_entry(number: int, entry: Any, account: str, settings: Mapping[str, Any]) -> list[Read]:
+    if _status(entry.sts) != "BOOK":
+        return [Other(number + 1)]
+    parts = [part for detail in entry.ntry_dtls for part in detail.tx_dtls]
+    amounts = [_amount_of(part) for part in parts]
+    net = _signed(entry.amt, entry.cdt_dbt_ind)
+    several = len(parts) > 1 and None not in amounts
+    if not several:
+        text = " ".join(filter(None, [*(_text(part) for part in parts), entry.addtl_ntry_inf]))
+        fee = sum(map(_fee, parts)) or _fee(entry)
+        entry_id = _id_of(entry, parts[0] if parts else None)
+        return [_one(number + 1, entry, entry.amt, net, fee, text, entry_id, account, settings)]
+    signs = [_signed(amount, getattr(part, "cdt_dbt_ind", None) or entry.cdt_dbt_ind) for part, amount in zip(parts, amounts, strict=True)]
+    if sum(signs) != net:
+        raise Refusal("details_differ", "its transactions do not add up to its amount")
+    found = []
+    for place, (part, amount, signed) in enumerate(zip(parts, amounts, signs, strict=True), start=1):
+        text, entry_id = _text(part), _id_of(entry, part) and f"{_id_of(entry, part)}/{place}"
+        found.append(_one(number + place, entry, amount, signed, _fee(part), text, entry_id, account, settings))
+    return found
+
+
+def _one(
+    number: int,
+    entry: Any,
+    amount: Any,
+    net: Decimal,
+    fee: Decimal,
+    text: str,
+    entry_id: str,
+    account: str,
+    settings: Mapping[str, Any],
+) -> Read:
+    named = rules.named_in(text[:5000], settings["reference"])
+    if named is None:
+        return Other(number)
+    currency = amount.ccy
+    try:
+        read = Entry(
+            number,
+            named.tid,
+            named.batch_number,
+            currency,
+            minor_of_decimal(net, currency),
+            minor_of_decimal(fee, currency),
+            _day(entry.val_dt) or _day(entry.bookg_dt),
+            named.mid,
+            account,
+            entry_id=entry_id[:LONGEST_TEXT],
+            reference=named.reference,
+        )
+        return without_card_data(read)
+    except Refusal as refusal:
+        return Reject(number, refusal)
+
+
+def _status(status: Any) -> str:
+    """Return an entry's status: a code by itself up to version 07, one of a choice later."""
+    code = getattr(status, "cd", status)
+    return str(getattr(code, "value", code))
+
+
+def _signed(amount: Any, indicator: Any) -> Decimal:
+    value = Decimal(amount.value)
+    return -value if getattr(indicator, "value", indicator) == "DBIT" else value
+
+
+def _amount_of(part: Any) -> Any:
+    """Return a transaction's own amount, where it has one: itself in later versions, among its details in earlier ones."""
+    amount = getattr(part, "amt", None)
+    if amount is None and part.amt_dtls is not None and part.amt_dtls.tx_amt is not None:
+        amount = part.amt_dtls.tx_amt.amt
+    return amount
+
+
+def _fee(of: Any) -> Decimal:
+    """Return what was kept of an amount: its charges, but those that are booked apart from it."""
+    charges = of.chrgs
+    records = charges if isinstance(charges, list) else charges.rcrd if charges is not None else []
+    fee = Decimal(0)
+    for record in records:
+        if getattr(record, "chrg_incl_ind", None) is not False:
+            # A charge is a debit unless it says that it is given back.
+            given_back = getattr(record.cdt_dbt_ind, "value", "") == "CRDT"
+            fee += -Decimal(record.amt.value) if given_back else Decimal(record.amt.value)
+    return fee
+
+
+def _text(part: Any) -> str:
+    told = list(part.rmt_inf.ustrd) if part.rmt_inf is not None else []
+    told += [part.refs.end_to_end_id] if part.refs is not None else []
+    return " ".join(filter(None, [*told, part.addtl_tx_inf]))
+
+
+def _id_of(entry: Any, part: Any) -> str:
+    found = [part.refs.acct_svcr_ref] if part is not None and part.refs is not None else []
+    return next((one for one in [*found, entry.acct_svcr_ref] if one and one.upper() not in _NO_ID), "")
+
+
+def _day(choice: Any) -> date | None:
+    if choice is None:
+        return None
+    with suppress(AttributeError):
+        return choice.dt.to_date()  # type: ignore[no-any-return]
+    return choice.dt_tm.to_datetime().date() if choice.dt_tm is not None else None

@@ -1,0 +1,57 @@
+"""Bringing a credit file and taking it back; the work itself is done in the background (reading.py, matching.py)."""
+
+from typing import Any, BinaryIO
+
+from django.db import IntegrityError, transaction
+
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.common.transitions import move
+from terminals.settlement.credits import store
+from terminals.settlement.credits.models import CreditFile, CreditProfile
+from terminals.settlement.credits.rules import FileState, FileTransition
+
+BRING = "settlement.add_creditfile"  # what bringing a file needs
+WITHDRAW = "settlement.delete_creditfile"  # what taking one back needs
+LONGEST_NAME = 200
+
+
+@transaction.atomic
+def bring(*, profile: CreditProfile, file: BinaryIO, name: str, actor: str) -> CreditFile:
+    """Put a file aside to be read. Raises Refusal for one that is empty, too large, or was brought before with this profile."""
+    digest, size = store.digest_of(file)
+    shown = "".join(c for c in name if c.isprintable() and c not in '/\\"')[-LONGEST_NAME:]
+    try:
+        with transaction.atomic():
+            job = CreditFile.objects.create(
+                profile=profile,
+                file_name=shown,
+                sha256=digest,
+                size_bytes=size,
+                settings=profile.settings,
+                brought_by=actor,
+            )
+    except IntegrityError:
+        over = [FileState.FAILED, FileState.WITHDRAWN]
+        known = CreditFile.objects.filter(profile=profile, sha256=digest).exclude(state__in=over).first()
+        raise Refusal(
+            "known_file",
+            "this very file was brought before: it is file %(file)s, %(state)s",
+            file=known.pk if known else "",
+            state=known.state if known else "",
+        ) from None
+    store.keep(job, file)
+    detail = {"file": shown, "sha256": digest, "bytes": size, "profile": profile.pk}
+    audit.record(actor=actor, action="creditfile.bring", subject=subject_of(job), detail=detail)
+    return job
+
+
+@transaction.atomic
+def withdraw(*, job: CreditFile, actor: str) -> None:
+    """Take a file back: none of its entries counts any more, and it may be brought again. Raises Refusal unless it is done."""
+    if not move(CreditFile.objects.filter(pk=job.pk), FileTransition.withdraw, finished_at=None):
+        raise Refusal("not_done", "only a file that is done can be taken back")
+    detail: dict[str, Any] = {"sha256": job.sha256, "entries": job.entry_count}
+    audit.record(actor=actor, action="creditfile.withdraw", subject=subject_of(job), detail=detail)
+    job.refresh_from_db()
