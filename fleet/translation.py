@@ -63,6 +63,8 @@ BACKGROUND_WORK = (
     gettext_noop("Audit: sign an anchor"),
     gettext_noop("Facts: make and drop monthly partitions"),
     gettext_noop("Settlement: make and drop monthly partitions"),
+    gettext_noop("Settlement: read credit files, watch credits"),
+    gettext_noop("Settlement: credits for terminals that were unknown"),
     gettext_noop("Bulk work: go on with running jobs"),
     gettext_noop("Import: go on with running imports"),
     gettext_noop("Parameters: send what changed"),

@@ -167,6 +167,7 @@ class Terminal(models.Model):
         indexes = [
             models.Index(fields=["state", "serial"]),
             models.Index(fields=["path"], name="terminal_path"),
+            models.Index(fields=["tid"], condition=~models.Q(tid=""), name="terminal_by_tid"),
             GinIndex(fields=["tags"], name="terminal_tags"),
         ]
         constraints = [

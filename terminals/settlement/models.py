@@ -2,6 +2,15 @@
 
 from terminals.settlement.accounts.models import SettlementAccount
 from terminals.settlement.cases.models import Case, CaseNote, Difference
+from terminals.settlement.credits.models import (
+    BatchCredit,
+    CreditAccount,
+    CreditChunk,
+    CreditEntry,
+    CreditFile,
+    CreditProfile,
+    CreditReject,
+)
 from terminals.settlement.plans.models import (
     BusinessCalendar,
     EffectivePlan,
@@ -14,11 +23,18 @@ from terminals.settlement.transactions.models import Batch, BatchSequence, Batch
 
 __all__ = [
     "Batch",
+    "BatchCredit",
     "BatchSequence",
     "BatchTotal",
     "BusinessCalendar",
     "Case",
     "CaseNote",
+    "CreditAccount",
+    "CreditChunk",
+    "CreditEntry",
+    "CreditFile",
+    "CreditProfile",
+    "CreditReject",
     "Difference",
     "EffectivePlan",
     "PlanLevel",

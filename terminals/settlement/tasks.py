@@ -1,5 +1,6 @@
 """The settlement tick: one django-celery-beat entry for the whole fleet."""
 
+import time
 from datetime import datetime
 
 from celery import shared_task
@@ -7,10 +8,13 @@ from django.db import connection
 from django.utils import timezone
 
 from terminals.common.partitions import keep_partitions
+from terminals.settlement.credits import expecting, matching, reading
 from terminals.settlement.plans import services as plans
 from terminals.settlement.runs import opening, services, waiting
 from terminals.settlement.transactions import gaps
 from terminals.settlement.transactions.services import PARTITIONED
+
+AT_A_TIME = 20  # seconds of one run of the work on credits: settlement has its turns between
 
 # Raw: one statement for all that a tick may find; through the ORM an idle tick would cost forty times as much. Each line is
 # answered by a partial index, whatever the size of the fleet.
@@ -58,6 +62,38 @@ def tick(now: datetime) -> int:
     if missing:
         gaps.ask_for_missing(now)
     return opened
+
+
+# Raw: see DUE.
+CREDITS_DUE = """
+SELECT EXISTS (SELECT 1 FROM settlement_creditfile WHERE state IN ('reading', 'matching', 'withdrawing')),
+       EXISTS (SELECT 1 FROM settlement_batch WHERE awaits_credit AND credit_due_on IS NULL),
+       EXISTS (SELECT 1 FROM settlement_batch WHERE awaits_credit AND credit_due_on < %s)
+"""
+
+
+@shared_task
+def work_on_credits() -> None:
+    """Every few seconds: read credit files, give their entries to batches, and note what was not credited in time. Without work
+    it is one statement."""
+    until = time.monotonic() + AT_A_TIME
+    with connection.cursor() as cursor:
+        cursor.execute(CREDITS_DUE, [timezone.now().date()])
+        files, undated, overdue = cursor.fetchone()
+    while files and (reading.read_next() or matching.match_files(until)) and time.monotonic() < until:
+        pass
+    while undated and time.monotonic() < until:
+        undated = expecting.date_credits()
+    while overdue and time.monotonic() < until:
+        overdue = expecting.note_overdue()
+
+
+@shared_task
+def match_late_credits() -> None:
+    """Every few minutes: credits for terminals that were unknown when they came, and that are known by now."""
+    until = time.monotonic() + AT_A_TIME
+    while matching.match_late() and time.monotonic() < until:
+        pass
 
 
 @shared_task

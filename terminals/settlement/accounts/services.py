@@ -1,7 +1,9 @@
 """Accounts on file: proposed by one person, approved by another (a database constraint holds that), numbers sealed."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import date
+from typing import Any, ClassVar, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -95,6 +97,29 @@ def _decide(account: SettlementAccount, transition: Any, actor: str, now: Any) -
     detail = {"merchant": account.merchant_id, "masked": account.masked, "currency": account.currency}
     audit.record(actor=actor, action=f"settlementaccount.{transition.name}", subject=subject_of(account), detail=detail)
     return account
+
+
+class Holding(NamedTuple):
+    """An account that is or was on file: its whole number, its currency (empty: every one), and the last day it counted."""
+
+    number: str
+    currency: str
+    until: date | None
+
+
+def holdings_of(merchant_ids: Collection[int]) -> dict[int, list[Holding]]:
+    """Return merchants' accounts, those that were replaced with the day on which that was; they go onto no page."""
+    counted = SettlementAccount.objects.filter(
+        merchant__in=merchant_ids, state__in=[AccountState.ACTIVE, AccountState.REPLACED]
+    )
+    until: dict[tuple[int, str], date] = {}
+    found: dict[int, list[Holding]] = defaultdict(list)
+    for account in counted.order_by("-decided_at"):
+        of = (account.merchant_id, account.currency)
+        found[account.merchant_id].append(Holding(number_of(account), account.currency, until.get(of)))
+        if account.decided_at is not None:
+            until[of] = account.decided_at.date()
+    return found
 
 
 class AccountMissing(Reason, frozen=True):

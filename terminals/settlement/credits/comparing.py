@@ -23,7 +23,7 @@ OF_CREDIT = [
 ]
 
 # Raw, all of this module's: the ORM cannot ask for pairs of columns, nor give each line to the credit that names it most exactly.
-# `wrong` is asked for batches only that have a line without its credit, or a sum that is not the same.
+# Only what is not the same on both sides is returned.
 COMPARE = """
 WITH k AS MATERIALIZED (SELECT * FROM unnest(%(terminals)s::bigint[], %(numbers)s::integer[]) AS k(terminal_id, batch_number)),
 credits AS MATERIALIZED (SELECT c.* FROM k JOIN settlement_batchcredit c USING (terminal_id, batch_number)),
@@ -84,7 +84,7 @@ def compare(keys: Sequence[BatchKey]) -> None:
         rows = cursor.fetchall()
         cursor.execute(OPEN, [*columns_of(keys), [kind.value for kind in OF_CREDIT]])
         concerned = set(cursor.fetchall())
-    found = [one for row in rows for one in _found(*row[:5], Credited(*row[5:]))]
+    found = [one for row in rows for one in _found(*row[:5], credited=Credited(*row[5:]))]
     concerned |= {(one.terminal_id, one.batch_number) for one in found}
     if concerned:
         chosen = reduce(or_, (Q(terminal=pk, batch_number=number) for pk, number in sorted(concerned)))
@@ -92,7 +92,7 @@ def compare(keys: Sequence[BatchKey]) -> None:
 
 
 def _found(
-    terminal_id: int, batch_number: int, currency: str, method: str, scheme: str, credited: Credited
+    terminal_id: int, batch_number: int, currency: str, method: str, scheme: str, *, credited: Credited
 ) -> list[Found]:
     return [
         Found(

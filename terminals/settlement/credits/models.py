@@ -202,7 +202,9 @@ class BatchCredit(models.Model):
     entry_count = models.PositiveIntegerField()
     fee_most_bp = models.PositiveIntegerField(default=0)
     value_date = models.DateField(null=True, help_text="The latest")
-    other_account = models.CharField(max_length=20, blank=True, help_text="Where it went, if not to the account on file")
+    other_account = models.CharField(
+        max_length=20, blank=True, help_text="Where it went, if not to the account on file"
+    )
 
     placed_by = "terminal__path"
 

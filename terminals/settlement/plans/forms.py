@@ -32,6 +32,10 @@ LABELS: dict[str, tuple[Any, Any]] = {
         _("When missed"),
         _("The server was away for longer than the window: once as soon as possible, not at all, or a failed run"),
     ),
+    "credit_days": (
+        _("Credited within (business days)"),
+        _("What is not credited by then opens a case; empty: credits are not watched"),
+    ),
     "warn_minutes": (_("Look ahead (minutes)"), _("So long before it is due, readiness is looked at")),
     **{
         f"check_{name}": (lazy_word(f"check_{name}"), _("What stands in the way blocks it, is told, or is ignored"))
@@ -50,7 +54,7 @@ NUMBERS = {
     for name, setting in SETTINGS.items()
     if isinstance(setting.default, int) and setting.default not in (True, False)
 }
-NUMBERS |= {"count_limit", "jitter_seconds"}
+NUMBERS |= {"count_limit", "jitter_seconds", "credit_days"}
 NONE = "-"  # typed where a level wants none of what it would inherit
 
 

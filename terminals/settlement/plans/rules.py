@@ -96,6 +96,9 @@ SETTINGS: dict[str, Setting] = {
     "retry_minutes": Setting(5, _whole(1, 240)),
     "when_missed": Setting("catch_up", _one_of(*WHEN_MISSED)),
     "warn_minutes": Setting(30, _whole(0, 1440)),
+    "credit_days": Setting(
+        None, _optional(_whole(0, 30))
+    ),  # business days until it must be credited; none: not watched
     # A terminal that cannot be reached, or is about to restart, is not asked; of the rest it is said.
     **{
         f"check_{name}": Setting("block" if name in ("network", "update") else "warn", _one_of(*SEVERITIES))

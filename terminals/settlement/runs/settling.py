@@ -20,6 +20,7 @@ from terminals.link.protocol.messages.settlement import Settlement
 from terminals.link.services import supersede_commands
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.cases.rules import SUBJECTS, Subject
+from terminals.settlement.credits.comparing import compare_settled
 from terminals.settlement.plans.thresholds import mark_over_threshold
 from terminals.settlement.reconciliation.lines import Wrong, columns_of, differences_of, lines_of
 from terminals.settlement.reconciliation.rules import DifferenceKind, Line, differing
@@ -107,6 +108,7 @@ def settle_batches(reported: Sequence[Report]) -> None:
         gaps.expect({key: count for key, count in counts.items() if count is not None})
         record_facts((run.terminal_id, _fact(run, reasons)) for run, reasons in _compare(sorted(reports)))
         _note_left_open(list(reports))
+        compare_settled(list(reports))
 
 
 # Raw: the ORM cannot ask for pairs of columns. Money in batches that were opened before the one that was settled.
@@ -195,12 +197,14 @@ ON CONFLICT (terminal_id, batch_number, currency, method, scheme, kind) DO UPDAT
    SET reported_count = excluded.reported_count, reported_minor = excluded.reported_minor
 """
 # Raw: closed in the currencies in which it was settled; money in another one stays unsettled, and shows. A batch without any
-# transaction gets its row now, so that late ones find it closed.
+# transaction gets its row now, so that late ones find it closed. Whether its credit is watched stands in the terminal's plan.
 CLOSE = """
-INSERT INTO settlement_batch (terminal_id, batch_number, currency, net_minor, transaction_count, closed)
-SELECT terminal_id, batch_number, currency, 0, 0, true
+INSERT INTO settlement_batch (terminal_id, batch_number, currency, net_minor, transaction_count, closed, awaits_credit)
+SELECT c.terminal_id, batch_number, currency, 0, 0, true, coalesce(p.settings->>'credit_days', '') <> ''
   FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS c(terminal_id, batch_number, currency)
-ON CONFLICT (terminal_id, batch_number, currency) DO UPDATE SET closed = true
+  LEFT JOIN settlement_settlementschedule s ON s.terminal_id = c.terminal_id
+  LEFT JOIN settlement_effectiveplan p ON p.id = s.effective_id
+ON CONFLICT (terminal_id, batch_number, currency) DO UPDATE SET closed = true, awaits_credit = excluded.awaits_credit
 """
 
 

@@ -25,11 +25,16 @@ class Batch(models.Model):
     transaction_count = models.PositiveIntegerField(help_text="Declined ones do not count")
     closed = models.BooleanField(default=False)
     opened_at = models.DateTimeField(db_default=Now())
+    awaits_credit = models.BooleanField(
+        db_default=False, help_text="It was settled, and its credit is still to be looked at"
+    )
+    credit_due_on = models.DateField(null=True, help_text="By then it is to be credited")
 
     placed_by = "terminal__path"
 
     class Meta:
         verbose_name_plural = "batches"
+        indexes = [models.Index(fields=["credit_due_on"], condition=Q(awaits_credit=True), name="batch_awaits_credit")]
         constraints = [
             models.UniqueConstraint(fields=["terminal", "batch_number", "currency"], name="batch_once_a_currency")
         ]

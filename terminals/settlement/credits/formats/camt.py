@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from lxml import etree
 from xsdata.exceptions import ConverterWarning, ParserError
@@ -24,11 +24,12 @@ from terminals.common.errors import Refusal
 from terminals.common.money import minor_of_decimal
 from terminals.settlement.credits import rules
 from terminals.settlement.credits.formats.read import Other, Read, Reject, without_card_data
-from terminals.settlement.credits.rules import LONGEST_TEXT, Entry
+from terminals.settlement.credits.rules import LONGEST_TEXT, Entry, Named
 
 _NAMESPACE = re.compile(r"\{urn:iso:std:iso:20022:tech:xsd:camt\.(05[234])\.001\.(0[2-9]|1[0-2])\}Document")
 _TAGS = [f"{{*}}{name}" for name in ("Document", "Stmt", "Rpt", "Ntfctn", "Acct", "TtlNtries", "Ntry")]
 _STATEMENTS = ("Stmt", "Rpt", "Ntfctn")
+MOST_TEXT = 5000  # characters of an entry's texts that are looked at
 _NO_ID = {"", "NONREF", "NOTPROVIDED", "NONE"}  # what banks write where they have no reference
 
 
@@ -120,77 +121,72 @@ def _account(element: Any) -> str:
     return "".join(found.split()).upper()[:40]
 
 
+class Told(NamedTuple):
+    """An amount that an entry, or one of its transactions, tells: signed, as `net` is booked; `text` may name what it is for."""
+
+    currency: str
+    net: Decimal
+    fee: Decimal
+    text: str
+    entry_id: str
+
+
 def _items(number: int, element: Any, binding: type, account: str, settings: Mapping[str, Any]) -> Iterator[Read]:
     """Yield what an entry tells: itself, or each of the transactions that were booked in one sum. `number` is the last one's."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConverterWarning)
             entry: Any = _PARSER.parse(element, binding)
-        found = _read_entry(number, entry, account, settings)
+        booked = _status(entry.sts) == "BOOK"
+        day = _day(entry.val_dt) or _day(entry.bookg_dt)
+        told = _told(entry)
     except Refusal as refusal:
         yield Reject(number + 1, refusal)
+        return
     except (ParserError, ConverterWarning, ValueError, TypeError, ArithmeticError, AttributeError) as error:
         # A record without what the standard demands shows as any of these.
-        refusal = Refusal("bad_entry", "the entry is not as the standard has it: %(error)s", error=str(error)[:150])
-        yield Reject(number + 1, refusal)
-    else:
-        yield from found
+        yield Reject(
+            number + 1,
+            Refusal("bad_entry", "the entry is not as the standard has it: %(error)s", error=str(error)[:150]),
+        )
+        return
+    for place, one in enumerate(told, start=number + 1):
+        named = rules.named_in(one.text[:MOST_TEXT], settings["reference"]) if booked else None
+        yield _entry(place, one, named, day, account) if named is not None else Other(place)
 
 
-def _read_entry(number: int, entry: Any, account: str, settings: Mapping[str, Any]) -> list[Read]:
-    if _status(entry.sts) != "BOOK":
-        return [Other(number + 1)]
-    parts = [part for detail in entry.ntry_dtls for part in detail.tx_dtls]
-    amounts = [_amount_of(part) for part in parts]
-    net = _signed(entry.amt, entry.cdt_dbt_ind)
-    several = len(parts) > 1 and None not in amounts
-    if not several:
-        text = " ".join(filter(None, [*(_text(part) for part in parts), entry.addtl_ntry_inf]))
-        fee = sum(map(_fee, parts)) or _fee(entry)
-        entry_id = _id_of(entry, parts[0] if parts else None)
-        return [_one(number + 1, entry, entry.amt, net, fee, text, entry_id, account, settings)]
-    signs = [_signed(amount, getattr(part, "cdt_dbt_ind", None) or entry.cdt_dbt_ind) for part, amount in zip(parts, amounts, strict=True)]
-    if sum(signs) != net:
-        raise Refusal("details_differ", "its transactions do not add up to its amount")
-    found = []
-    for place, (part, amount, signed) in enumerate(zip(parts, amounts, signs, strict=True), start=1):
-        text, entry_id = _text(part), _id_of(entry, part) and f"{_id_of(entry, part)}/{place}"
-        found.append(_one(number + place, entry, amount, signed, _fee(part), text, entry_id, account, settings))
-    return found
-
-
-def _one(
-    number: int,
-    entry: Any,
-    amount: Any,
-    net: Decimal,
-    fee: Decimal,
-    text: str,
-    entry_id: str,
-    account: str,
-    settings: Mapping[str, Any],
-) -> Read:
-    named = rules.named_in(text[:5000], settings["reference"])
-    if named is None:
-        return Other(number)
-    currency = amount.ccy
+def _entry(number: int, one: Told, named: Named, day: date | None, account: str) -> Read:
     try:
-        read = Entry(
+        net, fee = minor_of_decimal(one.net, one.currency), minor_of_decimal(one.fee, one.currency)
+        entry = Entry(
             number,
-            named.tid,
-            named.batch_number,
-            currency,
-            minor_of_decimal(net, currency),
-            minor_of_decimal(fee, currency),
-            _day(entry.val_dt) or _day(entry.bookg_dt),
-            named.mid,
-            account,
-            entry_id=entry_id[:LONGEST_TEXT],
+            *(named.tid, named.batch_number, one.currency, net, fee, day, named.mid, account),
+            entry_id=one.entry_id[:LONGEST_TEXT],
             reference=named.reference,
         )
-        return without_card_data(read)
+        return without_card_data(entry)
     except Refusal as refusal:
         return Reject(number, refusal)
+
+
+def _told(entry: Any) -> list[Told]:
+    """Return the amounts that an entry tells: each transaction's where all have their own, else its own. Raises Refusal where
+    they do not add up to it."""
+    parts = [part for detail in entry.ntry_dtls for part in detail.tx_dtls]
+    amounts = [_amount_of(part) for part in parts]
+    whole = _signed(entry.amt, entry.cdt_dbt_ind)
+    if len(parts) < 2 or None in amounts:
+        text = " ".join(filter(None, [*map(_text, parts), entry.addtl_ntry_inf]))
+        fee = sum(map(_fee, parts), Decimal(0)) or _fee(entry)
+        return [Told(entry.amt.ccy, whole, fee, text, _id_of(entry, *parts[:1]))]
+    told = []
+    for place, (part, amount) in enumerate(zip(parts, amounts, strict=True), start=1):
+        net = _signed(amount, getattr(part, "cdt_dbt_ind", None) or entry.cdt_dbt_ind)
+        entry_id = _id_of(entry, part)
+        told.append(Told(amount.ccy, net, _fee(part), _text(part), f"{entry_id}/{place}" if entry_id else ""))
+    if sum(one.net for one in told) != whole:
+        raise Refusal("details_differ", "its transactions do not add up to its amount")
+    return told
 
 
 def _status(status: Any) -> str:
@@ -231,8 +227,9 @@ def _text(part: Any) -> str:
     return " ".join(filter(None, [*told, part.addtl_tx_inf]))
 
 
-def _id_of(entry: Any, part: Any) -> str:
-    found = [part.refs.acct_svcr_ref] if part is not None and part.refs is not None else []
+def _id_of(entry: Any, *parts: Any) -> str:
+    """Return the bank's own reference of a transaction, else of its entry; nothing where it gives none."""
+    found = [part.refs.acct_svcr_ref for part in parts if part.refs is not None]
     return next((one for one in [*found, entry.acct_svcr_ref] if one and one.upper() not in _NO_ID), "")
 
 

@@ -1,0 +1,286 @@
+"""Giving a file's entries to the batches that they name, and taking them away again. A batch's credit is always the sum of its
+matched entries, worked out anew: an entry counts once, however often a chunk is tried.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import reduce
+from operator import or_
+from typing import NamedTuple
+
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from terminals.common import vault
+from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
+from terminals.common.transitions import move
+from terminals.estate.models import Terminal
+from terminals.estate.services import hold
+from terminals.settlement.accounts.services import Holding, holdings_of
+from terminals.settlement.cases.differences import Found, note
+from terminals.settlement.credits.comparing import compare
+from terminals.settlement.credits.facts import BatchCredited
+from terminals.settlement.credits.models import COUNTED, CreditAccount, CreditEntry, CreditFile, CreditProfile
+from terminals.settlement.credits.reading import account_bound_to
+from terminals.settlement.credits.rules import EntryState, EntryTransition, FileState, FileTransition
+from terminals.settlement.reconciliation.lines import columns_of
+from terminals.settlement.reconciliation.rules import DifferenceKind
+from terminals.settlement.transactions.services import BatchKey
+
+CHUNK = 1000
+
+
+def match_files(until: float) -> int:
+    """Go on with files that were read or are taken back, in turns; return how many entries were handled."""
+    done = 0
+    waiting = list(CreditFile.objects.filter(state__in=[FileState.MATCHING, FileState.WITHDRAWING]).order_by("pk"))
+    while waiting and time.monotonic() < until:
+        handled = {job.pk: step(job) for job in waiting}
+        done += sum(handled.values())
+        waiting = [job for job in waiting if handled[job.pk]]
+    return done
+
+
+@transaction.atomic
+def step(job: CreditFile) -> int:
+    """Handle the next entries of a file; return how many. One worker at a time has a file, and one file a profile."""
+    held = CreditFile.objects.filter(pk=job.pk, state=job.state).select_for_update(skip_locked=True, of=("self",))
+    if not held.exists():
+        return 0
+    CreditProfile.objects.select_for_update().get(pk=job.profile_id)
+    gone = job.state == FileState.WITHDRAWING
+    left = Q(state=EntryState.READ) if not gone else ~Q(state=EntryState.WITHDRAWN)
+    entries = list(job.entries.filter(left).order_by("number")[:CHUNK])
+    mine = CreditFile.objects.filter(pk=job.pk)
+    if not entries:
+        move(mine, FileTransition.end_withdrawal if gone else FileTransition.finish, finished_at=timezone.now())
+        return 0
+    if gone:
+        _take_back(job, entries)
+    else:
+        _match(job.profile, entries)
+        mine.update(handled_count=F("handled_count") + len(entries))
+    return len(entries)
+
+
+@transaction.atomic
+def match_late(limit: int = CHUNK) -> int:
+    """Entries that named a terminal that nobody knew, and that is known by now, are given to their batches; return how many."""
+    done = 0
+    for profile_id, ids in _found_late(limit).items():
+        profile = CreditProfile.objects.select_for_update().get(pk=profile_id)
+        entries = list(CreditEntry.objects.filter(pk__in=ids, state=EntryState.UNKNOWN).select_related("file"))
+        done += _match(profile, entries, again=True)
+    return done
+
+
+def _match(profile: CreditProfile, entries: Sequence[CreditEntry], *, again: bool = False) -> int:
+    """Give entries to the terminals that they name; return how many could be. In a fixed number of statements."""
+    fresh = list(entries) if again else _without_repeated(profile, entries)
+    owners = _terminals_of(profile, fresh)
+    hold(owners.values())
+    matched = [entry for entry in fresh if entry.pk in owners]
+    for entry in matched:
+        entry.terminal_id, entry.state = owners[entry.pk], EntryTransition.match.after(entry.state)
+    _judge_accounts(matched)
+    CreditEntry.objects.bulk_update(matched, ["terminal", "state", "is_other_account"], batch_size=500)
+    if not again:
+        missed = [entry for entry in fresh if entry.pk not in owners]
+        move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in missed]), EntryTransition.miss)
+        _note_unknown(profile, missed)
+    else:
+        _note_unknown(profile, matched)
+    _follow(matched)
+    record_facts((entry.terminal_id or 0, _fact(entry)) for entry in matched)
+    return len(matched)
+
+
+def _take_back(job: CreditFile, entries: Sequence[CreditEntry]) -> None:
+    hold(entry.terminal_id for entry in entries if entry.terminal_id is not None)
+    counted = [entry for entry in entries if entry.state in COUNTED]
+    move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in entries]), EntryTransition.withdraw)
+    _follow([entry for entry in counted if entry.terminal_id is not None])
+    _note_unknown(job.profile, [entry for entry in counted if entry.terminal_id is None])
+
+
+def _fact(entry: CreditEntry) -> BatchCredited:
+    return BatchCredited(
+        entry.batch_number,
+        entry.currency,
+        entry.net_minor,
+        entry.fee_minor,
+        entry.value_date.isoformat() if entry.value_date else "",
+        entry.file_id,
+    )
+
+
+def _without_repeated(profile: CreditProfile, entries: Sequence[CreditEntry]) -> list[CreditEntry]:
+    """Leave out what this or an earlier file has told before."""
+    named = {entry.identity for entry in entries if entry.identity}
+    counted = CreditEntry.objects.filter(profile=profile, identity__in=named, state__in=COUNTED)
+    seen = set(counted.values_list("identity", flat=True)) if named else set()
+    fresh: list[CreditEntry] = []
+    repeated: list[CreditEntry] = []
+    for entry in entries:
+        (repeated if entry.identity and entry.identity in seen else fresh).append(entry)
+        seen.add(entry.identity)
+    if repeated:
+        move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in repeated]), EntryTransition.repeat)
+    return fresh
+
+
+# --- whose it is -----------------------------------------------------------------------------------------------------
+# Raw: the ORM has no ranks over lateral conditions. Of several terminals with one TID it is the one that has the batch, else the
+# one in service; where two are left nobody knows which.
+OWNERS = """
+WITH candidates AS (
+    SELECT e.id, t.id AS terminal_id,
+           rank() OVER (PARTITION BY e.id ORDER BY EXISTS (SELECT 1 FROM settlement_batch b WHERE b.terminal_id = t.id
+                            AND b.batch_number = e.batch_number) DESC, t.state <> 'retired' DESC) AS place
+      FROM unnest(%(ids)s::bigint[], %(tids)s::text[], %(mids)s::text[], %(numbers)s::integer[])
+           AS e(id, tid, mid, batch_number)
+      JOIN terminals_terminal t ON t.tid = e.tid AND t.tid <> '' AND starts_with(t.path, %(path)s)
+      JOIN terminals_store s ON s.id = t.store_id
+      JOIN terminals_merchant m ON m.id = s.merchant_id
+     WHERE e.mid = '' OR ltrim(e.mid, '0') = ltrim(coalesce(nullif(t.mid, ''), m.mid), '0')
+)
+SELECT id, min(terminal_id) FROM candidates WHERE place = 1 GROUP BY id HAVING count(*) = 1
+"""
+
+
+def _terminals_of(profile: CreditProfile, entries: Sequence[CreditEntry]) -> dict[int, int]:
+    """Return entry -> the terminal of the profile's organisation that it names, where there is just one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            OWNERS,
+            {
+                "ids": [entry.pk for entry in entries],
+                "tids": [entry.tid for entry in entries],
+                "mids": [entry.mid for entry in entries],
+                "numbers": [entry.batch_number for entry in entries],
+                "path": profile.organisation.path,
+            },
+        )
+        return dict(cursor.fetchall())
+
+
+# Raw: as above; entries nobody could be given before, and a terminal that has their TID by now.
+LATE = """
+SELECT e.profile_id, e.id FROM settlement_creditentry e
+  JOIN settlement_creditprofile p ON p.id = e.profile_id
+  JOIN terminals_organisation o ON o.id = p.organisation_id
+ WHERE e.state = 'unknown' AND EXISTS (SELECT 1 FROM terminals_terminal t WHERE t.tid = e.tid AND t.tid <> ''
+                                          AND starts_with(t.path, o.path))
+ ORDER BY e.id LIMIT %s
+"""
+
+
+def _found_late(limit: int) -> Mapping[int, list[int]]:
+    found: dict[int, list[int]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(LATE, [limit])
+        for profile_id, entry_id in cursor.fetchall():
+            found[profile_id].append(entry_id)
+    return found
+
+
+class Owed(NamedTuple):
+    """To whom a credit belongs."""
+
+    merchant_id: int
+    currency: str
+    day: date | None
+
+
+def _judge_accounts(entries: Sequence[CreditEntry]) -> None:
+    """Note which entries went to another account than their merchant's; of a merchant without one nobody can tell."""
+    named = [entry for entry in entries if entry.account_id is not None]
+    if not named:
+        return
+    accounts = CreditAccount.objects.filter(pk__in={entry.account_id for entry in named})
+    numbers = {
+        one.pk: vault.unseal(bytes(one.sealed_number), bound_to=account_bound_to(one.pk)).decode() for one in accounts
+    }
+    terminals = Terminal.objects.filter(pk__in=id_set(entry.terminal_id or 0 for entry in named))
+    merchants = dict(terminals.values_list("pk", "store__merchant"))
+    on_file = holdings_of(set(merchants.values()))
+    for entry in named:
+        theirs = on_file.get(merchants[entry.terminal_id or 0], ())
+        valid = {one.number for one in theirs if _holds(one, Owed(0, entry.currency, entry.value_date))}
+        entry.is_other_account = bool(valid) and numbers[entry.account_id or 0] not in valid
+
+
+def _holds(one: Holding, owed: Owed) -> bool:
+    return one.currency in ("", owed.currency) and (one.until is None or owed.day is None or owed.day <= one.until)
+
+
+# --- what follows from it --------------------------------------------------------------------------------------------
+# Raw, both: the ORM cannot ask for pairs of columns.
+CLEAR = """
+DELETE FROM settlement_batchcredit c USING unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number)
+ WHERE (c.terminal_id, c.batch_number) = (k.terminal_id, k.batch_number)
+"""
+ADD_UP = """
+INSERT INTO settlement_batchcredit (terminal_id, batch_number, currency, method, scheme, net_minor, fee_minor, entry_count,
+                                    fee_most_bp, value_date, other_account)
+SELECT e.terminal_id, e.batch_number, e.currency, e.method, e.scheme, sum(e.net_minor), sum(e.fee_minor), count(*),
+       max((f.settings->>'fee_most_bp')::integer), max(e.value_date),
+       coalesce(max(a.masked) FILTER (WHERE e.is_other_account), '')
+  FROM unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number)
+  JOIN settlement_creditentry e USING (terminal_id, batch_number)
+  JOIN settlement_creditfile f ON f.id = e.file_id
+  LEFT JOIN settlement_creditaccount a ON a.id = e.account_id
+ WHERE e.state = 'matched'
+ GROUP BY 1, 2, 3, 4, 5
+"""
+
+
+def _follow(entries: Iterable[CreditEntry]) -> None:
+    """Add up what was credited for the batches of these entries, and hold it against what was settled."""
+    keys: list[BatchKey] = sorted({(entry.terminal_id or 0, entry.batch_number) for entry in entries})
+    if not keys:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(CLEAR, columns_of(keys))
+        cursor.execute(ADD_UP, columns_of(keys))
+    compare(keys)
+
+
+# Raw: as above.
+UNKNOWN = """
+SELECT e.tid, e.batch_number, e.currency, sum(e.net_minor + e.fee_minor)::bigint, count(*)
+  FROM unnest(%s::text[], %s::integer[]) AS k(tid, batch_number)
+  JOIN settlement_creditentry e USING (tid, batch_number)
+ WHERE e.state = 'unknown' AND e.profile_id IN (SELECT id FROM settlement_creditprofile WHERE organisation_id = %s)
+ GROUP BY 1, 2, 3
+"""
+
+
+def _note_unknown(profile: CreditProfile, entries: Sequence[CreditEntry]) -> None:
+    """Let the differences about TIDs that nobody knows be what entries tell of them now."""
+    named = sorted({(entry.tid, entry.batch_number) for entry in entries})
+    if not named:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(UNKNOWN, [[one[0] for one in named], [one[1] for one in named], profile.organisation_id])
+        rows = cursor.fetchall()
+    found = [
+        Found(
+            None,
+            number,
+            DifferenceKind.UNKNOWN_TERMINAL,
+            currency,
+            found_minor=amount,
+            found_count=count,
+            detail=tid,
+            organisation_id=profile.organisation_id,
+        )
+        for tid, number, currency, amount, count in rows
+    ]
+    chosen = reduce(or_, (Q(detail=tid, batch_number=number) for tid, number in named))
+    of = Q(terminal=None, case__organisation=profile.organisation_id) & chosen
+    note(found, of=of, kinds=[DifferenceKind.UNKNOWN_TERMINAL])
