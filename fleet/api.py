@@ -15,6 +15,7 @@ from terminals.link import api as link
 from terminals.parameters import api as parameters
 from terminals.settlement.accounts import api as accounts
 from terminals.settlement.cases import api as cases
+from terminals.settlement.credits import api as credits
 from terminals.settlement.plans import api as plans
 from terminals.settlement.runs import api as runs
 from terminals.settlement.transactions import api as transactions
@@ -51,6 +52,9 @@ router.register("key-requirements", keys.KeyRequirementViewSet)
 router.register("settlement/accounts", accounts.SettlementAccountViewSet)
 router.register("settlement/cases", cases.CaseViewSet)
 router.register("settlement/differences", cases.DifferenceViewSet)
+router.register("settlement/credit-profiles", credits.CreditProfileViewSet)
+router.register("settlement/credit-files", credits.CreditFileViewSet)
+router.register("settlement/credit-entries", credits.CreditEntryViewSet)
 router.register("settlement/plans", plans.PlanViewSet)
 router.register("settlement/calendars", plans.CalendarViewSet)
 router.register("settlement/levels", plans.PlanLevelViewSet)

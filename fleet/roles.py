@@ -23,6 +23,8 @@ from terminals.settlement.accounts.services import APPROVE as APPROVE_ACCOUNT
 from terminals.settlement.accounts.services import PROPOSE as PROPOSE_ACCOUNT
 from terminals.settlement.cases.services import APPROVE as APPROVE_CASE
 from terminals.settlement.cases.services import WORK as WORK_ON_CASE
+from terminals.settlement.credits.services import BRING as BRING_CREDITS
+from terminals.settlement.credits.services import WITHDRAW as WITHDRAW_CREDITS
 from terminals.settlement.plans.services import SET_SCHEDULE
 from terminals.settlement.runs.services import REQUEST_SETTLEMENT
 
@@ -54,6 +56,9 @@ VIEWER = (
         "settlementaccount",
         "case",
         "difference",
+        "creditprofile",
+        "creditfile",
+        "creditentry",
     )
 )
 OPERATOR = (
@@ -70,6 +75,7 @@ OPERATOR = (
         REQUEST_SETTLEMENT,
         SET_SCHEDULE,
         WORK_ON_CASE,
+        BRING_CREDITS,
     }
     | {permission for verb, permission in TRANSITION_PERMISSIONS.items() if verb.name != "retire"}
 )
@@ -85,8 +91,8 @@ ADMINISTRATOR = (
     | {READ_MESSAGE, *TRANSITION_PERMISSIONS.values()}
     | _all_of("terminals", "organisation", "merchant", "store", "terminalmodel")
     | _all_of("parameters", "parametertemplate", "templateversion", "modeltemplate")
-    | _all_of("settlement", "settlementplan", "businesscalendar")
-    | {PROPOSE_ACCOUNT, APPROVE_ACCOUNT, APPROVE_CASE}
+    | _all_of("settlement", "settlementplan", "businesscalendar", "creditprofile")
+    | {PROPOSE_ACCOUNT, APPROVE_ACCOUNT, APPROVE_CASE, WITHDRAW_CREDITS}
     | _all_of("auth", "user", "group")
     | {DECIDE, "enrolment.view_enrolmentrequest"}
 )

@@ -14,7 +14,7 @@ from fleet import readiness
 from fleet.access.logins import change_own_password
 from fleet.access.urls import account_urls
 from fleet.api import router
-from fleet.pages import bulk, cases, enrolling, finding, importing, list_bar, parameters, plan_levels, views
+from fleet.pages import bulk, cases, credits, enrolling, finding, importing, list_bar, parameters, plan_levels, views
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
@@ -77,6 +77,10 @@ urlpatterns = [
     path("admin/cases/<int:pk>/action/", cases.case_action, name="case-action"),
     path("admin/cases/<int:pk>/letter/", cases.case_letter, name="case-letter"),
     path("admin/cases/<int:pk>/files/<int:note>/", cases.case_file, name="case-file"),
+    path("admin/credits/new/", credits.credits_page, name="credits"),
+    path("admin/credits/<int:pk>/", credits.file_page, name="credit-file"),
+    path("admin/credits/<int:pk>/panel/", credits.file_panel, name="credit-file-panel"),
+    path("admin/credits/<int:pk>/withdraw/", credits.file_withdraw, name="credit-file-withdraw"),
     path("admin/settlement/at/<str:kind>/<int:pk>/", plan_levels.level_page, name="settlement-level"),
     path("admin/parameters/", parameters.parameters_page, name="parameters"),
     path("admin/parameters/at/<str:kind>/<int:pk>/", parameters.level_page, name="parameters-level"),

@@ -21,6 +21,8 @@ from terminals.settlement.cases import services
 from terminals.settlement.cases.models import Case, CaseNote, Difference
 from terminals.settlement.cases.rules import RESOLUTIONS, CaseState, needs_four_eyes
 from terminals.settlement.cases.words import sentence_of
+from terminals.settlement.credits.models import BatchCredit
+from terminals.settlement.credits.selectors import credits_of
 from terminals.settlement.reconciliation.lines import lines_of
 from terminals.settlement.reconciliation.rules import Line
 from terminals.settlement.transactions.models import Transaction
@@ -69,11 +71,11 @@ def suspects_of(one: Difference) -> list[Transaction]:
     return list(Transaction.objects.filter(terminal=one.terminal_id, pk__in=one.suspects).order_by("occurred_at"))
 
 
-def sides_of(found: list[Difference]) -> list[tuple[int, list[Line]]]:
-    """Return the lines of the batches that a case is about, its sides next to each other."""
+def sides_of(found: list[Difference]) -> list[tuple[int, list[Line], list[BatchCredit]]]:
+    """Return the batches that a case is about, with their sides: what was reported and recorded, what was credited."""
     keys = sorted({(one.terminal_id, one.batch_number) for one in found if one.terminal_id and one.batch_number})
-    lines = lines_of(keys)
-    return [(number, sorted(lines.get((pk, number), []))) for pk, number in keys]
+    lines, credits = lines_of(keys), credits_of(keys)
+    return [(key[1], sorted(lines.get(key, [])), credits.get(key, [])) for key in keys]
 
 
 def _owners(case: Case) -> list[Any]:

@@ -64,6 +64,9 @@ MENU: list[dict[str, Any]] = [
         "title": _("Money"),
         "items": [
             _list_of(_("Cases"), "gavel", "settlement_case"),
+            _list_of(_("Credit files"), "request_quote", "settlement_creditfile"),
+            _list_of(_("Credit entries"), "price_check", "settlement_creditentry"),
+            _list_of(_("Credit profiles"), "rule_settings", "settlement_creditprofile"),
             _list_of(_("Settlement runs"), "payments", "settlement_settlementrun"),
             _list_of(_("Settlement plans"), "event_repeat", "settlement_settlementplan"),
             _list_of(_("Settlement settings of levels"), "account_tree", "settlement_planlevel"),

@@ -43,6 +43,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "settlement/cases/{id}/write/": {"note": "asked the merchant for the voucher"},
     "settlement/cases/{id}/send_back/": {"note": "show me the voucher"},
     "settlement/cases/{id}/reopen/": {"note": "the merchant wrote again"},
+    "settlement/credit-profiles/": {
+        "organisation": 1,
+        "name": "House bank",
+        "format": "camt",
+        "settings": {"reference": "TID {tid} BATCH {batch}"},
+    },
     "settlement/levels/": {"store": 1, "settings": {"cut_off": "23:00"}},
     "settlement/accounts/": {"merchant": 1, "holder": "Corner bakery", "number": "PT50000201231234567890154"},
     "stores/": {"merchant": 1, "name": "Ribeira", "city": "Porto", "time_zone": "Europe/Lisbon"},

@@ -1,5 +1,6 @@
 """Nothing of another part of the tree can be found or touched: every page and every operation, in every role."""
 
+import io
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -29,10 +30,14 @@ from terminals.link.protocol.messages.health import Tamper
 from terminals.parameters.models import ParameterSet, TemplateVersion
 from terminals.settlement.accounts.services import propose
 from terminals.settlement.cases.services import write
-from terminals.settlement.models import Case, PlanLevel, SettlementAccount, SettlementPlan
+from terminals.settlement.credits.rules import checked
+from terminals.settlement.credits.services import bring as bring_credits
+from terminals.settlement.models import Case, CreditFile, CreditProfile, PlanLevel, SettlementAccount, SettlementPlan
 from terminals.settlement.runs.services import request_settlement
+from terminals.settlement.tasks import work_on_credits
 from tests.conftest import deliver, make_plan, obey, set_parameters, set_schedule, sold, working_device
 from tests.fleet import test_permissions
+from tests.terminals.settlement.credits.files import Credit, camt
 
 OPERATIONS: list[tuple[str, Any, str, str]] = test_permissions.OPERATIONS
 
@@ -63,6 +68,20 @@ class Part:
             last_asked_at=timezone.now(),
         )
         self.terminal.refresh_from_db()
+        self.credits = self._credits()
+
+    def _credits(self) -> CreditFile:
+        """A credit file that was read."""
+        said = {"reference": "TID {tid} BATCH {batch}"}
+        profile = CreditProfile.objects.create(
+            organisation=self.organisation, name="Bank", format="camt", settings=checked("camt", said)
+        )
+        Terminal.objects.filter(pk=self.terminal.pk).update(tid="00000001")
+        file = io.BytesIO(camt([Credit(amount="1.00")]))
+        job = bring_credits(profile=profile, file=file, name="x.xml", actor="ops")
+        work_on_credits()
+        job.refresh_from_db()
+        return job
 
     def its(self, model: type[Model]) -> QuerySet[Any]:
         """Return a model's rows that stand in this part."""
@@ -143,6 +162,7 @@ def test_the_apis_lists_show_what_is_at_home_and_nothing_foreign(world: World) -
     assert seen >= (8 if world.user.has_perm("settlement.view_settlementrun") else 3)
 
 
+CAMT = {"name": "new", "format": "camt", "settings": {"reference": "TID {tid} BATCH {batch}"}}
 WATCHED = [
     TerminalGroup,
     Organisation,
@@ -151,6 +171,7 @@ WATCHED = [
     Terminal,
     TerminalModel,
     PlanLevel,
+    CreditProfile,
     SettlementAccount,
     SettlementPlan,
     TemplateVersion,
@@ -171,6 +192,8 @@ def test_nothing_is_made_for_foreign_objects(world: World) -> None:
         "keys/": {"terminal": foreign.terminal.pk, "usage": "D0"},
         "settlement/runs/": {"terminal": foreign.terminal.pk},
         "settlement/levels/": {"terminal": foreign.terminal.pk, "plan": shared.plan.pk},
+        "settlement/credit-profiles/": {**CAMT, "organisation": foreign.organisation.pk},
+        "settlement/credit-profiles": CAMT,
         "settlement/levels": {"merchant": foreign.merchant.pk, "settings": {"retries": 1}},
         "settlement/accounts/": {"merchant": foreign.merchant.pk, "holder": "x", "number": "DE89370400440532013000"},
         f"releases/{shared.release.pk}/assign/": {"terminals": [home.terminal.pk, foreign.terminal.pk]},
@@ -315,6 +338,10 @@ WALKED = {
     "admin/cases/<int:pk>/action/",
     "admin/cases/<int:pk>/letter/",
     "admin/cases/<int:pk>/files/<int:note>/",
+    "admin/credits/new/",
+    "admin/credits/<int:pk>/",
+    "admin/credits/<int:pk>/panel/",
+    "admin/credits/<int:pk>/withdraw/",
     "admin/parameters/",
     "admin/parameters/at/<str:kind>/<int:pk>/",
     "admin/codes/",
@@ -415,6 +442,21 @@ def test_no_parameters_are_seen_or_set_elsewhere_or_for_all(world: World) -> Non
         assert world.browser.get(url).status_code in (403, 404), kind
         assert world.browser.post(url, {"currency": "USD", "set": "1"}).status_code in (403, 404), kind
     assert not ParameterSet.objects.filter(values__currency="USD").exists()
+
+
+def test_no_foreign_credit_file_is_seen_or_taken_back_and_none_is_brought_for_another(world: World) -> None:
+    theirs, mine = world.foreign.credits, world.home.credits
+    for name in ("credit-file", "credit-file-panel"):
+        assert world.browser.get(reverse(name, args=[theirs.pk])).status_code in (403, 404)
+        seen = 200 if world.user.has_perm("settlement.view_creditfile") else 403
+        assert world.browser.get(reverse(name, args=[mine.pk])).status_code == seen
+    assert world.browser.post(reverse("credit-file-withdraw", args=[theirs.pk])).status_code in (403, 404)
+    said = {"profile": theirs.profile_id, "file": io.BytesIO(camt([Credit(batch=7)]))}
+    world.browser.post(reverse("credits"), said)
+    world.api.post("/api/v1/settlement/credit-files/", {**said, "file": io.BytesIO(b"x")}, format="multipart")
+    assert CreditFile.objects.filter(profile=theirs.profile_id).count() == 1
+    theirs.refresh_from_db()
+    assert theirs.state == "done"
 
 
 def test_no_foreign_case_is_seen_worked_on_or_handed_out(world: World) -> None:

@@ -59,6 +59,9 @@ DOES = {
     "settlement/calendars:create": "settlement.add_businesscalendar",
     **{f"settlement/cases:{verb}": "settlement.change_case" for verb in ("take", "write", "close", "reopen")},
     **{f"settlement/cases:{verb}": "settlement.approve_case" for verb in ("agree", "send_back")},
+    "settlement/credit-profiles:create": "settlement.add_creditprofile",
+    "settlement/credit-files:create": "settlement.add_creditfile",
+    "settlement/credit-files:withdraw": "settlement.delete_creditfile",
     "settlement/runs:create": "settlement.add_settlementrun",
     "merchants:create": "terminals.add_merchant",
     "bulk:create": "terminals.view_terminal",  # and the verb's own: tests/fleet/test_bulk.py

@@ -11,6 +11,7 @@ from terminals.enrolment import trust
 from terminals.keys.services import keys_under_earlier_masters, reseal_keys
 from terminals.parameters.sending import reseal_secrets
 from terminals.settlement.accounts.services import reseal_accounts
+from terminals.settlement.credits.services import reseal_credits
 
 ACTOR = "manage.py rotation"
 
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{resealed} keys sealed anew.")
         self.stdout.write(f"{reseal_secrets()} sets of parameters and {reseal_factors()} second factors sealed anew.")
         self.stdout.write(f"{reseal_accounts()} settlement accounts sealed anew.")
+        self.stdout.write(f"{reseal_credits()} accounts and pieces of credit files sealed anew.")
         for name in unopened:
             self.stdout.write(f"{name} does not open: its master key is missing, or it is damaged; it stays as it is.")
         if (left := keys_under_earlier_masters()) == 0:

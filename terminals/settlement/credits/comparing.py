@@ -50,10 +50,12 @@ SELECT coalesce(e.terminal_id, c.terminal_id), coalesce(e.batch_number, c.batch_
         AND b.batch_number = coalesce(e.batch_number, c.batch_number) AND b.currency = coalesce(e.currency, c.currency)
  WHERE coalesce(e.minor, 0) <> coalesce(c.net_minor + c.fee_minor, 0) OR c.other_account <> ''
 """
+# Raw: as above.
 CREDITED = """
 SELECT DISTINCT terminal_id, batch_number FROM settlement_batchcredit
   JOIN unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number) USING (terminal_id, batch_number)
 """
+# Raw: as above.
 OPEN = """
 SELECT DISTINCT terminal_id, batch_number FROM settlement_difference
   JOIN unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number) USING (terminal_id, batch_number)

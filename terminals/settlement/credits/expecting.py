@@ -23,14 +23,17 @@ SELECT b.id, r.finished_at, s.effective_id
  WHERE b.awaits_credit AND b.credit_due_on IS NULL
  ORDER BY b.id LIMIT %s FOR UPDATE OF b SKIP LOCKED
 """
+# Raw: as above.
 DATE = """
 UPDATE settlement_batch b SET credit_due_on = d.due, awaits_credit = d.due IS NOT NULL
   FROM unnest(%s::bigint[], %s::date[]) AS d(id, due) WHERE b.id = d.id
 """
+# Raw: as above.
 OVERDUE = """
 SELECT terminal_id, batch_number FROM settlement_batch
  WHERE awaits_credit AND credit_due_on < %s ORDER BY credit_due_on LIMIT %s
 """
+# Raw: as above.
 LOOKED_AT = """
 UPDATE settlement_batch b SET awaits_credit = false
   FROM unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number)

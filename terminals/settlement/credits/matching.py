@@ -14,7 +14,6 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from terminals.common import vault
 from terminals.common.facts.services import record_facts
 from terminals.common.sql import id_set
 from terminals.common.transitions import move
@@ -22,10 +21,10 @@ from terminals.estate.models import Terminal
 from terminals.estate.services import hold
 from terminals.settlement.accounts.services import Holding, holdings_of
 from terminals.settlement.cases.differences import Found, note
+from terminals.settlement.credits.accounts import numbers_of
 from terminals.settlement.credits.comparing import compare
 from terminals.settlement.credits.facts import BatchCredited
-from terminals.settlement.credits.models import COUNTED, CreditAccount, CreditEntry, CreditFile, CreditProfile
-from terminals.settlement.credits.reading import account_bound_to
+from terminals.settlement.credits.models import COUNTED, CreditEntry, CreditFile, CreditProfile
 from terminals.settlement.credits.rules import EntryState, EntryTransition, FileState, FileTransition
 from terminals.settlement.reconciliation.lines import columns_of
 from terminals.settlement.reconciliation.rules import DifferenceKind
@@ -162,7 +161,7 @@ def _terminals_of(profile: CreditProfile, entries: Sequence[CreditEntry]) -> dic
                 "tids": [entry.tid for entry in entries],
                 "mids": [entry.mid for entry in entries],
                 "numbers": [entry.batch_number for entry in entries],
-                "path": profile.organisation.path,
+                "path": profile.organisation.path if profile.organisation else "",
             },
         )
         return dict(cursor.fetchall())
@@ -172,9 +171,9 @@ def _terminals_of(profile: CreditProfile, entries: Sequence[CreditEntry]) -> dic
 LATE = """
 SELECT e.profile_id, e.id FROM settlement_creditentry e
   JOIN settlement_creditprofile p ON p.id = e.profile_id
-  JOIN terminals_organisation o ON o.id = p.organisation_id
+  LEFT JOIN terminals_organisation o ON o.id = p.organisation_id
  WHERE e.state = 'unknown' AND EXISTS (SELECT 1 FROM terminals_terminal t WHERE t.tid = e.tid AND t.tid <> ''
-                                          AND starts_with(t.path, o.path))
+                                          AND starts_with(t.path, coalesce(o.path, '')))
  ORDER BY e.id LIMIT %s
 """
 
@@ -201,10 +200,7 @@ def _judge_accounts(entries: Sequence[CreditEntry]) -> None:
     named = [entry for entry in entries if entry.account_id is not None]
     if not named:
         return
-    accounts = CreditAccount.objects.filter(pk__in={entry.account_id for entry in named})
-    numbers = {
-        one.pk: vault.unseal(bytes(one.sealed_number), bound_to=account_bound_to(one.pk)).decode() for one in accounts
-    }
+    numbers = numbers_of({entry.account_id or 0 for entry in named})
     terminals = Terminal.objects.filter(pk__in=id_set(entry.terminal_id or 0 for entry in named))
     merchants = dict(terminals.values_list("pk", "store__merchant"))
     on_file = holdings_of(set(merchants.values()))
@@ -219,11 +215,12 @@ def _holds(one: Holding, owed: Owed) -> bool:
 
 
 # --- what follows from it --------------------------------------------------------------------------------------------
-# Raw, both: the ORM cannot ask for pairs of columns.
+# Raw: the ORM cannot ask for pairs of columns.
 CLEAR = """
 DELETE FROM settlement_batchcredit c USING unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number)
  WHERE (c.terminal_id, c.batch_number) = (k.terminal_id, k.batch_number)
 """
+# Raw: as above.
 ADD_UP = """
 INSERT INTO settlement_batchcredit (terminal_id, batch_number, currency, method, scheme, net_minor, fee_minor, entry_count,
                                     fee_most_bp, value_date, other_account)
@@ -255,7 +252,8 @@ UNKNOWN = """
 SELECT e.tid, e.batch_number, e.currency, sum(e.net_minor + e.fee_minor)::bigint, count(*)
   FROM unnest(%s::text[], %s::integer[]) AS k(tid, batch_number)
   JOIN settlement_creditentry e USING (tid, batch_number)
- WHERE e.state = 'unknown' AND e.profile_id IN (SELECT id FROM settlement_creditprofile WHERE organisation_id = %s)
+  JOIN settlement_creditprofile p ON p.id = e.profile_id AND p.organisation_id IS NOT DISTINCT FROM %s
+ WHERE e.state = 'unknown'
  GROUP BY 1, 2, 3
 """
 

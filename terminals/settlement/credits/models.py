@@ -6,9 +6,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from terminals.common.refusals import KeepsRefusal
-from terminals.common.words import choices, field_errors, format_minor
+from terminals.common.words import choices, format_minor
 from terminals.estate.models import Organisation, Terminal
-from terminals.settlement.credits import rules
 from terminals.settlement.credits.rules import IN_WORK, EntryState, FileState
 from terminals.settlement.transactions.models import METHODS
 
@@ -21,27 +20,27 @@ class CreditProfile(models.Model):
     organisation = models.ForeignKey(
         Organisation,
         on_delete=models.CASCADE,
+        null=True,
+        blank=True,
         related_name="credit_profiles",
-        help_text="Its files credit terminals of this organisation alone",
+        help_text="Its files credit terminals of this organisation alone; empty for all",
     )
     name = models.CharField(max_length=80)
     format = models.CharField(
         max_length=5, choices=[("camt", "ISO 20022 camt.052, camt.053, camt.054"), ("csv", "CSV")]
     )
-    settings = models.JSONField(default=dict)
+    settings = models.JSONField(default=dict, help_text="As rules.checked returns them")
 
     placed_by = "organisation__path"
 
     class Meta:
         ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="credit_profile_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["organisation", "name"], nulls_distinct=False, name="credit_profile_once")
+        ]
 
     def __str__(self) -> str:
         return self.name
-
-    def clean(self) -> None:
-        with field_errors("settings"):
-            self.settings = rules.checked(self.format, self.settings)
 
 
 class CreditFile(KeepsRefusal):

@@ -13,12 +13,11 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from terminals.common import vault
 from terminals.common.errors import Refusal
 from terminals.common.refusals import columns_of
 from terminals.common.transitions import move
-from terminals.settlement.accounts.rules import Account
 from terminals.settlement.credits import store
+from terminals.settlement.credits.accounts import keep
 from terminals.settlement.credits.formats import FORMATS
 from terminals.settlement.credits.formats.read import Other, Read, Reject
 from terminals.settlement.credits.models import CreditAccount, CreditEntry, CreditFile, CreditReject
@@ -116,11 +115,7 @@ def _renew(job: CreditFile, **columns: int) -> None:
 
 def _store(job: CreditFile, found: list[Entry], accounts: dict[str, CreditAccount]) -> None:
     for number in {one.account for one in found if one.account} - accounts.keys():
-        masked = Account("", number, "").masked
-        account = CreditAccount.objects.create(file=job, masked=masked, sealed_number=b"")
-        account.sealed_number = vault.seal(number.encode(), bound_to=account_bound_to(account.pk))
-        account.save(update_fields=["sealed_number"])
-        accounts[number] = account
+        accounts[number] = keep(job, number)
     CreditEntry.objects.bulk_create(
         CreditEntry(
             file=job,
@@ -131,10 +126,6 @@ def _store(job: CreditFile, found: list[Entry], accounts: dict[str, CreditAccoun
         )
         for one in found
     )
-
-
-def account_bound_to(account_id: int) -> str:
-    return f"credit-account:{account_id}"
 
 
 def _identity(one: Entry) -> str:

@@ -1,15 +1,18 @@
 """Bringing a credit file and taking it back; the work itself is done in the background (reading.py, matching.py)."""
 
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
 
+from terminals.common import vault
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.transitions import move
 from terminals.settlement.credits import store
-from terminals.settlement.credits.models import CreditFile, CreditProfile
+from terminals.settlement.credits.accounts import bound_to as account_bound_to
+from terminals.settlement.credits.models import CreditAccount, CreditChunk, CreditFile, CreditProfile
 from terminals.settlement.credits.rules import FileState, FileTransition
 
 BRING = "settlement.add_creditfile"  # what bringing a file needs
@@ -55,3 +58,21 @@ def withdraw(*, job: CreditFile, actor: str) -> None:
     detail: dict[str, Any] = {"sha256": job.sha256, "entries": job.entry_count}
     audit.record(actor=actor, action="creditfile.withdraw", subject=subject_of(job), detail=detail)
     job.refresh_from_db()
+
+
+@transaction.atomic
+def reseal_credits() -> int:
+    """Seal the accounts that files named, and files in work, under the present master key; return how many were not."""
+    done = 0
+    sealed: list[tuple[Any, str, Callable[[Any], str]]] = [
+        (CreditAccount, "sealed_number", lambda row: account_bound_to(row.pk)),
+        (CreditChunk, "sealed", lambda row: store.bound_to(row.file_id, row.number)),
+    ]
+    for model, column, bound_to in sealed:
+        for row in model.objects.select_for_update().iterator(chunk_size=50):
+            content = bytes(getattr(row, column))
+            if not content.startswith(vault.current_head()):
+                clear = vault.unseal(content, bound_to=bound_to(row))
+                model.objects.filter(pk=row.pk).update(**{column: vault.seal(clear, bound_to=bound_to(row))})
+                done += 1
+    return done

@@ -12,7 +12,8 @@ PIECE = 1024 * 1024
 MOST_BYTES = 256 * 1024 * 1024
 
 
-def _bound_to(file_id: int, number: int) -> str:
+def bound_to(file_id: int, number: int) -> str:
+    """Return what a sealed piece is bound to."""
     return f"credit-file:{file_id}:{number}"
 
 
@@ -36,7 +37,7 @@ def keep(job: CreditFile, file: BinaryIO) -> None:
         piece = file.read(PIECE)
         if not piece:
             return
-        sealed = vault.seal(piece, bound_to=_bound_to(job.pk, number))
+        sealed = vault.seal(piece, bound_to=bound_to(job.pk, number))
         CreditChunk.objects.create(file=job, number=number, sealed=sealed)
 
 
@@ -56,7 +57,7 @@ class Pieces(io.RawIOBase):
             kept = CreditChunk.objects.filter(file=self._job, number=self._number).first()
             if kept is None:
                 return 0
-            self._rest = vault.unseal(bytes(kept.sealed), bound_to=_bound_to(self._job.pk, self._number))
+            self._rest = vault.unseal(bytes(kept.sealed), bound_to=bound_to(self._job.pk, self._number))
             self._number += 1
         length = min(len(buffer), len(self._rest))
         buffer[:length], self._rest = self._rest[:length], self._rest[length:]

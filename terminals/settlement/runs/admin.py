@@ -15,18 +15,23 @@ from terminals.common.words import format_minor
 from terminals.estate.admin import TerminalOwnedAdmin
 from terminals.settlement.cases.models import Difference
 from terminals.settlement.cases.words import sentence_of
+from terminals.settlement.credits.selectors import credits_of
 from terminals.settlement.reconciliation.lines import lines_of
 from terminals.settlement.runs.models import SettlementRun
 
 
 def _head_of(run: SettlementRun) -> dict[str, Any]:
-    """Return what stands above a run's fields: two statements."""
+    """Return what stands above a run's fields: three statements."""
     if run.batch_number is None:
         return {}
     key = (run.terminal_id, run.batch_number)
     of_batch = {"terminal": run.terminal_id, "batch_number": run.batch_number}
     found = Difference.objects.filter(**of_batch).order_by("-is_open", "id")[:20]
-    return {"lines": sorted(lines_of([key]).get(key, [])), "told": [(one, sentence_of(one)) for one in found]}
+    return {
+        "lines": sorted(lines_of([key]).get(key, [])),
+        "credits": credits_of([key]).get(key, []),
+        "told": [(one, sentence_of(one)) for one in found],
+    }
 
 
 @admin.register(SettlementRun)

@@ -138,7 +138,8 @@ def test_a_profile_says_how_amounts_days_and_columns_are_written() -> None:
         "encoding": "cp1252",
         "currency": "EUR",
     }
-    content = "Konto;Wert;Brutto;Entgelt;Verwendung;Ort\nDE89 3704;26.11.2026;1.234,50;-4,50;Terminal 00000009 Abschluss 12;Köln\n"
+    row = "DE89 3704;26.11.2026;1.234,50;-4,50;Terminal 00000009 Abschluss 12;Köln"
+    content = f"Konto;Wert;Brutto;Entgelt;Verwendung;Ort\n{row}\n"
     (one,) = read_csv(content.encode("cp1252"), checked("csv", said))
     assert (one.tid, one.batch_number, one.net_minor, one.fee_minor, one.account) == (
         "00000009",

@@ -1,0 +1,52 @@
+"""What a credit file came to: its entries by state, its money, and the differences about its batches."""
+
+from typing import Any, NamedTuple
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+
+from terminals.settlement.cases.models import Difference
+from terminals.settlement.credits.comparing import OF_CREDIT
+from terminals.settlement.credits.models import BatchCredit, CreditEntry, CreditFile
+from terminals.settlement.credits.rules import EntryState
+from terminals.settlement.reconciliation.rules import DifferenceKind
+
+
+class Money(NamedTuple):
+    """The money of a file's matched entries in one currency."""
+
+    currency: str
+    net_minor: int
+    fee_minor: int
+
+
+def entries_by_state(job: CreditFile) -> dict[str, int]:
+    """Return how many of a file's entries are in which state."""
+    return dict(job.entries.order_by().values_list("state").annotate(n=Count("pk")))
+
+
+def money_of(job: CreditFile) -> list[Money]:
+    """Return what a file's matched entries add up to, a currency each."""
+    matched = job.entries.filter(state=EntryState.MATCHED).order_by()
+    rows = matched.values_list("currency").annotate(net=Sum("net_minor"), fee=Sum("fee_minor")).order_by("currency")
+    return [Money(*row) for row in rows]
+
+
+def differences_about(job: CreditFile) -> QuerySet[Difference]:
+    """Return the open differences about the credits of a file's batches, and about terminals that it names and nobody knows."""
+    mine = CreditEntry.objects.filter(file=job)
+    batch = mine.filter(terminal=OuterRef("terminal"), batch_number=OuterRef("batch_number"))
+    unknown = mine.filter(state=EntryState.UNKNOWN, tid=OuterRef("detail"), batch_number=OuterRef("batch_number"))
+    of_credit = Q(kind__in=[kind.value for kind in OF_CREDIT]) & Exists(batch)
+    nobodys = Q(kind=DifferenceKind.UNKNOWN_TERMINAL, terminal=None) & Exists(unknown)
+    return Difference.objects.filter(of_credit | nobodys, is_open=True).select_related("terminal")
+
+
+def credits_of(keys: list[Any]) -> dict[Any, list[BatchCredit]]:
+    """Return what was credited for batches, by (terminal, batch): one statement."""
+    chosen = Q(pk__in=[])
+    for terminal_id, batch_number in keys:
+        chosen |= Q(terminal=terminal_id, batch_number=batch_number)
+    found: dict[Any, list[BatchCredit]] = {}
+    for credit in BatchCredit.objects.filter(chosen).order_by("currency", "method", "scheme") if keys else ():
+        found.setdefault((credit.terminal_id, credit.batch_number), []).append(credit)
+    return found
