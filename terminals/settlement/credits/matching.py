@@ -84,9 +84,9 @@ def _match(profile: CreditProfile, entries: Sequence[CreditEntry], *, again: boo
     hold(owners.values())
     matched = [entry for entry in fresh if entry.pk in owners]
     for entry in matched:
-        entry.terminal_id, entry.state = owners[entry.pk], EntryTransition.match.after(entry.state)
+        entry.terminal_id = owners[entry.pk]
     _judge_accounts(matched)
-    CreditEntry.objects.bulk_update(matched, ["terminal", "state", "is_other_account"], batch_size=500)
+    _write(matched)
     if not again:
         missed = [entry for entry in fresh if entry.pk not in owners]
         move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in missed]), EntryTransition.miss)
@@ -96,6 +96,25 @@ def _match(profile: CreditProfile, entries: Sequence[CreditEntry], *, again: boo
     _follow(matched)
     record_facts((entry.terminal_id or 0, _fact(entry)) for entry in matched)
     return len(matched)
+
+
+# Raw: the ORM's bulk_update takes a CASE for each row, twenty times what this takes for 1,000 of them.
+MATCH = """
+UPDATE settlement_creditentry e SET terminal_id = m.terminal_id, is_other_account = m.other, state = %s
+  FROM unnest(%s::bigint[], %s::bigint[], %s::boolean[]) AS m(id, terminal_id, other)
+ WHERE e.id = m.id AND e.state = ANY(%s)
+"""
+
+
+def _write(matched: Sequence[CreditEntry]) -> None:
+    columns = (
+        [one.pk for one in matched],
+        [one.terminal_id for one in matched],
+        [one.is_other_account for one in matched],
+    )
+    to = EntryTransition.match
+    with connection.cursor() as cursor:
+        cursor.execute(MATCH, [to.target.value, *columns, [state.value for state in to.sources]])
 
 
 def _take_back(job: CreditFile, entries: Sequence[CreditEntry]) -> None:

@@ -81,7 +81,7 @@ def take_uploads(uploads: Sequence[Upload]) -> None:
     """Record transactions, compare anew what was settled before, and make terminals due whose batch reached a limit."""
     recorded = record_transactions(uploads)
     if recorded.late:
-        compared = _compare(sorted(recorded.late))
+        compared = compare(sorted(recorded.late))
         record_facts((run.terminal_id, _fact(run, reasons, late=True)) for run, reasons in compared if run.changed)
     if recorded.terminal_ids:
         mark_over_threshold(recorded.terminal_ids, uploads[-1].received_at)
@@ -106,7 +106,7 @@ def settle_batches(reported: Sequence[Report]) -> None:
         _store(reports)
         counts = {key: report.body.transaction_count for key, report in reports.items()}
         gaps.expect({key: count for key, count in counts.items() if count is not None})
-        record_facts((run.terminal_id, _fact(run, reasons)) for run, reasons in _compare(sorted(reports)))
+        record_facts((run.terminal_id, _fact(run, reasons)) for run, reasons in compare(sorted(reports)))
         _note_left_open(list(reports))
         compare_settled(list(reports))
 
@@ -264,7 +264,7 @@ RETURNING r.id, r.terminal_id, r.batch_number, r.currency, r.state, r.host_respo
 Reasons = list[dict[str, Any]]
 
 
-def _compare(keys: Sequence[BatchKey]) -> list[tuple[Compared, Reasons]]:
+def compare(keys: Sequence[BatchKey]) -> list[tuple[Compared, Reasons]]:
     """Hold settled batches' reported totals against their recorded ones and set their runs' states; return why each does not
     balance."""
     said = {"terminals": [key[0] for key in keys], "numbers": [key[1] for key in keys]}
