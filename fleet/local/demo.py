@@ -5,6 +5,7 @@ Made once, through the same services that operators use; a second start finds it
 
 import io
 import random
+from typing import Any
 
 from django.core.files import File
 from django.db import transaction
@@ -18,7 +19,9 @@ from terminals.estate.models import Merchant, Organisation, Store, TerminalModel
 from terminals.keys.models import KeyRequirement
 from terminals.parameters.models import ModelTemplate
 from terminals.parameters.services import publish_template, set_values
-from terminals.settlement.models import SettlementPlan
+from terminals.settlement.credits.rules import checked
+from terminals.settlement.models import CreditProfile, SettlementPlan
+from terminals.simulator.acquirer import ACQUIRER, BANK
 
 ACTOR = "demo"
 MERCHANTS = {
@@ -31,6 +34,29 @@ MODELS = [
     ("Acme", "Mobile 70", "linux-arm64", ["printer", "keypad", "contactless", "battery"]),
 ]
 PLATFORM = "linux-arm64"
+# How the imagined bank and acquirer of the simulated fleet write (terminals/simulator/acquirer.py).
+CREDIT_PROFILES: list[tuple[str, str, dict[str, Any]]] = [
+    (BANK, "camt", {"reference": "TID {tid} BATCH {batch}"}),
+    (
+        ACQUIRER,
+        "csv",
+        {
+            "delimiter": "semicolon",
+            "columns": {
+                "tid": "Terminal",
+                "batch": "Batch",
+                "method": "Method",
+                "gross": "Gross",
+                "fee": "Fee",
+                "net": "Net",
+                "currency": "Currency",
+                "value_date": "Value date",
+                "entry_id": "Id",
+            },
+            "methods": {"CARD": "card", "WALLET": "qr"},
+        },
+    ),
+]
 RELEASE_BYTES = 192 * 1024
 
 
@@ -55,14 +81,15 @@ def seed_demo() -> None:
         _audit_created(model)
         set_baseline(model=model, release=releases[-1], actor=ACTOR)
         _audit_created(KeyRequirement.objects.create(model=model, usage="P0"))
-    # Far too often for a shop, and just right for somebody who wants to see it happen.
+    # By the evening, as shops do; and at an amount, so that somebody who looks now sees it happen, too.
     plan = SettlementPlan(
-        name="Demonstration: every minute, or at 150.00 EUR",
+        name="Every evening, or at 1,000.00 EUR",
         settings={
-            "cycle": "* * * * *",
-            "time_zone": "Europe/Berlin",
-            "amount_limits": {"EUR": 15_000},
-            "jitter_seconds": 3,
+            "cycle": "30 22 * * *",
+            "cut_off": "23:00",
+            "amount_limits": {"EUR": 100_000},
+            "jitter_seconds": 300,
+            "credit_days": 1,
         },
         is_default=True,
     )
@@ -70,6 +97,9 @@ def seed_demo() -> None:
     plan.save()
     _audit_created(plan)
     _parameters()
+    for name, form, settings in CREDIT_PROFILES:
+        said = checked(form, settings)
+        _audit_created(CreditProfile.objects.create(organisation=acquirer, name=name, format=form, settings=said))
 
 
 TEMPLATE = {

@@ -63,6 +63,7 @@ class Device:
         self.pending_install: PendingInstall | None = None
         self.reboot_wanted = False
         self.refused_commands = 0
+        self.on_closed: Callable[[int], None] = lambda batch_number: None
         self.seq = 0
         self._ignored: set[str] = set()
         self._expiries: dict[str, datetime] = {}
@@ -120,6 +121,12 @@ class Device:
         """Turn what was sold since the last upload into critical events."""
         return [self.report("transactions", body) for body in till.uploads(self.memory, self.faults)]
 
+    def close_batch(self, at: datetime, command_id: object = None) -> Outgoing:
+        """Close the open batch with the (imagined) host, and report it; asked by a command or on its own account."""
+        body = till.close(self.memory, self.faults, at, command_id)
+        self.on_closed(body.batch_number)
+        return self.report("settlement", body)
+
     # --- being told --------------------------------------------------------------------------------------------------
     def receive(self, topic: str, payload: bytes) -> list[Outgoing]:
         """Take a message from the server; what is not provably from it is dropped and counted."""
@@ -165,9 +172,9 @@ class Device:
     def _settle(self, envelope: CommandEnvelope) -> list[Outgoing]:
         """Upload the rest, close the batch with the (imagined) host, report it, and only then say that it is done."""
         sent = self.upload_transactions()
-        body = till.close(self.memory, self.faults, self.now(), envelope.id)
-        sent.append(self.report("settlement", body))
-        return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=body.batch_number))]
+        number = self.memory.batch_number
+        sent.append(self.close_batch(self.now(), envelope.id))
+        return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=number))]
 
     def _upload_again(self, envelope: CommandEnvelope) -> list[Outgoing]:
         asked = msgspec.json.decode(envelope.body, type=UploadTransactions)

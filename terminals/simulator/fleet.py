@@ -15,7 +15,7 @@ import aiomqtt
 import httpx
 
 from terminals.link.protocol import topics
-from terminals.simulator import enrol, memory
+from terminals.simulator import acquirer, enrol, memory, yesterday
 from terminals.simulator.device import Device, Outgoing, PendingInstall
 from terminals.simulator.faults import Faults
 
@@ -26,6 +26,7 @@ REPEAT_EVENTS_SECONDS = 20.0
 # One sale in eight seconds for a terminal of a small fleet; a large one together sells about sixty a second.
 SALE_SECONDS, FLEET_SALES_PER_SECOND = 8.0, 60.0
 LINK_DROP_MEAN_SECONDS = 600.0
+FIRST_FILE_SECONDS, FILE_SECONDS = 45.0, 600.0  # of the imagined acquirer
 DOWNLOAD_CHUNK = 64 * 1024
 DOWNLOAD_ATTEMPTS = 5
 
@@ -56,6 +57,15 @@ class VirtualTerminal:
     async def enrol(self, code: str) -> None:
         await enrol.enrol(self._http, self._memory, code)
         memory.save(self._folder, self._memory)
+
+    def had_a_day(self) -> None:
+        """Let a terminal of the demonstration have worked yesterday; it says so when it connects."""
+        yesterday.live_through(self.device, datetime.now(UTC))
+        memory.save(self._folder, self._memory)
+
+    def tell(self, courier: acquirer.Courier, tid: str) -> None:
+        """Let the imagined acquirer know of each batch that is closed with its host."""
+        self.device.on_closed = lambda number: courier.note(acquirer.settled(self._memory, tid, number))
 
     async def live(self, connecting: asyncio.Semaphore) -> None:
         """Stay connected for ever; come back with full jitter, so that a fleet does not return in step."""
@@ -223,18 +233,32 @@ async def enrol_fleet(terminals: list[VirtualTerminal], http: httpx.AsyncClient,
     async def one(number: int, terminal: VirtualTerminal) -> None:
         async with lanes:
             await terminal.enrol(await registrar.activation_code(terminal.serial, number))
+            terminal.had_a_day()
 
     await asyncio.gather(*(one(number, terminal) for number, terminal in blank))
     logger.info("%d terminals enrolled", len(blank))
 
 
-async def live(terminals: list[VirtualTerminal]) -> None:
-    """Let them all work until the process ends."""
+async def live(terminals: list[VirtualTerminal], courier: acquirer.Courier | None = None) -> None:
+    """Let them all work until the process ends, and their acquirer write its files."""
     asyncio.get_running_loop().set_exception_handler(_on_stray_exception)
     connecting = asyncio.Semaphore(40)
     async with asyncio.TaskGroup() as tasks:
         for terminal in terminals:
             tasks.create_task(terminal.live(connecting))
+        if courier is not None:
+            tasks.create_task(_credit(courier))
+
+
+async def _credit(courier: acquirer.Courier) -> None:
+    """The acquirer's day: a first file soon after the start, about yesterday, and then one every while."""
+    await asyncio.sleep(FIRST_FILE_SECONDS)
+    while True:
+        try:
+            await courier.bring()
+        except (httpx.HTTPError, OSError) as error:
+            logger.warning("credit files wait: %s", error)
+        await asyncio.sleep(FILE_SECONDS)
 
 
 def _on_stray_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from terminals.link.protocol.messages.settlement import Settle
 from terminals.link.services import CommandRequest, Target, create_commands, rfc3339
 from terminals.settlement.plans import cycles, due, rules
 from terminals.settlement.plans.models import EffectivePlan, SettlementSchedule
+from terminals.settlement.plans.thresholds import still_over
 from terminals.settlement.readiness import READY, Found, look_at
 from terminals.settlement.runs.facts import Blocked, Missed, NotWithinWindow
 from terminals.settlement.runs.models import OPEN_VALUES
@@ -25,6 +26,7 @@ from terminals.settlement.runs.rules import RunState
 
 CHUNK = 2000
 LOOK_AGAIN_AFTER = timedelta(seconds=30)
+BY_MONEY = ("threshold", "count")
 DEFAULTS = rules.complete({"time_zone": "UTC"})
 
 
@@ -76,10 +78,14 @@ def _run_chunk(now: datetime) -> tuple[int, int]:
     rows = due_now.select_for_update(skip_locked=True, of=("self",)).values_list(*Claimed._fields)
     claimed = [Claimed(*row) for row in rows]
     plans = EffectivePlan.objects.select_related("calendar").in_bulk({schedule.effective_id for schedule in claimed})
+    by_money = [schedule.pk for schedule in claimed if schedule.due_reason in BY_MONEY]
+    served = set(by_money) - still_over(by_money) if by_money else set()
     wanted = [
         _occasion(schedule, plans[schedule.effective_id], Target(schedule.pk, held[schedule.pk].device_id), now)
         for schedule in claimed
-        if plans[schedule.effective_id].settings["enabled"] and held[schedule.pk].state in COMMANDED_STATES
+        if schedule.pk not in served
+        and plans[schedule.effective_id].settings["enabled"]
+        and held[schedule.pk].state in COMMANDED_STATES
     ]
     opened = open_runs([occasion for occasion in wanted if occasion], now, "settlement plan")
     _tell_missed(claimed, plans, now)

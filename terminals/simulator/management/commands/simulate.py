@@ -12,7 +12,7 @@ import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from terminals.simulator import fleet
+from terminals.simulator import acquirer, fleet
 from terminals.simulator.enrol import EnrolmentFailed
 from terminals.simulator.faults import DEFAULT_SHARES, faults_of, parse_shares
 
@@ -99,9 +99,12 @@ async def _run(options: dict[str, Any], url: str, folder: Path, token: str, shar
             await terminals[0].enrol(options["code"] or "")
             logger.info("%s enrolled", one)
         elif not one:
+            courier = acquirer.Courier(http, token, folder)
+            for number, terminal in enumerate(terminals, start=1):
+                terminal.tell(courier, f"{number:08d}")
             await fleet.enrol_fleet(terminals, http, token)
         logger.info("%d terminal%s at work", len(terminals), "" if one else "s")
-        await fleet.live(terminals)
+        await fleet.live(terminals, None if one else courier)
 
 
 async def _wait_for_server(http: httpx.AsyncClient) -> None:

@@ -210,3 +210,13 @@ def test_when_a_batch_was_closed_is_kept_besides_when_we_heard_of_it(device: Dev
     assert run.closed_at == closed_at
     assert run.finished_at is not None
     assert run.finished_at > closed_at
+
+
+def test_a_terminal_that_settled_by_itself_before_it_was_asked_is_not_asked_for_an_empty_batch(device: Device) -> None:
+    deliver(sold(device, 100))
+    assert SettlementSchedule.objects.get().next_due_at is not None
+    deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [])), sold(device, 5, batch_number=2))
+    assert run_due_settlements(timezone.now()) == 0
+    assert SettlementRun.objects.get().trigger == "terminal"
+    deliver(sold(device, 100, batch_number=2))
+    assert run_due_settlements(timezone.now()) == 1
