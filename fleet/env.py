@@ -7,6 +7,7 @@ its own and keeps them in STATE_DIR/environment (mode 0600), so that a second co
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
@@ -75,6 +76,26 @@ def number(name: str, default: int) -> int:
 
 def names(name: str, default: str) -> list[str]:
     return [part.strip() for part in optional(name, default).split(",") if part.strip()]
+
+
+def mail(address: str) -> dict[str, Any]:
+    """Return Django's EMAIL_ settings of `smtp://user:password@host:587` (STARTTLS), `smtps://...:465` or `smtp://host:25?tls=no`;
+    raise MissingSetting with what to write instead. Nothing where no address is given."""
+    if not address:
+        return {}
+    parts = urlsplit(address)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise MissingSetting("EMAIL_URL: write smtp://user:password@host:587 or smtps://user:password@host:465")
+    secure = parts.scheme == "smtps"
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if secure else 587),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": secure,
+        "EMAIL_USE_TLS": not secure and parts.query != "tls=no",
+        "EMAIL_TIMEOUT": 20,
+    }
 
 
 def single_sign_on() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from terminals.settlement.cases.services import WORK as WORK_ON_CASE
 from terminals.settlement.credits.services import BRING as BRING_CREDITS
 from terminals.settlement.credits.services import WITHDRAW as WITHDRAW_CREDITS
 from terminals.settlement.plans.services import SET_SCHEDULE
+from terminals.settlement.reports.services import CLOSE as CLOSE_DAY
 from terminals.settlement.runs.services import REQUEST_SETTLEMENT
 
 
@@ -59,7 +60,10 @@ VIEWER = (
         "creditprofile",
         "creditfile",
         "creditentry",
+        "dailyfigure",
+        "dailyclose",
     )
+    | _all_of("settlement", "reportschedule")
 )
 OPERATOR = (
     VIEWER
@@ -76,12 +80,23 @@ OPERATOR = (
         SET_SCHEDULE,
         WORK_ON_CASE,
         BRING_CREDITS,
+        CLOSE_DAY,
     }
     | {permission for verb, permission in TRANSITION_PERMISSIONS.items() if verb.name != "retire"}
 )
 RELEASE_MANAGER = VIEWER | {ASSIGN_RELEASE, SET_BASELINE} | _all_of("firmware", "package", "release", "baseline")
 KEY_CUSTODIAN = VIEWER | {DELIVER_KEY} | _all_of("keys", "keyrequirement")
 INSTALLER = _seen("terminals", "merchant", "store", "terminal", "terminalmodel") | {CLAIM}
+# Who owns the shops, and looks at the own money.
+MERCHANT = (
+    _seen("terminals", "merchant", "store", "terminalmodel", "terminal")
+    | {PARTS["money"]}
+    | _seen(
+        "settlement", "batch", "transaction", "settlementaccount", "settlementschedule", "creditentry", "dailyfigure"
+    )
+    | _seen("settlement", "case", "difference")
+    | _all_of("settlement", "reportschedule")
+)
 AUDITOR = VIEWER | _seen("common", "auditentry") | _seen("auth", "user", "group") | _seen("link", "deadletter")
 ADMINISTRATOR = (
     OPERATOR
@@ -100,6 +115,7 @@ ROLES = {
     "viewer": VIEWER,
     "operator": OPERATOR,
     "installer": INSTALLER,
+    "merchant": MERCHANT,
     "release manager": RELEASE_MANAGER,
     "key custodian": KEY_CUSTODIAN,
     "auditor": AUDITOR,

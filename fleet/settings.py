@@ -168,6 +168,10 @@ MOST_SESSIONS = env.number("MOST_SESSIONS", 10)  # of an operator; the oldest en
 FRESH_LOGIN_MINUTES = env.number("FRESH_LOGIN_MINUTES", 10)  # before keys, releases, roles and tokens are touched
 
 # What web processes must share (used codes of second factors) lies in the database, or in Redis; counts of requests do not.
+# Reports that are sent by a schedule.
+EMAIL_URL = env.optional("EMAIL_URL", "")
+vars().update(env.mail(EMAIL_URL))
+DEFAULT_FROM_EMAIL = env.optional("EMAIL_FROM", "tillwarden@localhost")
 CACHE_URL = env.optional("CACHE_URL", "")
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": CACHE_URL}

@@ -14,7 +14,19 @@ from fleet import readiness
 from fleet.access.logins import change_own_password
 from fleet.access.urls import account_urls
 from fleet.api import router
-from fleet.pages import bulk, cases, credits, enrolling, finding, importing, list_bar, parameters, plan_levels, views
+from fleet.pages import (
+    bulk,
+    cases,
+    credits,
+    enrolling,
+    finding,
+    importing,
+    list_bar,
+    parameters,
+    plan_levels,
+    reports,
+    views,
+)
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.views import enrol_terminal
@@ -81,6 +93,12 @@ urlpatterns = [
     path("admin/credits/<int:pk>/", credits.file_page, name="credit-file"),
     path("admin/credits/<int:pk>/panel/", credits.file_panel, name="credit-file-panel"),
     path("admin/credits/<int:pk>/withdraw/", credits.file_withdraw, name="credit-file-withdraw"),
+    path("admin/reports/settlement/", reports.report_page, name="settlement-report"),
+    path("admin/reports/close/", reports.close_page, name="close-day"),
+    path("admin/reports/closed/<int:pk>/", reports.closed_page, name="day-closed"),
+    path("admin/reports/<int:pk>/", reports.job_page, name="report-job"),
+    path("admin/reports/<int:pk>/panel/", reports.job_panel, name="report-job-panel"),
+    path("admin/reports/<int:pk>/file/", reports.job_file, name="report-job-file"),
     path("admin/settlement/at/<str:kind>/<int:pk>/", plan_levels.level_page, name="settlement-level"),
     path("admin/parameters/", parameters.parameters_page, name="parameters"),
     path("admin/parameters/at/<str:kind>/<int:pk>/", parameters.level_page, name="parameters-level"),

@@ -64,6 +64,9 @@ MENU: list[dict[str, Any]] = [
         "title": _("Money"),
         "items": [
             _list_of(_("Cases"), "gavel", "settlement_case"),
+            _page_of(_("Reports"), "bar_chart", "settlement-report", "settlement.view_dailyfigure"),
+            _list_of(_("Closed days"), "lock_clock", "settlement_dailyclose"),
+            _list_of(_("Scheduled reports"), "schedule_send", "settlement_reportschedule", own=True),
             _list_of(_("Credit files"), "request_quote", "settlement_creditfile"),
             _list_of(_("Credit entries"), "price_check", "settlement_creditentry"),
             _list_of(_("Credit profiles"), "rule_settings", "settlement_creditprofile"),

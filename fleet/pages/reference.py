@@ -43,6 +43,17 @@ BODIES: dict[str, dict[str, Any]] = {
     "settlement/cases/{id}/write/": {"note": "asked the merchant for the voucher"},
     "settlement/cases/{id}/send_back/": {"note": "show me the voucher"},
     "settlement/cases/{id}/reopen/": {"note": "the merchant wrote again"},
+    "settlement/reports/": {"level": "merchant", "period": "last_month", "by_day": True, "format": "xlsx"},
+    "settlement/reports/figures/": {"level": "store", "period": "yesterday"},
+    "settlement/closes/": {"organisation": 1, "day": "2026-11-25"},
+    "settlement/report-schedules/": {
+        "name": "Every morning",
+        "spec": {"level": "merchant", "period": "yesterday"},
+        "format": "pdf",
+        "recipients": ["finance@example.com"],
+        "crontab": "0 6 * * 1-5",
+        "time_zone": "Europe/Lisbon",
+    },
     "settlement/credit-profiles/": {
         "organisation": 1,
         "name": "House bank",

@@ -1,5 +1,6 @@
 """What the overview, a terminal's page and the API's terminals list show, across all features. Reads only."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -31,7 +32,8 @@ from terminals.estate.rules import LINKED_STATES, TerminalState
 from terminals.keys.models import TerminalKey
 from terminals.keys.rules import KeyState
 from terminals.link.models import Command
-from terminals.settlement.models import SettlementRun
+from terminals.settlement.cases.models import LIVE_VALUES, Case
+from terminals.settlement.models import SettlementRun, SettlementSchedule
 from terminals.settlement.runs.rules import TROUBLE, RunState
 
 VIEW = "terminals.view_terminal"  # what every page about terminals needs
@@ -133,6 +135,35 @@ def unresolved_runs(user: Any, limit: int = 5) -> list[SettlementRun]:
     )
     latest = runs.select_related("terminal__store").order_by("-id")[:limit]
     return sorted(latest, key=lambda run: run.finished_at or run.requested_at, reverse=True)
+
+
+class Worries(NamedTuple):
+    """What somebody must look after before money is missed; a number stops at MOST_COUNTED. `overdue` are open cases whose time
+    is over, `at_stake` what open cases are about."""
+
+    blocked: int
+    cases: int
+    overdue: int
+    at_stake: list[str]
+
+
+MOST_COUNTED = 1000
+
+
+def worries(user: Any, now: datetime) -> Worries:
+    """Return what is in the way of money: three statements over what is open, however large the fleet."""
+    blocked = within(SettlementSchedule.objects.filter(is_blocked=True), user, "settlement.view_settlementschedule")
+    live = within(Case.objects.filter(state__in=LIVE_VALUES), user, "settlement.view_case").order_by()
+    newest = live.values("currency", "amount_minor", "due_at")[:MOST_COUNTED]
+    sums: dict[str, int] = defaultdict(int)
+    for case in newest:
+        sums[case["currency"]] += case["amount_minor"]
+    return Worries(
+        blocked[:MOST_COUNTED].count(),
+        len(newest),
+        sum(case["due_at"] < now for case in newest),
+        [format_minor(amount, currency) for currency, amount in sorted(sums.items()) if amount],
+    )
 
 
 def _fleet_columns() -> dict[str, Any]:

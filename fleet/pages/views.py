@@ -47,6 +47,7 @@ def _overview_context(request: HttpRequest) -> dict[str, Any]:
     return {
         "parts": [part for part, permission in selectors.PARTS.items() if reach(permission).paths],
         "overview": selectors.overview(now, reach),
+        "worries": selectors.worries(request.user, now),
         "unresolved_runs": selectors.unresolved_runs(request.user),
         "silent": parts_to_look_after(now),
         "refreshed_at": now,

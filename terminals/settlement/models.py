@@ -18,6 +18,7 @@ from terminals.settlement.plans.models import (
     SettlementPlan,
     SettlementSchedule,
 )
+from terminals.settlement.reports.models import DailyClose, DailyFigure, Report, ReportSchedule
 from terminals.settlement.runs.models import SettlementRun
 from terminals.settlement.transactions.models import Batch, BatchSequence, BatchTotal, Transaction
 
@@ -35,9 +36,13 @@ __all__ = [
     "CreditFile",
     "CreditProfile",
     "CreditReject",
+    "DailyClose",
+    "DailyFigure",
     "Difference",
     "EffectivePlan",
     "PlanLevel",
+    "Report",
+    "ReportSchedule",
     "SettlementAccount",
     "SettlementPlan",
     "SettlementRun",

@@ -10,6 +10,7 @@ from django.utils import timezone
 from terminals.common.partitions import keep_partitions
 from terminals.settlement.credits import expecting, matching, reading
 from terminals.settlement.plans import services as plans
+from terminals.settlement.reports import services as reports
 from terminals.settlement.runs import opening, services, waiting
 from terminals.settlement.transactions import gaps
 from terminals.settlement.transactions.services import PARTITIONED
@@ -89,6 +90,15 @@ def work_on_credits() -> None:
 
 
 @shared_task
+def make_reports() -> None:
+    """Every few seconds: reports that were asked for, and those that are due by mail."""
+    until = time.monotonic() + AT_A_TIME
+    reports.send_due(timezone.now())
+    while reports.make_next_report() and time.monotonic() < until:
+        pass
+
+
+@shared_task
 def match_late_credits() -> None:
     """Every few minutes: credits for terminals that were unknown when they came, and that are known by now."""
     until = time.monotonic() + AT_A_TIME
@@ -98,5 +108,6 @@ def match_late_credits() -> None:
 
 @shared_task
 def keep_transaction_partitions() -> None:
-    """Every day: next months' partitions of the transactions, and no older ones than are kept."""
+    """Every day: next months' partitions of the transactions, no older ones than are kept, and no reports that nobody fetched."""
     keep_partitions(PARTITIONED, timezone.now().date())
+    reports.forget_old_reports(timezone.now())

@@ -62,6 +62,10 @@ DOES = {
     "settlement/credit-profiles:create": "settlement.add_creditprofile",
     "settlement/credit-files:create": "settlement.add_creditfile",
     "settlement/credit-files:withdraw": "settlement.delete_creditfile",
+    "settlement/reports:create": "settlement.view_dailyfigure",
+    "settlement/reports/figures:figures": "settlement.view_dailyfigure",
+    "settlement/closes:create": "settlement.add_dailyclose",
+    "settlement/report-schedules:create": "settlement.add_reportschedule",
     "settlement/runs:create": "settlement.add_settlementrun",
     "merchants:create": "terminals.add_merchant",
     "bulk:create": "terminals.view_terminal",  # and the verb's own: tests/fleet/test_bulk.py

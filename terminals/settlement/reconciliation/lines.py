@@ -101,6 +101,7 @@ def _about_the_whole(one: Wrong) -> list[Found]:
 
 
 def _of_line(one: Wrong, line: Line, finding: Finding) -> Found:
+    """What was declined moved no money: a difference of its number is told, and nothing is at stake."""
     return Found(
         *one.key,
         finding.kind,
@@ -109,9 +110,9 @@ def _of_line(one: Wrong, line: Line, finding: Finding) -> Found:
         line.scheme,
         line.kind,
         line.reported_count,
-        line.reported_minor,
+        abs(line.reported_net),
         line.recorded_count,
-        line.recorded_minor,
+        abs(line.recorded_net),
         finding.suspects,
         finding.missing,
     )

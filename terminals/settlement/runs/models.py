@@ -24,6 +24,7 @@ class SettlementRun(models.Model):
     requested_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True, help_text="The cycle's own instant, before jitter")
     business_day = models.DateField(null=True, help_text="By the plan's cut-off and calendar")
+    settled_on = models.DateField(null=True, help_text="The day to which its batch belongs, in reports")
     ends_at = models.DateTimeField(null=True, help_text="End of its window: until then it is tried")
     attempt = models.PositiveSmallIntegerField(default=1)
     retry_at = models.DateTimeField(null=True, help_text="When a blocked or waiting run is looked at again")
@@ -49,6 +50,7 @@ class SettlementRun(models.Model):
         indexes = [
             models.Index(fields=["terminal", "-id"], name="run_of_terminal"),
             models.Index(fields=["-finished_at"], name="run_by_finish"),
+            models.Index(fields=["settled_on"], condition=Q(settled_on__isnull=False), name="run_by_day"),
             models.Index(
                 fields=["-id"], condition=Q(state__in=[state.value for state in TROUBLE]), name="run_in_trouble"
             ),

@@ -5,7 +5,7 @@ be compared again. Terminals are held by the inbox, so that nobody else changes 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ from terminals.settlement.runs.services import fail_repeated
 from terminals.settlement.transactions import gaps
 from terminals.settlement.transactions.services import BatchKey, Upload, record_transactions
 
+LATE = timedelta(days=31)  # a close that is further back, or ahead, is a wrong clock's
 LEFT_BEHIND = (DifferenceKind.UNCLOSED_BATCH, DifferenceKind.NOT_SETTLED)
 # What the comparison of a batch finds; what concerns its settling or its credit is found elsewhere.
 OF_RECORDS = [kind for kind, subject in SUBJECTS.items() if subject is Subject.RECORDS] + [DifferenceKind.HOST]
@@ -154,7 +155,7 @@ def _settled_before(keys: Sequence[BatchKey]) -> set[BatchKey]:
 
 
 # Raw: the run whose command is named, or the open one where an earlier attempt's command is; until the comparison says better
-# it does not balance.
+# it does not balance. Its day is the business day for which it was asked, else that of its close by the store's clock.
 TAKE_ASKED = """
 WITH said AS (
     SELECT * FROM json_to_recordset(%(reports)s) AS r(terminal_id bigint, received_at timestamptz, batch_number integer,
@@ -164,8 +165,11 @@ WITH said AS (
 UPDATE settlement_settlementrun r
    SET batch_number = s.batch_number, currency = s.currency, host_response = s.host_response, host_fields = s.host_fields,
        opened_at = s.opened_at, closed_at = s.closed_at, upload_complete = s.upload_complete, state = %(unbalanced)s,
-       finished_at = s.received_at, retry_at = NULL
-  FROM said s
+       finished_at = s.received_at, retry_at = NULL, settled_on = coalesce(r.business_day, d.day)
+  FROM said s JOIN LATERAL (
+        SELECT (CASE WHEN s.closed_at BETWEEN s.received_at - %(late)s::interval AND s.received_at THEN s.closed_at
+                     ELSE s.received_at END AT TIME ZONE st.time_zone)::date AS day
+          FROM terminals_terminal t JOIN terminals_store st ON st.id = t.store_id WHERE t.id = s.terminal_id) AS d ON true
  WHERE s.command_id IS NOT NULL AND r.state = ANY(%(sources)s) AND r.id = (
         SELECT x.id FROM settlement_settlementrun x
          WHERE x.terminal_id = s.terminal_id AND x.batch_number IS NULL
@@ -181,10 +185,12 @@ WITH said AS (
         upload_complete boolean)
 )
 INSERT INTO settlement_settlementrun (terminal_id, trigger, state, requested_at, attempt, problems, finished_at, opened_at,
-    closed_at, batch_number, currency, host_response, host_fields, upload_complete, reasons)
+    closed_at, batch_number, currency, host_response, host_fields, upload_complete, reasons, settled_on)
 SELECT terminal_id, 'terminal', %(unbalanced)s, received_at, 1, '[]', received_at, opened_at, closed_at, batch_number, currency,
-       host_response, host_fields, upload_complete, '[]'
-  FROM said
+       host_response, host_fields, upload_complete, '[]',
+       (CASE WHEN closed_at BETWEEN received_at - %(late)s::interval AND received_at THEN closed_at
+             ELSE received_at END AT TIME ZONE st.time_zone)::date
+  FROM said JOIN terminals_terminal t ON t.id = said.terminal_id JOIN terminals_store st ON st.id = t.store_id
 """
 # Raw: an upsert of one side of the lines.
 REPORT = """
@@ -217,7 +223,11 @@ def _store(reports: Mapping[BatchKey, Report]) -> None:
         for currency in {report.body.currency, *(total.currency for total in report.body.totals)}
     )
     unbalanced = RunTransition.unbalance
-    states = {"unbalanced": unbalanced.target.value, "sources": [state.value for state in unbalanced.sources]}
+    states: dict[str, Any] = {
+        "unbalanced": unbalanced.target.value,
+        "sources": [state.value for state in unbalanced.sources],
+        "late": LATE,
+    }
     with connection.cursor() as cursor:
         cursor.execute(TAKE_ASKED, {"reports": said, "open": OPEN_VALUES, **states})
         taken = {(terminal_id, number): other for terminal_id, number, other in cursor.fetchall()}

@@ -27,8 +27,9 @@ from terminals.health.models import HealthState
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeviceSession
 from terminals.link.protocol import messages, signing
+from terminals.link.protocol.messages.settlement import Settlement, Total
 from terminals.link.services import send_plain_command
-from terminals.settlement.models import SettlementRun
+from terminals.settlement.models import SettlementRun, SettlementSchedule
 from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.device import Outgoing
 from terminals.simulator.faults import Faults
@@ -297,3 +298,19 @@ def test_numbers_that_are_wrong_are_counted_anew(register: Register) -> None:
         "",
         *(node.path for node in (terminal.store.merchant, terminal.store)),
     }
+
+
+def test_blocked_settlements_and_open_cases_stand_on_the_overview(
+    client: Client, operator: Any, register: Register, parts_alive: None
+) -> None:
+    client.force_login(operator)
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    assert selectors.worries(operator, timezone.now()) == (0, 0, 0, [])
+    deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [Total("card", "sale", "EUR", 1, 1234)])))
+    SettlementSchedule.objects.filter(terminal=terminal).update(is_blocked=True)
+    assert selectors.worries(operator, timezone.now()) == (1, 1, 0, ["12.34 EUR"])
+    assert selectors.worries(operator, timezone.now() + timedelta(days=8)).overdue == 1
+    page = client.get("/admin/overview/panel/").content.decode()
+    assert "12.34 EUR at stake" in page
+    assert 'href="/admin/terminals/terminal/?filter=blocked"' in page

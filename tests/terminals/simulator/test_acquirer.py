@@ -1,6 +1,7 @@
 """The imagined acquirer's files are read by the profiles that describe them, with the mistakes that are planted in them."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 from fleet.local.demo import CREDIT_PROFILES
 from terminals.estate.models import Organisation
@@ -9,10 +10,15 @@ from terminals.settlement.credits.rules import checked
 from terminals.settlement.models import BatchCredit, CreditProfile, Difference, SettlementRun, Transaction
 from terminals.simulator import yesterday
 from terminals.simulator.acquirer import ACQUIRER, BANK, Settled, files_about, settled
+from terminals.simulator.memory import Memory
 from tests.conftest import deliver, working_device
 from tests.terminals.settlement.credits.conftest import brought, registered
 
 DAY, NOW = date(2026, 11, 25), datetime(2026, 11, 26, 6, tzinfo=UTC)
+
+
+def note(batches: list[Settled], memory: Memory, tid: str, number: int) -> None:
+    batches.append(settled(memory, tid, number))
 
 
 def profiles(organisation: Organisation) -> dict[str, CreditProfile]:
@@ -29,8 +35,7 @@ def test_a_day_is_sold_settled_and_credited_with_a_few_mistakes(db: None) -> Non
     devices = [working_device(registered(acquirer, f"SN-{n}", f"{n:08d}")) for n in range(1, 7)]
     batches: list[Settled] = []
     for number, device in enumerate(devices, start=1):
-        tid = f"{number:08d}"
-        device.on_closed = lambda batch, memory=device.memory, tid=tid: batches.append(settled(memory, tid, batch))
+        device.on_closed = partial(note, batches, device.memory, f"{number:08d}")
         deliver(*yesterday.live_through(device, datetime.now(UTC)))
     assert set(SettlementRun.objects.values_list("state", "trigger")) == {("balanced", "terminal")}
     assert Transaction.objects.count() >= 6 * yesterday.FEWEST

@@ -1,9 +1,10 @@
-"""The scheduler's entries that read credit files and look after credits."""
+"""The scheduler's entries that read credit files, look after credits, and make reports."""
 
 from django.db import migrations
 
 ENTRIES = {
     "Settlement: read credit files, watch credits": ("terminals.settlement.tasks.work_on_credits", 2),
+    "Settlement: make and send reports": ("terminals.settlement.tasks.make_reports", 3),
     "Settlement: credits for terminals that were unknown": ("terminals.settlement.tasks.match_late_credits", 300),
 }
 
