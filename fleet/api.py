@@ -18,6 +18,7 @@ from terminals.settlement.cases import api as cases
 from terminals.settlement.credits import api as credits
 from terminals.settlement.plans import api as plans
 from terminals.settlement.reports import api as reports
+from terminals.settlement.risk import api as risk
 from terminals.settlement.runs import api as runs
 from terminals.settlement.transactions import api as transactions
 
@@ -63,6 +64,7 @@ router.register("settlement/schedules", plans.ScheduleViewSet)
 router.register("settlement/reports", reports.ReportViewSet)
 router.register("settlement/closes", reports.DailyCloseViewSet)
 router.register("settlement/report-schedules", reports.ReportScheduleViewSet)
+router.register("settlement/risk-rules", risk.RiskRuleViewSet)
 router.register("settlement/runs", runs.RunViewSet)
 router.register("settlement/transactions", transactions.TransactionViewSet)
 router.register("audit", AuditViewSet)

@@ -27,6 +27,7 @@ from terminals.settlement.credits.services import BRING as BRING_CREDITS
 from terminals.settlement.credits.services import WITHDRAW as WITHDRAW_CREDITS
 from terminals.settlement.plans.services import SET_SCHEDULE
 from terminals.settlement.reports.services import CLOSE as CLOSE_DAY
+from terminals.settlement.risk.services import CHANGE_RULE as CHANGE_RISK_RULE
 from terminals.settlement.runs.services import REQUEST_SETTLEMENT
 
 
@@ -62,6 +63,7 @@ VIEWER = (
         "creditentry",
         "dailyfigure",
         "dailyclose",
+        "riskrule",
     )
     | _all_of("settlement", "reportschedule")
 )
@@ -107,7 +109,7 @@ ADMINISTRATOR = (
     | _all_of("terminals", "organisation", "merchant", "store", "terminalmodel")
     | _all_of("parameters", "parametertemplate", "templateversion", "modeltemplate")
     | _all_of("settlement", "settlementplan", "businesscalendar", "creditprofile")
-    | {PROPOSE_ACCOUNT, APPROVE_ACCOUNT, APPROVE_CASE, WITHDRAW_CREDITS}
+    | {PROPOSE_ACCOUNT, APPROVE_ACCOUNT, APPROVE_CASE, WITHDRAW_CREDITS, CHANGE_RISK_RULE}
     | _all_of("auth", "user", "group")
     | {DECIDE, "enrolment.view_enrolmentrequest"}
 )

@@ -65,6 +65,7 @@ BACKGROUND_WORK = (
     gettext_noop("Settlement: make and drop monthly partitions"),
     gettext_noop("Settlement: read credit files, watch credits"),
     gettext_noop("Settlement: make and send reports"),
+    gettext_noop("Settlement: look at settled batches for risk"),
     gettext_noop("Settlement: credits for terminals that were unknown"),
     gettext_noop("Bulk work: go on with running jobs"),
     gettext_noop("Import: go on with running imports"),

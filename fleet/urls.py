@@ -25,6 +25,7 @@ from fleet.pages import (
     parameters,
     plan_levels,
     reports,
+    risk,
     views,
 )
 from fleet.pages.preferences import preferences_page
@@ -99,6 +100,8 @@ urlpatterns = [
     path("admin/reports/<int:pk>/", reports.job_page, name="report-job"),
     path("admin/reports/<int:pk>/panel/", reports.job_panel, name="report-job-panel"),
     path("admin/reports/<int:pk>/file/", reports.job_file, name="report-job-file"),
+    path("admin/risk/", risk.signals_page, name="risk-signals"),
+    path("admin/risk/<str:signal>/", risk.rule_page, name="risk-rule"),
     path("admin/settlement/at/<str:kind>/<int:pk>/", plan_levels.level_page, name="settlement-level"),
     path("admin/parameters/", parameters.parameters_page, name="parameters"),
     path("admin/parameters/at/<str:kind>/<int:pk>/", parameters.level_page, name="parameters-level"),

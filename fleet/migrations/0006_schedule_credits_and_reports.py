@@ -5,6 +5,7 @@ from django.db import migrations
 ENTRIES = {
     "Settlement: read credit files, watch credits": ("terminals.settlement.tasks.work_on_credits", 2),
     "Settlement: make and send reports": ("terminals.settlement.tasks.make_reports", 3),
+    "Settlement: look at settled batches for risk": ("terminals.settlement.tasks.look_for_risk", 5),
     "Settlement: credits for terminals that were unknown": ("terminals.settlement.tasks.match_late_credits", 300),
 }
 

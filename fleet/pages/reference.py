@@ -43,6 +43,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "settlement/cases/{id}/write/": {"note": "asked the merchant for the voucher"},
     "settlement/cases/{id}/send_back/": {"note": "show me the voucher"},
     "settlement/cases/{id}/reopen/": {"note": "the merchant wrote again"},
+    "settlement/risk-rules/": {"signal": "velocity", "settings": {"count": 12}, "enabled": True},
+    "settlement/risk-rules/try/": {
+        "signal": "off_hours",
+        "settings": {"from_hour": 0, "to_hour": 5, "count": 3},
+        "days": 30,
+    },
     "settlement/reports/": {"level": "merchant", "period": "last_month", "by_day": True, "format": "xlsx"},
     "settlement/reports/figures/": {"level": "store", "period": "yesterday"},
     "settlement/closes/": {"organisation": 1, "day": "2026-11-25"},

@@ -19,12 +19,14 @@ from terminals.settlement.plans.models import (
     SettlementSchedule,
 )
 from terminals.settlement.reports.models import DailyClose, DailyFigure, Report, ReportSchedule
+from terminals.settlement.risk.models import BatchProfile, RiskRule
 from terminals.settlement.runs.models import SettlementRun
 from terminals.settlement.transactions.models import Batch, BatchSequence, BatchTotal, Transaction
 
 __all__ = [
     "Batch",
     "BatchCredit",
+    "BatchProfile",
     "BatchSequence",
     "BatchTotal",
     "BusinessCalendar",
@@ -43,6 +45,7 @@ __all__ = [
     "PlanLevel",
     "Report",
     "ReportSchedule",
+    "RiskRule",
     "SettlementAccount",
     "SettlementPlan",
     "SettlementRun",

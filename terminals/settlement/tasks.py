@@ -11,6 +11,7 @@ from terminals.common.partitions import keep_partitions
 from terminals.settlement.credits import expecting, matching, reading
 from terminals.settlement.plans import services as plans
 from terminals.settlement.reports import services as reports
+from terminals.settlement.risk import services as risk
 from terminals.settlement.runs import opening, services, waiting
 from terminals.settlement.transactions import gaps
 from terminals.settlement.transactions.services import PARTITIONED
@@ -95,6 +96,14 @@ def make_reports() -> None:
     until = time.monotonic() + AT_A_TIME
     reports.send_due(timezone.now())
     while reports.make_next_report() and time.monotonic() < until:
+        pass
+
+
+@shared_task
+def look_for_risk() -> None:
+    """Every few seconds: what settled batches look like, and whether that is unusual."""
+    until = time.monotonic() + AT_A_TIME
+    while risk.profile_next() and time.monotonic() < until:
         pass
 
 

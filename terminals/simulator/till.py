@@ -1,5 +1,6 @@
 """What a virtual terminal sells, and its batch: numbered, uploaded, closed with the (imagined) host, kept for a while. No I/O."""
 
+import hashlib
 import random
 from collections.abc import Iterable
 from datetime import datetime
@@ -90,12 +91,19 @@ def close(memory: Memory, faults: Faults, now: datetime, command_id: object) -> 
         command_id=command_id,  # type: ignore[arg-type]
         opened_at=closed[0].occurred_at if closed else None,
         transaction_count=memory.sequence or None,
+        place=place_of(memory.serial),
     )
     memory.archive = {str(number): closed, **memory.archive}
     memory.archive = dict(list(memory.archive.items())[: KEPT_BATCHES - 1])
     memory.batch, memory.batch_number = [], number % 999_999 + 1
     memory.sequence, memory.settled, memory.lost, memory.doubled = 0, memory.settled + 1, [], False
     return report
+
+
+def place_of(serial: str) -> str:
+    """Return the serving cell of a terminal that stays where it is."""
+    digest = hashlib.sha256(serial.encode()).digest()
+    return f"262-01-{int.from_bytes(digest[:2], 'big')}-{int.from_bytes(digest[2:4], 'big')}"
 
 
 def asked_again(memory: Memory, batch_number: int, sequences: list[int]) -> list[Transactions]:

@@ -45,6 +45,8 @@ from terminals.settlement.models import (
     SettlementRun,
 )
 from terminals.settlement.reports.services import close_day
+from terminals.settlement.risk.models import RiskRule
+from terminals.settlement.risk.services import set_rule
 from terminals.settlement.runs.services import request_settlement
 from terminals.settlement.tasks import work_on_credits
 from tests.conftest import deliver, make_plan, obey, set_parameters, set_schedule, sold, working_device
@@ -83,6 +85,7 @@ class Part:
         self.terminal.refresh_from_db()
         self.credits = self._credits()
         SettlementRun.objects.filter(terminal=self.terminal).update(settled_on=DAY)
+        set_rule(organisation=self.organisation, signal="velocity", settings={}, enabled=True, actor="ops")
         self.close = close_day(organisation=self.organisation, day=DAY, actor="ops")
 
     def _credits(self) -> CreditFile:
@@ -187,6 +190,7 @@ WATCHED = [
     TerminalModel,
     PlanLevel,
     DailyClose,
+    RiskRule,
     Report,
     CreditProfile,
     SettlementAccount,
@@ -211,6 +215,8 @@ def test_nothing_is_made_for_foreign_objects(world: World) -> None:
         "settlement/levels/": {"terminal": foreign.terminal.pk, "plan": shared.plan.pk},
         "settlement/closes/": {"organisation": foreign.organisation.pk, "day": "2026-01-06"},
         "settlement/closes": {"day": "2026-01-06"},
+        "settlement/risk-rules/": {"organisation": foreign.organisation.pk, "signal": "velocity"},
+        "settlement/risk-rules": {"signal": "velocity"},
         "settlement/reports/": {"at": f"merchant:{foreign.merchant.pk}"},
         "settlement/reports/figures/": {"at": f"terminal:{foreign.terminal.pk}"},
         "settlement/credit-profiles/": {**CAMT, "organisation": foreign.organisation.pk},
@@ -360,6 +366,8 @@ WALKED = {
     "admin/cases/<int:pk>/action/",
     "admin/cases/<int:pk>/letter/",
     "admin/cases/<int:pk>/files/<int:note>/",
+    "admin/risk/",
+    "admin/risk/<str:signal>/",
     "admin/reports/settlement/",
     "admin/reports/close/",
     "admin/reports/closed/<int:pk>/",

@@ -41,6 +41,7 @@ class Subject(StrEnum):
     RECORDS = "records"
     SETTLING = "settling"
     CREDIT = "credit"
+    RISK = "risk"
 
 
 SUBJECTS: Mapping[DifferenceKind, Subject] = {
@@ -58,6 +59,18 @@ SUBJECTS: Mapping[DifferenceKind, Subject] = {
             DifferenceKind.NOT_CREDITED,
         ),
         Subject.CREDIT,
+    ),
+    **dict.fromkeys(
+        (
+            DifferenceKind.VELOCITY,
+            DifferenceKind.REFUND_SHARE,
+            DifferenceKind.OFF_HOURS,
+            DifferenceKind.UNUSUAL_AMOUNT,
+            DifferenceKind.REPEATED_CARD,
+            DifferenceKind.ROUND_AMOUNTS,
+            DifferenceKind.MOVED,
+        ),
+        Subject.RISK,
     ),
 }
 # Why a case was closed.

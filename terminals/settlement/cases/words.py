@@ -93,5 +93,24 @@ _SENTENCES: dict[K, Callable[[Difference], str]] = {
     K.CREDITED_OVER: lambda one: _("%(amount)s too much credited: %(found)s for %(expected)s") % _values(one),
     K.CREDITED_TWICE: lambda one: _("credited twice: %(found)s for %(expected)s") % _values(one),
     K.OTHER_ACCOUNT: lambda one: _("%(found)s credited to an account that is not on file: %(detail)s") % _values(one),
+    K.VELOCITY: lambda one: (
+        _("%(found_count)s sales within ten minutes, where at most %(expected_count)s are usual") % _values(one)
+        if one.expected_count
+        else _("%(found_count)s sales within ten minutes") % _values(one)
+    ),
+    K.REFUND_SHARE: lambda one: (
+        _("%(found)s given back in %(found_count)s refunds, %(detail)s %% of the sales") % _values(one)
+    ),
+    K.OFF_HOURS: lambda one: (
+        _("%(found_count)s sales between the hours %(detail)s, when it does not sell as a rule") % _values(one)
+    ),
+    K.UNUSUAL_AMOUNT: lambda one: (
+        _("one sale of %(found)s, where %(expected)s is usual for the largest") % _values(one)
+        if one.detail == "largest"
+        else _("sales of %(found)s, where %(expected)s is usual for a batch") % _values(one)
+    ),
+    K.REPEATED_CARD: lambda one: _("one card paid %(found_count)s times") % _values(one),
+    K.ROUND_AMOUNTS: lambda one: _("%(found_count)s of %(expected_count)s sales are round amounts") % _values(one),
+    K.MOVED: lambda one: _("it was closed at %(detail)s, where the terminal never was before") % _values(one),
     K.NOT_CREDITED: lambda one: _("%(expected)s not credited by %(detail)s") % _values(one),
 }

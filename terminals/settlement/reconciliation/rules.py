@@ -32,6 +32,13 @@ class DifferenceKind(StrEnum):
     CREDITED_TWICE = "credited_twice"
     OTHER_ACCOUNT = "other_account"  # credited to an account that is not on file
     NOT_CREDITED = "not_credited"  # not by its value date
+    VELOCITY = "velocity"  # many sales within minutes
+    REFUND_SHARE = "refund_share"
+    OFF_HOURS = "off_hours"
+    UNUSUAL_AMOUNT = "unusual_amount"
+    REPEATED_CARD = "repeated_card"
+    ROUND_AMOUNTS = "round_amounts"
+    MOVED = "moved"  # closed where the terminal never was
 
 
 class Line(NamedTuple):

@@ -39,6 +39,10 @@ class SettlementRun(models.Model):
     upload_complete = models.BooleanField(
         default=True, help_text="The terminal said that it had uploaded all of the batch"
     )
+    place = models.CharField(
+        max_length=64, blank=True, db_default="", help_text="Serving cell or access point at which it was closed"
+    )
+    to_profile = models.BooleanField(db_default=False, help_text="Its transactions are still to be looked at for risk")
     reported_minor = models.BigIntegerField(null=True, help_text="Net total that the terminal settled")
     difference_minor = models.BigIntegerField(null=True, help_text="Reported less recorded, net, over all methods")
     reasons = models.JSONField(default=list, help_text="Why it failed or does not balance, as data")
@@ -50,6 +54,7 @@ class SettlementRun(models.Model):
         indexes = [
             models.Index(fields=["terminal", "-id"], name="run_of_terminal"),
             models.Index(fields=["-finished_at"], name="run_by_finish"),
+            models.Index(fields=["id"], condition=Q(to_profile=True), name="run_to_profile"),
             models.Index(fields=["settled_on"], condition=Q(settled_on__isnull=False), name="run_by_day"),
             models.Index(
                 fields=["-id"], condition=Q(state__in=[state.value for state in TROUBLE]), name="run_in_trouble"

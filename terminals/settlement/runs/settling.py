@@ -24,6 +24,7 @@ from terminals.settlement.credits.comparing import compare_settled
 from terminals.settlement.plans.thresholds import mark_over_threshold
 from terminals.settlement.reconciliation.lines import Wrong, columns_of, differences_of, lines_of
 from terminals.settlement.reconciliation.rules import DifferenceKind, Line, differing
+from terminals.settlement.risk.services import profile_again
 from terminals.settlement.rules import LAST_BATCH_NUMBER
 from terminals.settlement.runs.facts import (
     BatchSettled,
@@ -83,6 +84,7 @@ def take_uploads(uploads: Sequence[Upload]) -> None:
     recorded = record_transactions(uploads)
     if recorded.late:
         compared = compare(sorted(recorded.late))
+        profile_again(sorted(recorded.late))
         record_facts((run.terminal_id, _fact(run, reasons, late=True)) for run, reasons in compared if run.changed)
     if recorded.terminal_ids:
         mark_over_threshold(recorded.terminal_ids, uploads[-1].received_at)
@@ -160,12 +162,13 @@ TAKE_ASKED = """
 WITH said AS (
     SELECT * FROM json_to_recordset(%(reports)s) AS r(terminal_id bigint, received_at timestamptz, batch_number integer,
         currency text, host_response text, host_fields jsonb, command_id uuid, opened_at timestamptz, closed_at timestamptz,
-        upload_complete boolean)
+        upload_complete boolean, place text)
 )
 UPDATE settlement_settlementrun r
    SET batch_number = s.batch_number, currency = s.currency, host_response = s.host_response, host_fields = s.host_fields,
        opened_at = s.opened_at, closed_at = s.closed_at, upload_complete = s.upload_complete, state = %(unbalanced)s,
-       finished_at = s.received_at, retry_at = NULL, settled_on = coalesce(r.business_day, d.day)
+       finished_at = s.received_at, retry_at = NULL, place = s.place, to_profile = true,
+       settled_on = coalesce(r.business_day, d.day)
   FROM said s JOIN LATERAL (
         SELECT (CASE WHEN s.closed_at BETWEEN s.received_at - %(late)s::interval AND s.received_at THEN s.closed_at
                      ELSE s.received_at END AT TIME ZONE st.time_zone)::date AS day
@@ -182,12 +185,13 @@ MAKE_UNASKED = """
 WITH said AS (
     SELECT * FROM json_to_recordset(%(reports)s) AS r(terminal_id bigint, received_at timestamptz, batch_number integer,
         currency text, host_response text, host_fields jsonb, command_id uuid, opened_at timestamptz, closed_at timestamptz,
-        upload_complete boolean)
+        upload_complete boolean, place text)
 )
 INSERT INTO settlement_settlementrun (terminal_id, trigger, state, requested_at, attempt, problems, finished_at, opened_at,
-    closed_at, batch_number, currency, host_response, host_fields, upload_complete, reasons, settled_on)
+    closed_at, batch_number, currency, host_response, host_fields, upload_complete, reasons, place, to_profile,
+    settled_on)
 SELECT terminal_id, 'terminal', %(unbalanced)s, received_at, 1, '[]', received_at, opened_at, closed_at, batch_number, currency,
-       host_response, host_fields, upload_complete, '[]',
+       host_response, host_fields, upload_complete, '[]', place, true,
        (CASE WHEN closed_at BETWEEN received_at - %(late)s::interval AND received_at THEN closed_at
              ELSE received_at END AT TIME ZONE st.time_zone)::date
   FROM said JOIN terminals_terminal t ON t.id = said.terminal_id JOIN terminals_store st ON st.id = t.store_id

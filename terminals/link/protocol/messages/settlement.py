@@ -94,6 +94,7 @@ class Settlement(Struct):
 
     `currency` is the batch's main one. `host_fields` are data elements of the host's answer that the acquirer's dialect
     reads (DE48, DE63). `transaction_count` counts whatever bears a sequence number; with `upload_complete` all of it was sent.
+    `place` is the serving cell (MCC-MNC-LAC-CI) or the access point at which it was closed.
     """
 
     batch_number: BatchNumber
@@ -105,6 +106,7 @@ class Settlement(Struct):
     opened_at: Instant | None = None
     transaction_count: Count | None = None
     upload_complete: bool = True
+    place: Annotated[str, Meta(max_length=64)] = ""
     host_fields: Annotated[
         dict[Annotated[str, Meta(pattern=whole("[0-9]{1,3}"))], Annotated[str, Meta(max_length=200)]],
         Meta(max_length=8),

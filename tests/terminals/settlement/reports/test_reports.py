@@ -37,6 +37,7 @@ from tests.terminals.settlement.credits.files import Credit, camt
 acquirer, terminal, device, profile = credits.acquirer, credits.terminal, credits.device, credits.profile
 TODAY = date(2026, 11, 26)
 DAY = date(2026, 11, 25)
+ISO = DAY.isoformat()
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_every_file_tells_the_same_figures() -> None:
 @pytest.mark.usefixtures("figures_of_a_day")
 def test_the_page_shows_figures_leads_down_and_hands_out_files(admin_client: Client, terminal: Terminal) -> None:
     address = reverse("settlement-report")
-    page = admin_client.get(address, {"level": "merchant", "first": DAY, "last": DAY}).content.decode()
+    page = admin_client.get(address, {"level": "merchant", "first": ISO, "last": ISO}).content.decode()
     for shown in (
         "27.34 EUR",
         "12.34 EUR in open differences",
@@ -119,7 +120,7 @@ def test_the_page_shows_figures_leads_down_and_hands_out_files(admin_client: Cli
     ):
         assert shown in page, shown
     for kind, begins in (("csv", b"\xef\xbb\xbfMerchant"), ("xlsx", b"PK"), ("pdf", b"%PDF")):
-        said = {"level": "merchant", "first": DAY, "last": DAY, "format": kind}
+        said = {"level": "merchant", "first": ISO, "last": ISO, "format": kind}
         answer = admin_client.get(address, said)
         assert answer.content.startswith(begins)
         assert f"settlement-merchant-2026-11-25-2026-11-25.{kind}" in answer["Content-Disposition"]
@@ -136,14 +137,14 @@ def test_a_merchant_sees_the_own_money_and_nothing_else(
     owner = User.objects.create_user("owner", password="a-long-password-here", is_staff=True)
     Membership.objects.create(user=owner, role=Group.objects.get(name="merchant"), merchant=other.store.merchant)
     client.force_login(owner)
-    said = {"level": "organisation", "first": DAY, "last": DAY}
+    said = {"level": "organisation", "first": ISO, "last": ISO}
     assert "Nothing was settled in this time." in client.get(reverse("settlement-report"), said).content.decode()
     said["at"] = f"terminal:{terminal.pk}"
     assert client.get(reverse("settlement-report"), said).status_code == 404
     Membership.objects.update(merchant=terminal.store.merchant)
-    page = client.get(reverse("settlement-report"), {"first": DAY, "last": DAY, "level": "store"}).content.decode()
+    page = client.get(reverse("settlement-report"), {"first": ISO, "last": ISO, "level": "store"}).content.decode()
     assert "27.34 EUR" in page
-    assert client.post(reverse("close-day"), {"day": DAY}).status_code == 403
+    assert client.post(reverse("close-day"), {"day": ISO}).status_code == 403
     assert client.get("/admin/settlement/creditfile/").status_code == 403
 
 
@@ -153,9 +154,9 @@ def test_a_closed_day_stays_as_it_was_and_shows_what_came_later(
 ) -> None:
     with pytest.raises(Refusal, match="is not over"):
         services.close_day(organisation=acquirer, day=timezone.localdate(), actor="ann")
-    shown = admin_client.get(reverse("close-day"), {"day": DAY}).content.decode()
+    shown = admin_client.get(reverse("close-day"), {"day": ISO}).content.decode()
     assert "27.34 EUR" in shown
-    admin_client.post(reverse("close-day"), {"day": DAY, "organisation": acquirer.pk})
+    admin_client.post(reverse("close-day"), {"day": ISO, "organisation": acquirer.pk})
     close = DailyClose.objects.get()
     assert services.changes_since(close) == []
     with pytest.raises(Refusal, match="was closed before"):
@@ -173,7 +174,7 @@ def test_a_large_report_is_made_in_the_background_and_fetched(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(services, "AT_ONCE", 0)
-    said = {"first": DAY, "last": DAY, "level": "terminal", "by_day": "1", "format": "csv"}
+    said = {"first": ISO, "last": ISO, "level": "terminal", "by_day": "1", "format": "csv"}
     answer = admin_client.get(reverse("settlement-report"), said)
     job = Report.objects.get()
     assert answer.headers["Location"] == reverse("report-job", args=[job.pk])
@@ -241,7 +242,8 @@ def test_a_mail_server_that_is_away_is_tried_again(
 ) -> None:
     settings.EMAIL_URL = "smtp://localhost"
     made = schedule(admin_user)
-    monkeypatch.setattr(services.EmailMessage, "send", lambda self: (_ for _ in ()).throw(ConnectionRefusedError("no")))
+    assert made.next_at is not None
+    monkeypatch.setattr(mail.EmailMessage, "send", lambda self: (_ for _ in ()).throw(ConnectionRefusedError("no")))
     assert services.send_due(made.next_at) == 0
     tried = ReportSchedule.objects.get()
     assert tried.next_at == made.next_at + services.TRY_AGAIN_AFTER
