@@ -110,7 +110,7 @@ def reconcile(keys: list[Any]) -> None:
     """Compare every batch, its differences noted as cases."""
     from django.db import transaction
 
-    from terminals.settlement.runs.settling import compare
+    from terminals.settlement.runs.comparing import compare
 
     for start in range(0, len(keys), CHUNK):
         with transaction.atomic():

@@ -201,6 +201,19 @@ WATCHED = [
 ]
 
 
+def _of_money(foreign: Part) -> dict[str, dict[str, Any]]:
+    return {
+        "settlement/risk-rules/": {"organisation": foreign.organisation.pk, "signal": "velocity"},
+        "settlement/risk-rules": {"signal": "velocity"},
+        "settlement/closes/": {"organisation": foreign.organisation.pk, "day": "2026-01-06"},
+        "settlement/closes": {"day": "2026-01-06"},
+        "settlement/reports/": {"at": f"merchant:{foreign.merchant.pk}"},
+        "settlement/reports/figures/": {"at": f"terminal:{foreign.terminal.pk}"},
+        "settlement/credit-profiles/": {**CAMT, "organisation": foreign.organisation.pk},
+        "settlement/credit-profiles": CAMT,
+    }
+
+
 def test_nothing_is_made_for_foreign_objects(world: World) -> None:
     shared, foreign, home = world.shared, world.foreign, world.home
     attempts = {
@@ -213,14 +226,7 @@ def test_nothing_is_made_for_foreign_objects(world: World) -> None:
         "keys/": {"terminal": foreign.terminal.pk, "usage": "D0"},
         "settlement/runs/": {"terminal": foreign.terminal.pk},
         "settlement/levels/": {"terminal": foreign.terminal.pk, "plan": shared.plan.pk},
-        "settlement/closes/": {"organisation": foreign.organisation.pk, "day": "2026-01-06"},
-        "settlement/closes": {"day": "2026-01-06"},
-        "settlement/risk-rules/": {"organisation": foreign.organisation.pk, "signal": "velocity"},
-        "settlement/risk-rules": {"signal": "velocity"},
-        "settlement/reports/": {"at": f"merchant:{foreign.merchant.pk}"},
-        "settlement/reports/figures/": {"at": f"terminal:{foreign.terminal.pk}"},
-        "settlement/credit-profiles/": {**CAMT, "organisation": foreign.organisation.pk},
-        "settlement/credit-profiles": CAMT,
+        **_of_money(foreign),
         "settlement/levels": {"merchant": foreign.merchant.pk, "settings": {"retries": 1}},
         "settlement/accounts/": {"merchant": foreign.merchant.pk, "holder": "x", "number": "DE89370400440532013000"},
         f"releases/{shared.release.pk}/assign/": {"terminals": [home.terminal.pk, foreign.terminal.pk]},

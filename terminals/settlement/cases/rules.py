@@ -49,6 +49,7 @@ SUBJECTS: Mapping[DifferenceKind, Subject] = {
     DifferenceKind.UNCLOSED_BATCH: Subject.SETTLING,
     DifferenceKind.NOT_SETTLED: Subject.SETTLING,
     DifferenceKind.HOST: Subject.SETTLING,
+    DifferenceKind.HOST_TOTALS: Subject.SETTLING,
     **dict.fromkeys(
         (
             DifferenceKind.UNKNOWN_TERMINAL,

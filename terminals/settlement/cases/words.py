@@ -81,6 +81,10 @@ _SENTENCES: dict[K, Callable[[Difference], str]] = {
         _("%(what)s: %(found)s are not settled, the batch was settled in another currency") % _values(one)
     ),
     K.HOST: lambda one: _("the host answered %(detail)s") % _values(one),
+    K.HOST_TOTALS: lambda one: (
+        _("the host counted %(found)s in %(found_count)s, the terminal %(expected)s in %(expected_count)s")
+        % _values(one)
+    ),
     K.INCOMPLETE: lambda one: _("the terminal says that its upload is not complete") % _values(one),
     K.UNCLOSED_BATCH: lambda one: (
         _("batch %(number)s was left open with %(amount)s, a newer one was settled") % _values(one)

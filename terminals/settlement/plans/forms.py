@@ -32,6 +32,10 @@ LABELS: dict[str, tuple[Any, Any]] = {
         _("When missed"),
         _("The server was away for longer than the window: once as soon as possible, not at all, or a failed run"),
     ),
+    "host_totals": (
+        _("The host's totals"),
+        _("Where its answer has them: de63, unionpay, or written out; empty: they are not compared"),
+    ),
     "credit_days": (
         _("Credited within (business days)"),
         _("What is not credited by then opens a case; empty: credits are not watched"),
@@ -118,7 +122,11 @@ def typed_settings(form: forms.BaseForm) -> dict[str, Any]:
 
 def _value(name: str, text: str) -> Any:
     if text == NONE:
-        return SETTINGS[name].default if name in ("cycle", "time_zone", "cut_off", "amount_limits") else None
+        return (
+            SETTINGS[name].default
+            if name in ("cycle", "time_zone", "cut_off", "amount_limits", "host_totals")
+            else None
+        )
     if text in ("true", "false"):
         return text == "true"
     if name == "amount_limits":

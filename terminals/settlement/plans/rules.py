@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from terminals.common.errors import Refusal
 from terminals.common.money import LARGEST_MINOR, check_currency
 from terminals.estate.rules import check_time_zone
+from terminals.settlement.dialects import layout_of
 from terminals.settlement.plans.calendars import ALWAYS_OPEN, Days
 from terminals.settlement.plans.cycles import Cycle, check_crontab
 
@@ -17,6 +18,7 @@ CHECKS = ("network", "screen", "printer", "keypad", "software", "account", "upda
 SEVERITIES = ("block", "warn", "ignore")
 WHEN_MISSED = ("catch_up", "skip", "alarm")
 MOST_CURRENCIES = 12
+LONGEST_TEXT = 200
 
 
 def _switch(value: Any) -> bool:
@@ -51,8 +53,8 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 
 def _text(check: Callable[[str], str]) -> Callable[[Any], str]:
     def checked(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > 100:
-            raise Refusal("bad_setting", "it is a text of at most 100 characters")
+        if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+            raise Refusal("bad_setting", "it is a text of at most %(most)s characters", most=LONGEST_TEXT)
         return check(value.strip()) if value.strip() else ""
 
     return checked
@@ -63,6 +65,11 @@ def _cut_off(value: str) -> str:
         return time.fromisoformat(value).strftime("%H:%M")
     except ValueError:
         raise Refusal("bad_setting", "it is a local time as 23:00") from None
+
+
+def _layout(value: str) -> str:
+    layout_of(value)
+    return value
 
 
 def _amounts(value: Any) -> dict[str, int]:
@@ -96,6 +103,7 @@ SETTINGS: dict[str, Setting] = {
     "retry_minutes": Setting(5, _whole(1, 240)),
     "when_missed": Setting("catch_up", _one_of(*WHEN_MISSED)),
     "warn_minutes": Setting(30, _whole(0, 1440)),
+    "host_totals": Setting("", _text(_layout)),  # where the host's answer has its own totals (runs/dialects.py)
     "credit_days": Setting(
         None, _optional(_whole(0, 30))
     ),  # business days until it must be credited; none: not watched

@@ -23,6 +23,7 @@ class DifferenceKind(StrEnum):
     LATE = "late"  # it happened after its batch was closed
     FOREIGN_CURRENCY = "foreign_currency"  # money in a currency that was not settled
     HOST = "host"  # the host did not accept the batch
+    HOST_TOTALS = "host_totals"  # the host counted other than the terminal
     INCOMPLETE = "incomplete"  # the terminal says that its upload is not complete
     UNCLOSED_BATCH = "unclosed_batch"  # money in a batch that a newer one has followed
     NOT_SETTLED = "not_settled"  # its settlement failed in the end

@@ -138,6 +138,29 @@ class HostAnswered(Reason, frozen=True):
         return _("the host answered %(response)s") % {"response": self.response}
 
 
+class HostTotalsDiffer(Reason, frozen=True):
+    """The host counted other than the terminal: sales, and what was given or taken back, in minor units."""
+
+    kind: ClassVar[str] = "settlement.host_totals_differ"
+    currency: str
+    told_debit_count: int
+    told_debit_minor: int
+    told_credit_count: int
+    told_credit_minor: int
+    said_debit_count: int
+    said_debit_minor: int
+    said_credit_count: int
+    said_credit_minor: int
+
+    def text(self) -> str:
+        told = self.told_debit_minor - self.told_credit_minor
+        said = self.said_debit_minor - self.said_credit_minor
+        return _("the host counted %(said)s, the terminal %(told)s") % {
+            "said": format_minor(said, self.currency),
+            "told": format_minor(told, self.currency),
+        }
+
+
 class UploadIncomplete(Reason, frozen=True):
     kind: ClassVar[str] = "settlement.upload_incomplete"
 

@@ -6,8 +6,6 @@ be compared again. Terminals are held by the inbox, so that nobody else changes 
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,22 +17,14 @@ from terminals.common.sql import id_set
 from terminals.link.protocol.messages.settlement import Settlement
 from terminals.link.services import supersede_commands
 from terminals.settlement.cases.differences import Found, note
-from terminals.settlement.cases.rules import SUBJECTS, Subject
 from terminals.settlement.credits.comparing import compare_settled
 from terminals.settlement.plans.thresholds import mark_over_threshold
-from terminals.settlement.reconciliation.lines import Wrong, columns_of, differences_of, lines_of
-from terminals.settlement.reconciliation.rules import DifferenceKind, Line, differing
+from terminals.settlement.reconciliation.lines import columns_of
+from terminals.settlement.reconciliation.rules import DifferenceKind
 from terminals.settlement.risk.services import profile_again
 from terminals.settlement.rules import LAST_BATCH_NUMBER
-from terminals.settlement.runs.facts import (
-    BatchSettled,
-    ForeignCurrency,
-    HostAnswered,
-    SettledBefore,
-    SettledTwice,
-    TotalsDiffer,
-    UploadIncomplete,
-)
+from terminals.settlement.runs.comparing import Compared, Reasons, compare
+from terminals.settlement.runs.facts import BatchSettled, SettledBefore, SettledTwice
 from terminals.settlement.runs.models import OPEN_VALUES
 from terminals.settlement.runs.rules import RunState, RunTransition
 from terminals.settlement.runs.services import fail_repeated
@@ -43,8 +33,6 @@ from terminals.settlement.transactions.services import BatchKey, Upload, record_
 
 LATE = timedelta(days=31)  # a close that is further back, or ahead, is a wrong clock's
 LEFT_BEHIND = (DifferenceKind.UNCLOSED_BATCH, DifferenceKind.NOT_SETTLED)
-# What the comparison of a batch finds; what concerns its settling or its credit is found elsewhere.
-OF_RECORDS = [kind for kind, subject in SUBJECTS.items() if subject is Subject.RECORDS] + [DifferenceKind.HOST]
 
 
 class Report(NamedTuple):
@@ -57,26 +45,6 @@ class Report(NamedTuple):
     @property
     def key(self) -> BatchKey:
         return self.terminal_id, self.body.batch_number
-
-
-class Compared(NamedTuple):
-    """A settled batch's run as a comparison left it; `changed` where it came out otherwise than before."""
-
-    run_id: int
-    terminal_id: int
-    batch_number: int
-    currency: str
-    state: str
-    host_response: str
-    reported_minor: int
-    difference_minor: int
-    upload_complete: bool
-    closed_at: datetime | None
-    changed: bool
-
-    @property
-    def key(self) -> BatchKey:
-        return self.terminal_id, self.batch_number
 
 
 def take_uploads(uploads: Sequence[Upload]) -> None:
@@ -249,89 +217,6 @@ def _said(reports: Iterable[Report]) -> str:
         for report in reports
     ]
     return msgspec.json.encode(rows).decode()
-
-
-# Raw: a few lines a batch decide; no transaction is read. Of the main currency the sums are kept with the run.
-COMPARE = """
-WITH lines AS MATERIALIZED (
-    SELECT r.id, r.state AS old_state, r.difference_minor AS old_difference, l.*
-      FROM unnest(%(terminals)s::bigint[], %(numbers)s::integer[]) AS k(terminal_id, batch_number)
-      JOIN settlement_settlementrun r USING (terminal_id, batch_number)
-     CROSS JOIN LATERAL (
-        SELECT coalesce(bool_or(reported_count <> recorded_count OR reported_minor <> recorded_minor), false) AS differs,
-               coalesce(sum(sign * reported_minor) FILTER (WHERE currency = r.currency), 0)::bigint AS reported,
-               coalesce(sum(sign * (reported_minor - recorded_minor)) FILTER (WHERE currency = r.currency), 0)::bigint
-                   AS difference
-          FROM settlement_batchtotal t
-         CROSS JOIN LATERAL (SELECT CASE t.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) AS s
-         WHERE t.terminal_id = k.terminal_id AND t.batch_number = k.batch_number) AS l
-)
-UPDATE settlement_settlementrun r
-   SET state = CASE WHEN lines.differs OR r.host_response <> '00' OR NOT r.upload_complete THEN %(unbalanced)s
-                    ELSE %(balanced)s END,
-       reported_minor = lines.reported, difference_minor = lines.difference, reasons = '[]'
-  FROM lines WHERE r.id = lines.id
-RETURNING r.id, r.terminal_id, r.batch_number, r.currency, r.state, r.host_response, r.reported_minor, r.difference_minor,
-          r.upload_complete, r.closed_at,
-          lines.old_difference IS NOT NULL AND (lines.old_state, lines.old_difference) <> (r.state, r.difference_minor)
-"""
-Reasons = list[dict[str, Any]]
-
-
-def compare(keys: Sequence[BatchKey]) -> list[tuple[Compared, Reasons]]:
-    """Hold settled batches' reported totals against their recorded ones and set their runs' states; return why each does not
-    balance."""
-    said = {"terminals": [key[0] for key in keys], "numbers": [key[1] for key in keys]}
-    states = {"balanced": RunState.BALANCED.value, "unbalanced": RunState.UNBALANCED.value}
-    with connection.cursor() as cursor:
-        cursor.execute(COMPARE, {**said, **states})
-        runs = [Compared(*row) for row in cursor.fetchall()]
-    wrong = [run for run in runs if run.state == RunState.UNBALANCED]
-    reasons = _explain(wrong) if wrong else {}
-    if healed := [run for run in runs if run.changed and run.state == RunState.BALANCED]:
-        _note(healed, [])
-    return [(run, reasons.get(run.run_id, [])) for run in runs]
-
-
-# Raw: see above.
-WRITE_REASONS = """
-UPDATE settlement_settlementrun r SET reasons = w.reasons::jsonb
-  FROM unnest(%s::bigint[], %s::text[]) AS w(id, reasons) WHERE r.id = w.id
-"""
-
-
-def _explain(wrong: Sequence[Compared]) -> dict[int, Reasons]:
-    """Store why runs do not balance, and return it; what is different becomes a case."""
-    lines = lines_of([run.key for run in wrong])
-    _note(wrong, differences_of([_wrong(run) for run in wrong], lines))
-    reasons = {run.run_id: _reasons(run, lines.get(run.key, [])) for run in wrong}
-    with connection.cursor() as cursor:
-        told = [msgspec.json.encode(reasons[run.run_id]).decode() for run in wrong]
-        cursor.execute(WRITE_REASONS, [[run.run_id for run in wrong], told])
-    return reasons
-
-
-def _wrong(run: Compared) -> Wrong:
-    return Wrong(*run.key, run.currency, run.host_response, run.upload_complete, run.closed_at)
-
-
-def _note(runs: Sequence[Compared], found: Sequence[Found]) -> None:
-    chosen = reduce(or_, (Q(terminal=run.terminal_id, batch_number=run.batch_number) for run in runs))
-    note(found, of=chosen, kinds=OF_RECORDS)
-
-
-def _reasons(run: Compared, lines: Sequence[Line]) -> Reasons:
-    reasons: Reasons = [] if run.host_response == "00" else [HostAnswered(run.host_response).stored()]
-    reasons += [] if run.upload_complete else [UploadIncomplete().stored()]
-    settled = {run.currency} | {line.currency for line in lines if line.reported_count}
-    for currency in sorted({line.currency for line in lines} - settled):
-        foreign = [line for line in lines if line.currency == currency and line.kind != "declined"]
-        net, count = sum(line.recorded_net for line in foreign), sum(line.recorded_count for line in foreign)
-        reasons.append(ForeignCurrency(currency, net_minor=net, count=count).stored())
-    for line in differing(line for line in lines if line.currency in settled):
-        sides = (line.reported_count, line.reported_minor, line.recorded_count, line.recorded_minor)
-        reasons.append(TotalsDiffer(line.method, line.kind, line.currency, *sides, scheme=line.scheme).stored())
-    return reasons
 
 
 def _fact(run: Compared, reasons: Reasons, *, late: bool = False) -> BatchSettled:
