@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from fleet.pages.guards import staff_with
 from terminals.common.errors import Refusal
@@ -20,6 +21,15 @@ from terminals.settlement.risk import services
 from terminals.settlement.risk.models import RiskRule
 from terminals.settlement.risk.rules import SIGNALS, Evidence, checked
 
+LABELS = {
+    "count": gettext_lazy("At least so many"),
+    "percent": gettext_lazy("At least so many percent"),
+    "amount": gettext_lazy("Only from this amount (whole units of the batch's currency)"),
+    "times": gettext_lazy("So many times what is usual"),
+    "from_hour": gettext_lazy("From this hour of the store's clock"),
+    "to_hour": gettext_lazy("until this hour"),
+    "batches": gettext_lazy("So many batches must have told where they were closed"),
+}
 SHOWN = 50
 DAYS = 7
 
@@ -66,7 +76,7 @@ def rule_page(request: HttpRequest, signal: str) -> HttpResponse:
     context = admin.site.each_context(request) | {
         "title": _("Risk rule: %(signal)s") % {"signal": word(signal)},
         "signal": signal,
-        "fields": [(name, word(name), settings[name], one) for name, one in SIGNALS[signal].settings.items()],
+        "fields": [(name, LABELS[name], settings[name], one) for name, one in SIGNALS[signal].settings.items()],
         "rule": rule,
         "organisation": organisation,
         "organisations": within(Organisation.objects.order_by("name"), request.user, services.CHANGE_RULE)[:200],

@@ -51,6 +51,8 @@ class Migration(migrations.Migration):
                 ('recorded_minor', models.BigIntegerField()),
                 ('credited_minor', models.BigIntegerField()),
                 ('fee_minor', models.BigIntegerField()),
+                ('outstanding_minor', models.BigIntegerField()),
+                ('excess_minor', models.BigIntegerField()),
                 ('open_difference_minor', models.BigIntegerField()),
             ],
         ),

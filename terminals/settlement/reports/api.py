@@ -19,7 +19,7 @@ from terminals.common.errors import Refusal
 from terminals.common.scope import reach_of
 from terminals.settlement.reports import figures, files, services
 from terminals.settlement.reports.models import DailyClose, Report, ReportSchedule
-from terminals.settlement.reports.rules import FORMATS, LEVELS, PERIODS, Figures, spec_of
+from terminals.settlement.reports.rules import FORMATS, LEVELS, PERIODS, spec_of
 
 
 class SpecSerializer(serializers.Serializer[Any]):
@@ -38,7 +38,8 @@ class RequestSerializer(SpecSerializer):
 
 
 class FiguresSerializer(serializers.Serializer[Any]):
-    """Amounts are minor units; `outstanding_minor` was settled, and neither arrived nor was kept as a fee."""
+    """Amounts are minor units; `outstanding_minor` was settled, and neither arrived nor was kept as a fee; `excess_minor` came
+    too much. Both are of each batch by itself."""
 
     id = serializers.IntegerField(allow_null=True)
     name = serializers.CharField()
@@ -53,11 +54,8 @@ class FiguresSerializer(serializers.Serializer[Any]):
     credited_minor = serializers.IntegerField()
     fee_minor = serializers.IntegerField()
     outstanding_minor = serializers.IntegerField()
+    excess_minor = serializers.IntegerField()
     open_difference_minor = serializers.IntegerField()
-
-
-def _told(one: Figures) -> dict[str, Any]:
-    return {**one._asdict(), "outstanding_minor": one.outstanding_minor}
 
 
 class ReportSerializer(ModelSerializer[Report]):
@@ -114,7 +112,7 @@ class ReportViewSet(IdempotentPosts, ReadViewSet):
             )
         names = figures.names_of(spec.level, {row.key for row in rows})
         told = [
-            {"id": row.key, "name": names.get(row.key or 0, ("",))[0], "day": row.day, **_told(row.figures)}
+            {"id": row.key, "name": names.get(row.key or 0, ("",))[0], "day": row.day, **row.figures._asdict()}
             for row in rows
         ]
         return Response(FiguresSerializer(told, many=True).data)
@@ -160,7 +158,7 @@ class DailyCloseViewSet(IdempotentPosts, ReadViewSet):
     def changes(self, request: Request, pk: str) -> Response:
         """What changed since the day was closed."""
         changed = services.changes_since(self.get_object())
-        return Response([{"terminal": key, "then": _told(then), "now": _told(now)} for key, then, now in changed])
+        return Response([{"terminal": key, "then": then._asdict(), "now": now._asdict()} for key, then, now in changed])
 
 
 class ReportScheduleSerializer(ModelSerializer[ReportSchedule]):

@@ -19,11 +19,11 @@ class Row(NamedTuple):
     figures: Figures
 
 
-# Raw: three sums over batches side by side, which the ORM would multiply with each other. Batches of the period are found by the
-# day to which they belong, terminals by where they stand.
+# Raw: three sums of each batch side by side, which the ORM would multiply with each other. Batches of the period are found by
+# the day to which they belong, terminals by where they stand; what one batch was paid too much pays for no other.
 FIGURES = """
 WITH batches AS MATERIALIZED (
-    SELECT r.terminal_id, r.batch_number, r.settled_on,
+    SELECT r.terminal_id, r.batch_number, CASE WHEN %(by_day)s THEN r.settled_on END AS day,
            CASE %(level)s WHEN 'terminal' THEN t.id WHEN 'store' THEN t.store_id WHEN 'merchant' THEN s.merchant_id
                           ELSE m.organisation_id END AS key
       FROM settlement_settlementrun r
@@ -33,32 +33,34 @@ WITH batches AS MATERIALIZED (
      WHERE r.settled_on BETWEEN %(first)s AND %(last)s AND r.batch_number IS NOT NULL
        AND EXISTS (SELECT 1 FROM unnest(%(paths)s::text[]) AS p WHERE starts_with(t.path, p))
 ), told AS (
-    SELECT b.key, CASE WHEN %(by_day)s THEN b.settled_on END AS day, l.currency,
-           count(DISTINCT (b.terminal_id, b.batch_number)) AS batches,
+    SELECT terminal_id, batch_number, l.currency, 1 AS batches,
            sum(l.reported_count) FILTER (WHERE l.kind <> 'declined') AS transactions,
            sum(s.sign * l.reported_minor) FILTER (WHERE l.method = 'card') AS card,
            sum(s.sign * l.reported_minor) FILTER (WHERE l.method = 'qr') AS qr,
            sum(s.sign * l.reported_minor) AS settled, sum(s.sign * l.recorded_minor) AS recorded
-      FROM batches b
+      FROM batches
       JOIN settlement_batchtotal l USING (terminal_id, batch_number)
      CROSS JOIN LATERAL (SELECT CASE l.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) AS s
      GROUP BY 1, 2, 3
-), credited AS (
-    SELECT b.key, CASE WHEN %(by_day)s THEN b.settled_on END AS day, c.currency, sum(c.net_minor) AS net, sum(c.fee_minor) AS fee
-      FROM batches b JOIN settlement_batchcredit c USING (terminal_id, batch_number)
+), paid AS (
+    SELECT terminal_id, batch_number, c.currency, sum(c.net_minor) AS net, sum(c.fee_minor) AS fee
+      FROM batches JOIN settlement_batchcredit c USING (terminal_id, batch_number)
      GROUP BY 1, 2, 3
 ), differing AS (
-    SELECT b.key, CASE WHEN %(by_day)s THEN b.settled_on END AS day, d.currency,
-           sum(abs(d.expected_minor - d.found_minor)) AS open
-      FROM batches b JOIN settlement_difference d USING (terminal_id, batch_number)
+    SELECT terminal_id, batch_number, d.currency, sum(abs(d.expected_minor - d.found_minor)) AS open
+      FROM batches JOIN settlement_difference d USING (terminal_id, batch_number)
      WHERE d.is_open
      GROUP BY 1, 2, 3
+), whole AS (
+    SELECT *, coalesce(settled, 0) - coalesce(net, 0) - coalesce(fee, 0) AS owed
+      FROM told
+      FULL JOIN paid USING (terminal_id, batch_number, currency)
+      FULL JOIN differing USING (terminal_id, batch_number, currency)
 )
 SELECT key, day, currency, sum(batches)::bigint, sum(transactions)::bigint, sum(card)::bigint, sum(qr)::bigint,
-       sum(settled)::bigint, sum(recorded)::bigint, sum(net)::bigint, sum(fee)::bigint, sum(open)::bigint
-  FROM (SELECT key, day, currency, batches, transactions, card, qr, settled, recorded, 0 AS net, 0 AS fee, 0 AS open FROM told
-        UNION ALL SELECT key, day, currency, 0, 0, 0, 0, 0, 0, net, fee, 0 FROM credited
-        UNION ALL SELECT key, day, currency, 0, 0, 0, 0, 0, 0, 0, 0, open FROM differing) AS sides
+       sum(settled)::bigint, sum(recorded)::bigint, sum(net)::bigint, sum(fee)::bigint, sum(greatest(owed, 0))::bigint,
+       sum(greatest(-owed, 0))::bigint, sum(open)::bigint
+  FROM batches JOIN whole USING (terminal_id, batch_number)
  GROUP BY 1, 2, 3 ORDER BY 2 NULLS FIRST, 1 NULLS LAST, 3
 """
 

@@ -41,6 +41,7 @@ def money_columns(figures: Figures) -> list[int]:
         figures.fee_minor,
         figures.credited_minor,
         figures.outstanding_minor,
+        figures.excess_minor,
         figures.open_difference_minor,
     ]
 
@@ -50,7 +51,7 @@ def header(spec: Spec) -> list[str]:
     named = [word(spec.level).capitalize()] + ([_("Where")] if spec.level in ("terminal", "store") else [])
     named += [_("Day")] if spec.by_day else []
     named += [_("Currency"), _("Batches"), _("Transactions"), _("Cards"), _("QR"), _("Settled"), _("Fees")]
-    return [*named, _("Credited"), _("Not credited"), _("Open differences")]
+    return [*named, _("Credited"), _("Not credited"), _("Credited too much"), _("Open differences")]
 
 
 def lines_of(spec: Spec, rows: Sequence[Row]) -> Iterator[tuple[list[str], Figures]]:
@@ -157,7 +158,7 @@ def _table(spec: Spec, rows: Sequence[Row], font: str) -> LongTable:
     for told, figures in lines_of(spec, rows):
         cells.append([*(Paragraph(_escaped(cell), text) for cell in told), *_printed(figures)])
     width = len(cells[0])
-    sums = [["", *[""] * (width - 11), *_printed(figures)] for figures in totals_of(rows)]
+    sums = [["", *[""] * (width - 12), *_printed(figures)] for figures in totals_of(rows)]
     for place, line in enumerate(sums):
         line[0] = Paragraph(_("Sum"), text) if place == 0 else ""
     table = LongTable(cells + sums, repeatRows=1)
@@ -165,7 +166,7 @@ def _table(spec: Spec, rows: Sequence[Row], font: str) -> LongTable:
         TableStyle(
             [
                 ("FONT", (0, 0), (-1, -1), font, 8),
-                ("ALIGN", (width - 9, 0), (-1, -1), "RIGHT"),
+                ("ALIGN", (width - 10, 0), (-1, -1), "RIGHT"),
                 ("LINEBELOW", (0, 0), (-1, -1), 0.25, colors.lightgrey),
                 ("LINEABOVE", (0, len(cells)), (-1, len(cells)), 0.75, colors.black),
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),

@@ -106,6 +106,8 @@ class DailyFigure(models.Model):
     recorded_minor = models.BigIntegerField()
     credited_minor = models.BigIntegerField()
     fee_minor = models.BigIntegerField()
+    outstanding_minor = models.BigIntegerField()
+    excess_minor = models.BigIntegerField()
     open_difference_minor = models.BigIntegerField()
 
     placed_by = "terminal__path"

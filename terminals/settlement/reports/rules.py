@@ -97,7 +97,8 @@ def _node(text: Any) -> tuple[str, int] | None:
 
 class Figures(NamedTuple):
     """What was settled in one currency, in minor units: `settled` is what terminals reported, net; `credited` arrived, `fee` was
-    kept; `outstanding` was settled and neither arrived nor was kept; `open_difference` is what open differences are about."""
+    kept; of each batch by itself, `outstanding` is what did neither, and `excess` what came too much; `open_difference` is
+    what open differences are about."""
 
     currency: str
     batches: int = 0
@@ -108,11 +109,9 @@ class Figures(NamedTuple):
     recorded_minor: int = 0
     credited_minor: int = 0
     fee_minor: int = 0
+    outstanding_minor: int = 0
+    excess_minor: int = 0
     open_difference_minor: int = 0
-
-    @property
-    def outstanding_minor(self) -> int:
-        return self.settled_minor - self.credited_minor - self.fee_minor
 
 
 SUMS = Figures._fields[1:]

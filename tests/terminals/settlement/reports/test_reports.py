@@ -51,7 +51,7 @@ def figures_of_a_day(device: Device, profile: CreditProfile) -> None:
     SettlementRun.objects.update(settled_on=DAY)
 
 
-WHOLE = Figures("EUR", 2, 3, 1500, 1234, 2734, 1500, 980, 20, 1234)
+WHOLE = Figures("EUR", 2, 3, 1500, 1234, 2734, 1500, 980, 20, 1734, 0, 1234)
 
 
 def rows(level: str = "terminal", **more: Any) -> list[figures.Row]:
@@ -67,10 +67,16 @@ def test_figures_add_up_at_every_level(terminal: Terminal, acquirer: Organisatio
         ("organisation", acquirer.pk),
     ):
         assert rows(level) == [figures.Row(key, None, WHOLE)], level
-    assert WHOLE.outstanding_minor == 1734
     assert rows(by_day=True)[0].day == DAY
     assert figures.rows_of(Spec("store", Period(TODAY, TODAY)), [""]) == []
     assert figures.rows_of(Spec("store", Period(DAY, DAY)), ["o999999."]) == []
+
+
+@pytest.mark.usefixtures("figures_of_a_day")
+def test_what_one_batch_was_paid_too_much_pays_for_no_other(profile: CreditProfile) -> None:
+    brought(profile, camt([Credit(amount="5.00")]))
+    (row,) = rows()
+    assert (row.figures.outstanding_minor, row.figures.excess_minor) == (1734, 500)
 
 
 def test_a_settlement_belongs_to_its_stores_day_and_a_wrong_clock_does_not_move_it(device: Device) -> None:
@@ -98,11 +104,12 @@ def test_every_file_tells_the_same_figures() -> None:
         "Fees": "0.20",
         "Credited": "9.80",
         "Not credited": "17.34",
+        "Credited too much": "0.00",
         "Open differences": "12.34",
     }
     with files.as_xlsx(spec, told) as file:
         sheet = openpyxl.load_workbook(file).active
-        assert [cell.value for cell in list(sheet.rows)[1]][4:] == [15, 12.34, 27.34, 0.2, 9.8, 17.34, 12.34]
+        assert [cell.value for cell in list(sheet.rows)[1]][4:] == [15, 12.34, 27.34, 0.2, 9.8, 17.34, 0, 12.34]
     assert files.as_pdf(spec, told).startswith(b"%PDF-")
     with translation.override("zh-hans"):
         assert files.as_pdf(spec, told).startswith(b"%PDF-")
