@@ -36,6 +36,11 @@ class BaselineRequest(TypedDict):
     release: int
 
 
+class BringRequest(TypedDict):
+    profile: int
+    file: IO[bytes]
+
+
 class Calendar(TypedDict):
     """`weekend` is a list of ISO days (6 is Saturday); `closed_days` and `open_days` are day -> name."""
 
@@ -59,7 +64,7 @@ class CalendarRequest(TypedDict):
     open_days: NotRequired[Any]
 
 
-SubjectEnum = Literal["records", "settling", "credit"]
+SubjectEnum = Literal["records", "settling", "credit", "risk"]
 
 
 CaseStateEnum = Literal["open", "approving", "resolved", "explained"]
@@ -95,6 +100,34 @@ class Case(TypedDict):
     terminal: NotRequired[int | None]
     organisation: NotRequired[int | None]
     owner: NotRequired[int | None]
+
+
+class Figures(TypedDict):
+    """Amounts are minor units; `outstanding_minor` was settled, and neither arrived nor was kept as a fee; `excess_minor` came too much. Both are of each batch by itself."""
+
+    id: int | None
+    name: str
+    day: str | None
+    currency: str
+    batches: int
+    transactions: int
+    card_minor: int
+    qr_minor: int
+    settled_minor: int
+    recorded_minor: int
+    credited_minor: int
+    fee_minor: int
+    outstanding_minor: int
+    excess_minor: int
+    open_difference_minor: int
+
+
+class Change(TypedDict):
+    """A terminal's figures as they were closed, and as they are now."""
+
+    terminal: int
+    then: Figures
+    now: Figures
 
 
 class ClaimRequest(TypedDict):
@@ -136,6 +169,100 @@ class Command(TypedDict):
     message: dict[str, Any] | None
 
 
+CreditEntryStateEnum = Literal["read", "matched", "unknown", "repeated", "withdrawn"]
+
+
+MethodEnum = Literal["card", "qr"]
+
+
+class CreditEntry(TypedDict):
+    """Amounts are minor units: `net_minor` arrived, `fee_minor` was kept."""
+
+    id: int
+    account: str | None
+    number: int
+    state: NotRequired[CreditEntryStateEnum]
+    tid: str
+    mid: NotRequired[str]
+    batch_number: int
+    currency: str
+    method: NotRequired[MethodEnum | BlankEnum]
+    scheme: NotRequired[str]
+    net_minor: int
+    fee_minor: NotRequired[int]
+    value_date: NotRequired[str | None]
+    is_other_account: NotRequired[bool]
+    reference: NotRequired[str]
+    file: int
+    terminal: NotRequired[int | None]
+
+
+CreditFileStateEnum = Literal["reading", "matching", "done", "failed", "withdrawing", "withdrawn"]
+
+
+class CreditFile(TypedDict):
+    """`percent` is how far the work has come, `why` says why a file failed."""
+
+    id: int
+    profile: int
+    file_name: str
+    sha256: str
+    size_bytes: int
+    state: NotRequired[CreditFileStateEnum]
+    percent: int
+    reason: NotRequired[str]
+    why: str
+    entry_count: NotRequired[int]
+    other_count: NotRequired[int]
+    reject_count: NotRequired[int]
+    brought_by: str
+    brought_at: str
+    finished_at: NotRequired[str | None]
+
+
+CreditProfileFormatEnum = Literal["camt", "csv"]
+
+
+class CreditProfile(TypedDict):
+    """`settings`: `reference` (`TID {tid} BATCH {batch}`), and for CSV `columns`, `delimiter`, `decimal_mark`, ..."""
+
+    id: int
+    organisation: NotRequired[int | None]
+    name: str
+    format: CreditProfileFormatEnum
+    settings: NotRequired[Any]
+
+
+class CreditProfileRequest(TypedDict):
+    """`settings`: `reference` (`TID {tid} BATCH {batch}`), and for CSV `columns`, `delimiter`, `decimal_mark`, ..."""
+
+    organisation: NotRequired[int | None]
+    name: str
+    format: CreditProfileFormatEnum
+    settings: NotRequired[Any]
+
+
+class CreditReject(TypedDict):
+    """An entry that could not be read; `detail` says why."""
+
+    number: int
+    reason: NotRequired[str]
+    detail: str
+
+
+class DailyClose(TypedDict):
+    id: int
+    organisation: NotRequired[int | None]
+    day: str
+    closed_by: str
+    closed_at: str
+
+
+class DailyCloseRequest(TypedDict):
+    organisation: NotRequired[int | None]
+    day: str
+
+
 class DeadLetter(TypedDict):
     """`detail` is the refusal in the caller's language."""
 
@@ -149,10 +276,7 @@ class DeadLetter(TypedDict):
     last_at: str
 
 
-DifferenceKindEnum = Literal["count", "amount", "missing_record", "duplicate", "not_counted", "late", "foreign_currency", "host", "incomplete", "unclosed_batch", "not_settled", "unknown_terminal", "credited_short", "credited_over", "credited_twice", "other_account", "not_credited"]
-
-
-MethodEnum = Literal["card", "qr"]
+DifferenceKindEnum = Literal["count", "amount", "missing_record", "duplicate", "not_counted", "late", "foreign_currency", "host", "host_totals", "incomplete", "unclosed_batch", "not_settled", "unknown_terminal", "credited_short", "credited_over", "credited_twice", "other_account", "not_credited", "velocity", "refund_share", "off_hours", "unusual_amount", "repeated_card", "round_amounts", "moved"]
 
 
 class Difference(TypedDict):
@@ -283,6 +407,20 @@ class GroupRequest(TypedDict):
     organisation: NotRequired[int | None]
     merchant: NotRequired[int | None]
     store: NotRequired[int | None]
+
+
+class Hit(TypedDict):
+    """A batch that the rule would have found; amounts are minor units."""
+
+    terminal: int
+    batch_number: int
+    settled_at: str
+    currency: str
+    expected_count: int
+    found_count: int
+    expected_minor: int
+    found_minor: int
+    detail: str
 
 
 ImportStateEnum = Literal["checked", "running", "done", "cancelled", "failed"]
@@ -505,6 +643,15 @@ class PatchedCalendarRequest(TypedDict):
     open_days: NotRequired[Any]
 
 
+class PatchedCreditProfileRequest(TypedDict):
+    """`settings`: `reference` (`TID {tid} BATCH {batch}`), and for CSV `columns`, `delimiter`, `decimal_mark`, ..."""
+
+    organisation: NotRequired[int | None]
+    name: NotRequired[str]
+    format: NotRequired[CreditProfileFormatEnum]
+    settings: NotRequired[Any]
+
+
 class PatchedFleetTerminalRequest(TypedDict):
     serial: NotRequired[str]
     model: NotRequired[int]
@@ -587,6 +734,21 @@ class PatchedPlanRequest(TypedDict):
     name: NotRequired[str]
     settings: NotRequired[SettingsRequest]
     is_default: NotRequired[bool]
+
+
+Format591Enum = Literal["csv", "xlsx", "pdf"]
+
+
+class PatchedReportScheduleRequest(TypedDict):
+    """`spec` as for a report, with `period`; `crontab` is read in `time_zone`."""
+
+    name: NotRequired[str]
+    spec: NotRequired[Any]
+    format: NotRequired[Format591Enum]
+    recipients: NotRequired[list[str]]
+    crontab: NotRequired[str]
+    time_zone: NotRequired[str]
+    enabled: NotRequired[bool]
 
 
 class PatchedStoreRequest(TypedDict):
@@ -764,11 +926,92 @@ class ReplacementRequest(TypedDict):
     write_off: NotRequired[dict[str, int]]
 
 
+ReportStateEnum = Literal["waiting", "running", "done", "failed"]
+
+
+class Report(TypedDict):
+    id: int
+    spec: NotRequired[Any]
+    format: Format591Enum
+    state: NotRequired[ReportStateEnum]
+    percent: NotRequired[int]
+    why: str
+    requested_at: str
+    finished_at: NotRequired[str | None]
+
+
+class ReportSchedule(TypedDict):
+    """`spec` as for a report, with `period`; `crontab` is read in `time_zone`."""
+
+    id: int
+    name: str
+    spec: NotRequired[Any]
+    format: NotRequired[Format591Enum]
+    recipients: list[str]
+    crontab: NotRequired[str]
+    time_zone: NotRequired[str]
+    enabled: NotRequired[bool]
+    next_at: str | None
+    sent_at: str | None
+    why: str
+
+
+class ReportScheduleRequest(TypedDict):
+    """`spec` as for a report, with `period`; `crontab` is read in `time_zone`."""
+
+    name: str
+    spec: NotRequired[Any]
+    format: NotRequired[Format591Enum]
+    recipients: list[str]
+    crontab: NotRequired[str]
+    time_zone: NotRequired[str]
+    enabled: NotRequired[bool]
+
+
+LevelEnum = Literal["organisation", "merchant", "store", "terminal"]
+
+
+PeriodEnum = Literal["today", "yesterday", "last_week", "this_month", "last_month"]
+
+
+RequestFormatEnum = Literal["csv", "xlsx", "pdf"]
+
+
+class RequestRequest(TypedDict):
+    """`period`, or `first` and `last`; `at` is a place as `merchant:3`."""
+
+    level: NotRequired[LevelEnum]
+    period: NotRequired[PeriodEnum]
+    first: NotRequired[str]
+    last: NotRequired[str]
+    by_day: NotRequired[bool]
+    at: NotRequired[str]
+    format: NotRequired[RequestFormatEnum]
+
+
 class RetirementRequest(TypedDict):
     """Why an operator retires a terminal, and the money that it is agreed to lose."""
 
     reason: NotRequired[str]
     write_off: NotRequired[dict[str, int]]
+
+
+RiskRuleSignalEnum = Literal["velocity", "refund_share", "off_hours", "unusual_amount", "repeated_card", "round_amounts", "moved"]
+
+
+class RiskRule(TypedDict):
+    id: int
+    organisation: NotRequired[int | None]
+    signal: RiskRuleSignalEnum
+    settings: NotRequired[Any]
+    enabled: NotRequired[bool]
+
+
+class RiskRuleRequest(TypedDict):
+    organisation: NotRequired[int | None]
+    signal: RiskRuleSignalEnum
+    settings: NotRequired[Any]
+    enabled: NotRequired[bool]
 
 
 class RowAnswer(TypedDict):
@@ -882,6 +1125,17 @@ class SettlementAccountRequest(TypedDict):
     number: str
     local_country: NotRequired[str]
     bic: NotRequired[str]
+
+
+class SpecRequest(TypedDict):
+    """`period`, or `first` and `last`; `at` is a place as `merchant:3`."""
+
+    level: NotRequired[LevelEnum]
+    period: NotRequired[PeriodEnum]
+    first: NotRequired[str]
+    last: NotRequired[str]
+    by_day: NotRequired[bool]
+    at: NotRequired[str]
 
 
 class Store(TypedDict):
@@ -1040,6 +1294,15 @@ class TransitionRequest(TypedDict):
     """Why an operator suspends or resumes a terminal."""
 
     reason: NotRequired[str]
+
+
+TrialSignalEnum = Literal["velocity", "refund_share", "off_hours", "unusual_amount", "repeated_card", "round_amounts", "moved"]
+
+
+class TrialRequest(TypedDict):
+    signal: TrialSignalEnum
+    settings: NotRequired[dict[str, int]]
+    days: NotRequired[int]
 
 
 class WantedRequest(TypedDict):
@@ -1461,7 +1724,7 @@ class SettlementCasesResource:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, currency: str | None = None, ordering: Literal["id", "-id"] | None = None, owner: int | None = None, page_size: int | None = None, severity: Literal["high", "low", "medium"] | None = None, state: Literal["approving", "explained", "open", "resolved"] | None = None, subject: Literal["credit", "records", "settling"] | None = None, terminal: int | None = None) -> Iterator[Case]:
+    def list(self, *, currency: str | None = None, ordering: Literal["id", "-id"] | None = None, owner: int | None = None, page_size: int | None = None, severity: Literal["high", "low", "medium"] | None = None, state: Literal["approving", "explained", "open", "resolved"] | None = None, subject: Literal["credit", "records", "risk", "settling"] | None = None, terminal: int | None = None) -> Iterator[Case]:
         return self._transport.pages("/api/v1/settlement/cases/", {"currency": currency, "ordering": ordering, "owner": owner, "page_size": page_size, "severity": severity, "state": state, "subject": subject, "terminal": terminal})
 
     def get(self, id: int) -> Case:
@@ -1492,13 +1755,96 @@ class SettlementCasesResource:
         return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/write/", body=body)  # type: ignore[no-any-return]
 
 
+class SettlementClosesResource:
+    """POST closes a day: its figures are kept as they are; `changes` are what came later."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, day: str | None = None, ordering: Literal["id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None) -> Iterator[DailyClose]:
+        return self._transport.pages("/api/v1/settlement/closes/", {"day": day, "ordering": ordering, "organisation": organisation, "page_size": page_size})
+
+    def create(self, body: DailyCloseRequest) -> DailyClose:
+        return self._transport.call("POST", "/api/v1/settlement/closes/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> DailyClose:
+        return self._transport.call("GET", f"/api/v1/settlement/closes/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def changes(self, id: int) -> Sequence[Change]:
+        """What changed since the day was closed."""
+        return self._transport.call("GET", f"/api/v1/settlement/closes/{segment(id)}/changes/")  # type: ignore[no-any-return]
+
+
+class SettlementCreditEntriesResource:
+    """What files tell of batches, entry by entry."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, batch_number: int | None = None, file: int | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["matched", "read", "repeated", "unknown", "withdrawn"] | None = None, terminal: int | None = None, tid: str | None = None, value_date: str | None = None) -> Iterator[CreditEntry]:
+        return self._transport.pages("/api/v1/settlement/credit-entries/", {"batch_number": batch_number, "file": file, "ordering": ordering, "page_size": page_size, "state": state, "terminal": terminal, "tid": tid, "value_date": value_date})
+
+    def get(self, id: int) -> CreditEntry:
+        return self._transport.call("GET", f"/api/v1/settlement/credit-entries/{segment(id)}/")  # type: ignore[no-any-return]
+
+
+class SettlementCreditFilesResource:
+    """POST brings a file, which is read in the background; `withdraw` takes it back."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, profile: int | None = None, sha256: str | None = None, state: Literal["done", "failed", "matching", "reading", "withdrawing", "withdrawn"] | None = None) -> Iterator[CreditFile]:
+        return self._transport.pages("/api/v1/settlement/credit-files/", {"ordering": ordering, "page_size": page_size, "profile": profile, "sha256": sha256, "state": state})
+
+    def create(self, body: BringRequest) -> CreditFile:
+        return self._transport.call("POST", "/api/v1/settlement/credit-files/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> CreditFile:
+        return self._transport.call("GET", f"/api/v1/settlement/credit-files/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def rejects(self, id: int) -> Sequence[CreditReject]:
+        """The entries that could not be read, and why."""
+        return self._transport.call("GET", f"/api/v1/settlement/credit-files/{segment(id)}/rejects/")  # type: ignore[no-any-return]
+
+    def withdraw(self, id: int) -> CreditFile:
+        """Take it back: none of its entries counts any more."""
+        return self._transport.call("POST", f"/api/v1/settlement/credit-files/{segment(id)}/withdraw/")  # type: ignore[no-any-return]
+
+
+class SettlementCreditProfilesResource:
+    """How one acquirer's or bank's files are read, and whose terminals they may name."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, format: Literal["camt", "csv"] | None = None, ordering: Literal["id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None) -> Iterator[CreditProfile]:
+        return self._transport.pages("/api/v1/settlement/credit-profiles/", {"format": format, "ordering": ordering, "organisation": organisation, "page_size": page_size})
+
+    def create(self, body: CreditProfileRequest) -> CreditProfile:
+        return self._transport.call("POST", "/api/v1/settlement/credit-profiles/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> CreditProfile:
+        return self._transport.call("GET", f"/api/v1/settlement/credit-profiles/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[CreditProfile, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/settlement/credit-profiles/{segment(id)}/")
+
+    def update(self, id: int, body: PatchedCreditProfileRequest, *, if_match: str = "") -> CreditProfile:
+        return self._transport.call("PATCH", f"/api/v1/settlement/credit-profiles/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/settlement/credit-profiles/{segment(id)}/")
+
+
 class SettlementDifferencesResource:
     """What does not agree, one by one; each belongs to a case."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, batch_number: int | None = None, case: int | None = None, currency: str | None = None, is_open: bool | None = None, kind: Literal["amount", "count", "credited_over", "credited_short", "credited_twice", "duplicate", "foreign_currency", "host", "incomplete", "late", "missing_record", "not_counted", "not_credited", "not_settled", "other_account", "unclosed_batch", "unknown_terminal"] | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, terminal: int | None = None) -> Iterator[Difference]:
+    def list(self, *, batch_number: int | None = None, case: int | None = None, currency: str | None = None, is_open: bool | None = None, kind: Literal["amount", "count", "credited_over", "credited_short", "credited_twice", "duplicate", "foreign_currency", "host", "host_totals", "incomplete", "late", "missing_record", "moved", "not_counted", "not_credited", "not_settled", "off_hours", "other_account", "refund_share", "repeated_card", "round_amounts", "unclosed_batch", "unknown_terminal", "unusual_amount", "velocity"] | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, terminal: int | None = None) -> Iterator[Difference]:
         return self._transport.pages("/api/v1/settlement/differences/", {"batch_number": batch_number, "case": case, "currency": currency, "is_open": is_open, "kind": kind, "ordering": ordering, "page_size": page_size, "terminal": terminal})
 
     def get(self, id: int) -> Difference:
@@ -1545,6 +1891,76 @@ class SettlementPlansResource:
 
     def delete(self, id: int) -> None:
         self._transport.call("DELETE", f"/api/v1/settlement/plans/{segment(id)}/")
+
+
+class SettlementReportSchedulesResource:
+    """Reports that are sent by e-mail; everybody sees their own."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, enabled: bool | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None) -> Iterator[ReportSchedule]:
+        return self._transport.pages("/api/v1/settlement/report-schedules/", {"enabled": enabled, "ordering": ordering, "page_size": page_size})
+
+    def create(self, body: ReportScheduleRequest) -> ReportSchedule:
+        return self._transport.call("POST", "/api/v1/settlement/report-schedules/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> ReportSchedule:
+        return self._transport.call("GET", f"/api/v1/settlement/report-schedules/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def get_versioned(self, id: int) -> tuple[ReportSchedule, str]:
+        """Return an object and its ETag, for `if_match`."""
+        return self._transport.versioned(f"/api/v1/settlement/report-schedules/{segment(id)}/")
+
+    def update(self, id: int, body: PatchedReportScheduleRequest, *, if_match: str = "") -> ReportSchedule:
+        return self._transport.call("PATCH", f"/api/v1/settlement/report-schedules/{segment(id)}/", body=body, if_match=if_match)  # type: ignore[no-any-return]
+
+    def delete(self, id: int) -> None:
+        self._transport.call("DELETE", f"/api/v1/settlement/report-schedules/{segment(id)}/")
+
+
+class SettlementReportsResource:
+    """POST has a report made in the background; `file` is fetched when it is done. `figures` answers at once."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["done", "failed", "running", "waiting"] | None = None) -> Iterator[Report]:
+        return self._transport.pages("/api/v1/settlement/reports/", {"ordering": ordering, "page_size": page_size, "state": state})
+
+    def create(self, body: RequestRequest) -> Report:
+        return self._transport.call("POST", "/api/v1/settlement/reports/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Report:
+        return self._transport.call("GET", f"/api/v1/settlement/reports/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def file(self, id: int) -> IO[bytes]:
+        """The file, when the report is done."""
+        return self._transport.call("GET", f"/api/v1/settlement/reports/{segment(id)}/file/")  # type: ignore[no-any-return]
+
+    def figures(self, body: SpecRequest) -> Sequence[Figures]:
+        """A report's rows at once. A large one is refused: have it made in the background."""
+        return self._transport.call("POST", "/api/v1/settlement/reports/figures/", body=body)  # type: ignore[no-any-return]
+
+
+class SettlementRiskRulesResource:
+    """POST sets a signal's rule for an organisation, or for all; `try` says what it would have found."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, enabled: bool | None = None, ordering: Literal["id", "-id"] | None = None, organisation: int | None = None, page_size: int | None = None, signal: Literal["moved", "off_hours", "refund_share", "repeated_card", "round_amounts", "unusual_amount", "velocity"] | None = None) -> Iterator[RiskRule]:
+        return self._transport.pages("/api/v1/settlement/risk-rules/", {"enabled": enabled, "ordering": ordering, "organisation": organisation, "page_size": page_size, "signal": signal})
+
+    def create(self, body: RiskRuleRequest) -> RiskRule:
+        return self._transport.call("POST", "/api/v1/settlement/risk-rules/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> RiskRule:
+        return self._transport.call("GET", f"/api/v1/settlement/risk-rules/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def try(self, body: TrialRequest) -> Sequence[Hit]:
+        """What a rule would have found in the last days; nothing is changed."""
+        return self._transport.call("POST", "/api/v1/settlement/risk-rules/try/", body=body)  # type: ignore[no-any-return]
 
 
 class SettlementRunsResource:
@@ -1735,9 +2151,16 @@ class Tillwarden(Transport):
         self.settlement_accounts = SettlementAccountsResource(self)
         self.settlement_calendars = SettlementCalendarsResource(self)
         self.settlement_cases = SettlementCasesResource(self)
+        self.settlement_closes = SettlementClosesResource(self)
+        self.settlement_credit_entries = SettlementCreditEntriesResource(self)
+        self.settlement_credit_files = SettlementCreditFilesResource(self)
+        self.settlement_credit_profiles = SettlementCreditProfilesResource(self)
         self.settlement_differences = SettlementDifferencesResource(self)
         self.settlement_levels = SettlementLevelsResource(self)
         self.settlement_plans = SettlementPlansResource(self)
+        self.settlement_report_schedules = SettlementReportSchedulesResource(self)
+        self.settlement_reports = SettlementReportsResource(self)
+        self.settlement_risk_rules = SettlementRiskRulesResource(self)
         self.settlement_runs = SettlementRunsResource(self)
         self.settlement_schedules = SettlementSchedulesResource(self)
         self.settlement_transactions = SettlementTransactionsResource(self)
