@@ -44,7 +44,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "settlement/cases/{id}/send_back/": {"note": "show me the voucher"},
     "settlement/cases/{id}/reopen/": {"note": "the merchant wrote again"},
     "settlement/risk-rules/": {"signal": "velocity", "settings": {"count": 12}, "enabled": True},
-    "settlement/risk-rules/try/": {
+    "settlement/risk-rules/trial/": {
         "signal": "off_hours",
         "settings": {"from_hour": 0, "to_hour": 5, "count": 3},
         "days": 30,

@@ -121,6 +121,17 @@ def hold(terminal_ids: Iterable[int]) -> dict[int, Held]:
         return {row[0]: Held(*row[1:]) for row in cursor.fetchall()}
 
 
+# Raw: as above, of the strength that the inbox takes.
+HOLD_ALONE = "SELECT id FROM terminals_terminal WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+
+
+def hold_alone(terminal_ids: Iterable[int]) -> None:
+    """Keep everybody else from what is worked out of terminals' messages until the transaction ends: their inbox waits, and so
+    does whoever else holds them alone. For short work that must not cross with what terminals report."""
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD_ALONE, [sorted(set(terminal_ids))])
+
+
 @transaction.atomic
 def change_state(
     *,

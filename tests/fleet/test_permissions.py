@@ -63,7 +63,7 @@ DOES = {
     "settlement/credit-files:create": "settlement.add_creditfile",
     "settlement/credit-files:withdraw": "settlement.delete_creditfile",
     "settlement/risk-rules:create": "settlement.change_riskrule",
-    "settlement/risk-rules/try:try_": "settlement.change_riskrule",
+    "settlement/risk-rules/trial:trial": "settlement.change_riskrule",
     "settlement/reports:create": "settlement.view_dailyfigure",
     "settlement/reports/figures:figures": "settlement.view_dailyfigure",
     "settlement/closes:create": "settlement.add_dailyclose",

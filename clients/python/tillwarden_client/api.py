@@ -1944,7 +1944,7 @@ class SettlementReportsResource:
 
 
 class SettlementRiskRulesResource:
-    """POST sets a signal's rule for an organisation, or for all; `try` says what it would have found."""
+    """POST sets a signal's rule for an organisation, or for all; `trial` says what it would have found."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -1958,9 +1958,9 @@ class SettlementRiskRulesResource:
     def get(self, id: int) -> RiskRule:
         return self._transport.call("GET", f"/api/v1/settlement/risk-rules/{segment(id)}/")  # type: ignore[no-any-return]
 
-    def try(self, body: TrialRequest) -> Sequence[Hit]:
+    def trial(self, body: TrialRequest) -> Sequence[Hit]:
         """What a rule would have found in the last days; nothing is changed."""
-        return self._transport.call("POST", "/api/v1/settlement/risk-rules/try/", body=body)  # type: ignore[no-any-return]
+        return self._transport.call("POST", "/api/v1/settlement/risk-rules/trial/", body=body)  # type: ignore[no-any-return]
 
 
 class SettlementRunsResource:

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from terminals.estate.services import hold
+from terminals.estate.services import hold_alone
 from terminals.settlement.credits.comparing import compare
 from terminals.settlement.plans.calendars import Days, closed_because
 from terminals.settlement.plans.cycles import business_day
@@ -88,7 +88,7 @@ def note_overdue() -> int:
         keys = sorted(set(cursor.fetchall()))
         if not keys:
             return 0
-        hold(key[0] for key in keys)
+        hold_alone(key[0] for key in keys)
         cursor.execute(LOOKED_AT, [[key[0] for key in keys], [key[1] for key in keys], today])
     compare(keys)
     return len(keys)

@@ -18,7 +18,7 @@ from terminals.common.facts.services import record_facts
 from terminals.common.sql import id_set
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
-from terminals.estate.services import hold
+from terminals.estate.services import hold_alone
 from terminals.settlement.accounts.services import Holding, holdings_of
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.credits.accounts import numbers_of
@@ -81,7 +81,7 @@ def _match(profile: CreditProfile, entries: Sequence[CreditEntry], *, again: boo
     """Give entries to the terminals that they name; return how many could be. In a fixed number of statements."""
     fresh = list(entries) if again else _without_repeated(profile, entries)
     owners = _terminals_of(profile, fresh)
-    hold(owners.values())
+    hold_alone(owners.values())
     matched = [entry for entry in fresh if entry.pk in owners]
     for entry in matched:
         entry.terminal_id = owners[entry.pk]
@@ -118,7 +118,7 @@ def _write(matched: Sequence[CreditEntry]) -> None:
 
 
 def _take_back(job: CreditFile, entries: Sequence[CreditEntry]) -> None:
-    hold(entry.terminal_id for entry in entries if entry.terminal_id is not None)
+    hold_alone(entry.terminal_id for entry in entries if entry.terminal_id is not None)
     counted = [entry for entry in entries if entry.state in COUNTED]
     move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in entries]), EntryTransition.withdraw)
     _follow([entry for entry in counted if entry.terminal_id is not None])

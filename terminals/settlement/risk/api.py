@@ -46,9 +46,9 @@ class HitSerializer(serializers.Serializer[Any]):
 
 
 class RiskRuleViewSet(IdempotentPosts, ReadViewSet):
-    """POST sets a signal's rule for an organisation, or for all; `try` says what it would have found."""
+    """POST sets a signal's rule for an organisation, or for all; `trial` says what it would have found."""
 
-    needs: ClassVar[dict[str, str]] = {"create": services.CHANGE_RULE, "try_": services.CHANGE_RULE}
+    needs: ClassVar[dict[str, str]] = {"create": services.CHANGE_RULE, "trial": services.CHANGE_RULE}
     queryset = RiskRule.objects.all()
     serializer_class = RiskRuleSerializer
     filterset_fields = ["organisation", "signal", "enabled"]
@@ -72,8 +72,8 @@ class RiskRuleViewSet(IdempotentPosts, ReadViewSet):
         return Response(self.get_serializer(rule).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=TrialSerializer, responses={200: HitSerializer(many=True)})
-    @action(detail=False, methods=["post"], url_path="try", pagination_class=None)
-    def try_(self, request: Request) -> Response:
+    @action(detail=False, methods=["post"], url_path="trial", pagination_class=None)
+    def trial(self, request: Request) -> Response:
         """What a rule would have found in the last days; nothing is changed."""
         said = TrialSerializer(data=request.data)
         said.is_valid(raise_exception=True)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.scope import Reach
 from terminals.estate.models import Organisation
-from terminals.estate.services import hold
+from terminals.estate.services import hold_alone
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.cases.rules import SUBJECTS, Subject
 from terminals.settlement.reconciliation.lines import columns_of
@@ -32,13 +32,17 @@ MOST_TRIED = 20_000  # batches against which a rule is tried
 PEERS = 40
 OF_RISK = [kind for kind, subject in SUBJECTS.items() if subject is Subject.RISK]
 
-# Raw, all of this module's: pairs of columns, locks that are skipped, and the newest few of each.
+# Raw, all of this module's: pairs of columns, and the newest few of each.
 DUE = """
 SELECT r.terminal_id, r.batch_number, r.currency, r.place, r.finished_at, s.time_zone
   FROM settlement_settlementrun r
   JOIN terminals_terminal t ON t.id = r.terminal_id
   JOIN terminals_store s ON s.id = t.store_id
- WHERE r.to_profile ORDER BY r.id LIMIT %s FOR UPDATE OF r SKIP LOCKED
+ WHERE r.to_profile AND r.id = ANY(%s)
+"""
+# Raw: as above.
+NEXT = """
+SELECT id, terminal_id FROM settlement_settlementrun WHERE to_profile ORDER BY id LIMIT %s
 """
 # Raw: as above.
 SALES = """
@@ -99,11 +103,15 @@ class Past(NamedTuple):
 def profile_next() -> int:
     """Profile and judge the next settled batches; return how many."""
     with connection.cursor() as cursor:
-        cursor.execute(DUE, [CHUNK])
-        due = cursor.fetchall()
-        if not due:
+        cursor.execute(NEXT, [CHUNK])
+        chosen = cursor.fetchall()
+        if not chosen:
             return 0
-        hold(row[0] for row in due)
+        hold_alone(terminal_id for _run, terminal_id in chosen)
+        cursor.execute(DUE, [[run for run, _terminal in chosen]])
+        due = cursor.fetchall()
+        if not due:  # another worker has looked at them meanwhile
+            return len(chosen)
         columns = [[row[place] for row in due] for place in (0, 1, 2, 5)]
         cursor.execute(SALES, [*columns, MOST_READ])
         sales: dict[BatchKey, list[Sale]] = defaultdict(list)

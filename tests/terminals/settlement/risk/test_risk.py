@@ -173,7 +173,7 @@ def test_the_api_sets_and_tries_rules(admin_client: Client, device: Device) -> N
     tasks.look_for_risk()
     url = "/api/v1/settlement/risk-rules/"
     said = {"signal": "repeated_card", "settings": {"count": 4}}
-    (hit,) = admin_client.post(f"{url}try/", said, content_type="application/json").json()
+    (hit,) = admin_client.post(f"{url}trial/", said, content_type="application/json").json()
     assert (hit["batch_number"], hit["found_count"]) == (1, 5)
     made = admin_client.post(url, {**said, "enabled": True}, content_type="application/json")
     assert made.status_code == 201
