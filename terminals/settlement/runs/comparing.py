@@ -63,10 +63,15 @@ class Disputed(NamedTuple):
     said: HostTotals  # by the host
 
 
-# Raw: a few lines a batch decide; no transaction is read. Of the main currency the sums are kept with the run.
+# Raw: a few lines a batch decide; no transaction is read. Of the main currency the sums are kept with the run; one that comes
+# out as before is not written.
 COMPARE = """
 WITH lines AS MATERIALIZED (
-    SELECT r.id, r.state AS old_state, r.difference_minor AS old_difference, l.*
+    SELECT r.id, r.terminal_id, r.batch_number, r.currency, r.host_response, r.upload_complete, r.closed_at,
+           r.host_fields <> '{}' AS host_said, r.state AS old_state, r.reported_minor AS old_reported,
+           r.difference_minor AS old_difference, r.reasons <> '[]' AS had_reasons, l.reported, l.difference,
+           CASE WHEN l.differs OR r.host_response <> '00' OR NOT r.upload_complete THEN %(unbalanced)s ELSE %(balanced)s END
+               AS state
       FROM unnest(%(terminals)s::bigint[], %(numbers)s::integer[]) AS k(terminal_id, batch_number)
       JOIN settlement_settlementrun r USING (terminal_id, batch_number)
      CROSS JOIN LATERAL (
@@ -77,15 +82,16 @@ WITH lines AS MATERIALIZED (
           FROM settlement_batchtotal t
          CROSS JOIN LATERAL (SELECT CASE t.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) AS s
          WHERE t.terminal_id = k.terminal_id AND t.batch_number = k.batch_number) AS l
+), written AS (
+    UPDATE settlement_settlementrun r
+       SET state = l.state, reported_minor = l.reported, difference_minor = l.difference, reasons = '[]'
+      FROM lines l
+     WHERE r.id = l.id AND (l.had_reasons OR (l.old_state, l.old_reported, l.old_difference)
+                                             IS DISTINCT FROM (l.state, l.reported, l.difference))
 )
-UPDATE settlement_settlementrun r
-   SET state = CASE WHEN lines.differs OR r.host_response <> '00' OR NOT r.upload_complete THEN %(unbalanced)s
-                    ELSE %(balanced)s END,
-       reported_minor = lines.reported, difference_minor = lines.difference, reasons = '[]'
-  FROM lines WHERE r.id = lines.id
-RETURNING r.id, r.terminal_id, r.batch_number, r.currency, r.state, r.host_response, r.reported_minor, r.difference_minor,
-          r.upload_complete, r.closed_at, r.host_fields <> '{}',
-          lines.old_difference IS NOT NULL AND (lines.old_state, lines.old_difference) <> (r.state, r.difference_minor)
+SELECT id, terminal_id, batch_number, currency, state, host_response, reported, difference, upload_complete, closed_at, host_said,
+       old_difference IS NOT NULL AND (old_state, old_difference) <> (state, difference)
+  FROM lines
 """
 Reasons = list[dict[str, Any]]
 
