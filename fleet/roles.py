@@ -65,10 +65,10 @@ VIEWER = (
         "dailyclose",
         "riskrule",
     )
-    | _all_of("settlement", "reportschedule")
 )
 OPERATOR = (
     VIEWER
+    | _all_of("settlement", "reportschedule")
     | _all_of("terminals", "terminalgroup")
     | {
         REGISTER,

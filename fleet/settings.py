@@ -300,6 +300,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "TerminalStateEnum": [(state.value, state.value) for state in TerminalState],
         "CheckSeverityEnum": [(one, one) for one in ("block", "warn", "ignore")],
+        "ReportFormatEnum": [(one, one.upper()) for one in ("csv", "xlsx", "pdf")],
+        "CreditFormatEnum": [("camt", "camt"), ("csv", "csv")],
         "SettlementTriggerEnum": [(one, one) for one in ("cycle", "threshold", "count", "operator", "terminal")],
     },
 }

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -133,3 +135,14 @@ def test_each_statement_says_why_it_is_raw() -> None:
                 if "Raw" not in "".join(lines[above:n]):
                     silent.append(f"{path.relative_to(ROOT)}: {line.split()[0]}")
     assert silent == []
+
+
+def test_every_kind_of_fact_and_reason_is_known_to_pages_and_not_only_to_the_worker() -> None:
+    declared = {
+        kind
+        for path in SOURCES
+        for kind in re.findall(r'^    kind: ClassVar\[str\] = "([a-z_.]+)"', path.read_text(), re.M)
+    }
+    script = "import django; django.setup(); import fleet.urls; from terminals.common.facts.kinds import kinds; print(*kinds())"
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert declared - set(told.split()) == set()

@@ -67,7 +67,7 @@ MENU: list[dict[str, Any]] = [
             _page_of(_("Reports"), "bar_chart", "settlement-report", "settlement.view_dailyfigure"),
             _list_of(_("Closed days"), "lock_clock", "settlement_dailyclose"),
             _list_of(_("Scheduled reports"), "schedule_send", "settlement_reportschedule", own=True),
-            _page_of(_("Risk signals"), "crisis_alert", "risk-signals", "settlement.view_riskrule"),
+            _list_of(_("Risk rules"), "crisis_alert", "settlement_riskrule"),
             _list_of(_("Credit files"), "request_quote", "settlement_creditfile"),
             _list_of(_("Credit entries"), "price_check", "settlement_creditentry"),
             _list_of(_("Credit profiles"), "rule_settings", "settlement_creditprofile"),

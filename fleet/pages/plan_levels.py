@@ -86,9 +86,9 @@ def node_at(request: HttpRequest, kind: str, pk: int) -> Model:
 
 
 def _clock(node: Model) -> str:
-    """Return the zone by which a level's cycle is shown: a store's own; above stores each has its own, and UTC stands in."""
+    """Return the zone by which a level's cycle is shown: a store's own; above stores each has its own, and none is said."""
     store = node.store if isinstance(node, Terminal) else node
-    return getattr(store, "time_zone", "") or "UTC"
+    return getattr(store, "time_zone", "")
 
 
 def coming(resolved: Resolved, now: datetime) -> dict[str, Any]:
@@ -105,7 +105,11 @@ def coming(resolved: Resolved, now: datetime) -> dict[str, Any]:
         }
         for one in found
     ]
-    return {"explained": words.explained(found, resolved.settings), "coming": shown, "zone": cycle.time_zone}
+    return {
+        "explained": words.explained(found, resolved.settings),
+        "coming": shown,
+        "zone": words.zone_words(resolved.settings),
+    }
 
 
 def _rows(form: LevelForm, present: PlanLevel | None, above: Resolved) -> list[dict[str, Any]]:

@@ -93,7 +93,9 @@ def _context(
         "files": [(one, "?" + urlencode({**asked, "format": one})) for one in FORMATS],
         "refreshed_at": timezone.now(),
         "closes": _closes(request, spec),
-        "may_close": holds(request.user, services.CLOSE),
+        "may_close": spec.period.first == spec.period.last < timezone.localdate()
+        and holds(request.user, services.CLOSE)
+        and not _closes(request, spec),
         "may_schedule": holds(request.user, services.SCHEDULE),
     }
 

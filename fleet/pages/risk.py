@@ -58,7 +58,7 @@ def rule_page(request: HttpRequest, signal: str) -> HttpResponse:
     rule = RiskRule.objects.filter(organisation=organisation, signal=signal).first()
     said = request.POST if request.method == "POST" else request.GET
     settings, refused = _settings(signal, said, rule)
-    if request.method == "POST" and not refused:
+    if request.method == "POST" and said.get("action") != "try" and not refused:
         services.set_rule(
             organisation=organisation,
             signal=signal,
@@ -78,6 +78,7 @@ def rule_page(request: HttpRequest, signal: str) -> HttpResponse:
         "signal": signal,
         "fields": [(name, LABELS[name], settings[name], one) for name, one in SIGNALS[signal].settings.items()],
         "rule": rule,
+        "enabled": said.get("enabled") == "on" if request.method == "POST" else bool(rule and rule.enabled),
         "organisation": organisation,
         "organisations": within(Organisation.objects.order_by("name"), request.user, services.CHANGE_RULE)[:200],
         "everywhere": reach_of(request.user, services.CHANGE_RULE).everywhere,

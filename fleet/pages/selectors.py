@@ -9,9 +9,11 @@ from django.db.models import (
     BooleanField,
     CharField,
     Count,
+    Exists,
     F,
     IntegerField,
     OuterRef,
+    Q,
     QuerySet,
     Subquery,
     Value,
@@ -32,7 +34,8 @@ from terminals.estate.rules import LINKED_STATES, TerminalState
 from terminals.keys.models import TerminalKey
 from terminals.keys.rules import KeyState
 from terminals.link.models import Command
-from terminals.settlement.cases.models import LIVE_VALUES, Case
+from terminals.settlement.cases.models import LIVE_VALUES, Case, Difference
+from terminals.settlement.cases.rules import CaseState
 from terminals.settlement.models import SettlementRun, SettlementSchedule
 from terminals.settlement.runs.rules import TROUBLE, RunState
 
@@ -128,39 +131,45 @@ def day_of(now: datetime) -> tuple[datetime, datetime]:
 
 
 def unresolved_runs(user: Any, limit: int = 5) -> list[SettlementRun]:
-    """Return the latest unbalanced or failed settlements that an operator may see: money somebody must look after."""
-    in_trouble = SettlementRun.objects.filter(state__in=TROUBLE)
-    runs = within(in_trouble, user, PARTS["money"]).exclude(
-        state=RunState.FAILED, terminal__state=TerminalState.RETIRED
-    )
+    """Return the latest unbalanced or failed settlements that an operator may see and whose case nobody has closed: money
+    somebody must look after. Only the latest LOOKED_AT are looked through."""
+    in_trouble = within(SettlementRun.objects.filter(state__in=TROUBLE), user, PARTS["money"])
+    latest_ids = in_trouble.order_by("-id").values("pk")[:LOOKED_AT]
+    of_batch = Difference.objects.filter(terminal=OuterRef("terminal"), batch_number=OuterRef("batch_number"))
+    runs = SettlementRun.objects.filter(
+        Q(state=RunState.FAILED) | Exists(of_batch.filter(is_open=True)) | ~Exists(of_batch), pk__in=latest_ids
+    ).exclude(state=RunState.FAILED, terminal__state=TerminalState.RETIRED)
     latest = runs.select_related("terminal__store").order_by("-id")[:limit]
     return sorted(latest, key=lambda run: run.finished_at or run.requested_at, reverse=True)
 
 
 class Worries(NamedTuple):
-    """What somebody must look after before money is missed; a number stops at MOST_COUNTED. `overdue` are open cases whose time
-    is over, `at_stake` what open cases are about."""
+    """What somebody must look after before money is missed; a number stops at MOST_COUNTED. `cases` are not closed; of these
+    `approving` wait for a second person, and the time of `overdue` is over. `at_stake` is what they are about."""
 
     blocked: int
     cases: int
+    approving: int
     overdue: int
     at_stake: list[str]
 
 
 MOST_COUNTED = 1000
+LOOKED_AT = 500
 
 
 def worries(user: Any, now: datetime) -> Worries:
     """Return what is in the way of money: three statements over what is open, however large the fleet."""
     blocked = within(SettlementSchedule.objects.filter(is_blocked=True), user, "settlement.view_settlementschedule")
     live = within(Case.objects.filter(state__in=LIVE_VALUES), user, "settlement.view_case").order_by()
-    newest = live.values("currency", "amount_minor", "due_at")[:MOST_COUNTED]
+    newest = live.values("currency", "amount_minor", "due_at", "state")[:MOST_COUNTED]
     sums: dict[str, int] = defaultdict(int)
     for case in newest:
         sums[case["currency"]] += case["amount_minor"]
     return Worries(
         blocked[:MOST_COUNTED].count(),
         len(newest),
+        sum(case["state"] == CaseState.APPROVING for case in newest),
         sum(case["due_at"] < now for case in newest),
         [format_minor(amount, currency) for currency, amount in sorted(sums.items()) if amount],
     )

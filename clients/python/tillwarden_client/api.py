@@ -736,7 +736,7 @@ class PatchedPlanRequest(TypedDict):
     is_default: NotRequired[bool]
 
 
-Format591Enum = Literal["csv", "xlsx", "pdf"]
+ReportFormatEnum = Literal["csv", "xlsx", "pdf"]
 
 
 class PatchedReportScheduleRequest(TypedDict):
@@ -744,7 +744,7 @@ class PatchedReportScheduleRequest(TypedDict):
 
     name: NotRequired[str]
     spec: NotRequired[Any]
-    format: NotRequired[Format591Enum]
+    format: NotRequired[ReportFormatEnum]
     recipients: NotRequired[list[str]]
     crontab: NotRequired[str]
     time_zone: NotRequired[str]
@@ -932,7 +932,7 @@ ReportStateEnum = Literal["waiting", "running", "done", "failed"]
 class Report(TypedDict):
     id: int
     spec: NotRequired[Any]
-    format: Format591Enum
+    format: ReportFormatEnum
     state: NotRequired[ReportStateEnum]
     percent: NotRequired[int]
     why: str
@@ -946,7 +946,7 @@ class ReportSchedule(TypedDict):
     id: int
     name: str
     spec: NotRequired[Any]
-    format: NotRequired[Format591Enum]
+    format: NotRequired[ReportFormatEnum]
     recipients: list[str]
     crontab: NotRequired[str]
     time_zone: NotRequired[str]
@@ -961,7 +961,7 @@ class ReportScheduleRequest(TypedDict):
 
     name: str
     spec: NotRequired[Any]
-    format: NotRequired[Format591Enum]
+    format: NotRequired[ReportFormatEnum]
     recipients: list[str]
     crontab: NotRequired[str]
     time_zone: NotRequired[str]

@@ -36,7 +36,9 @@ from terminals.link.protocol.states import CommandTransition
 from terminals.parameters.sending import ACTOR as PARAMETERS_CHANGED
 from terminals.settlement.accounts.rules import AccountTransition
 from terminals.settlement.cases.rules import CaseTransition
+from terminals.settlement.credits.rules import DECIMAL_MARKS, DELIMITERS
 from terminals.settlement.plans.rules import CHECKS, SEVERITIES, WHEN_MISSED
+from terminals.settlement.reports.rules import LEVELS, PERIODS
 from terminals.settlement.runs.models import TRIGGERS
 from terminals.settlement.runs.rules import RunTransition
 
@@ -220,6 +222,7 @@ def _vocabulary() -> Iterator[Message]:
     for literal in (health.Part, health.PrinterState, health.Network.__annotations__["kind"]):
         words |= set(get_args(literal))
     words |= set(DONE.split())
+    words |= {*LEVELS, *PERIODS, *DELIMITERS, *DECIMAL_MARKS}
     words |= {"none", "weekend", "closed", *WHEN_MISSED, *SEVERITIES, *SCHEMES, *(f"check_{name}" for name in CHECKS)}
     for word in words:
         yield CONTEXT, word.replace("_", " ")

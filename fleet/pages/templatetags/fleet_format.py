@@ -5,6 +5,7 @@ from typing import Any
 from django import template
 
 from terminals.common.facts.kinds import reasons_text
+from terminals.common.money import digits_of
 from terminals.common.words import TONES, format_minor, requester_name, word
 from terminals.estate.models import Merchant, Organisation, Store, TerminalGroup
 from terminals.estate.targets.language import quoted
@@ -15,6 +16,12 @@ register = template.Library()
 @register.filter
 def money(amount_minor: int, currency: str) -> str:
     return format_minor(amount_minor, currency)
+
+
+@register.filter
+def amount(amount_minor: int, currency: str) -> str:
+    """Format an amount in major units without its currency, which stands in a column of its own."""
+    return digits_of(amount_minor, currency)
 
 
 @register.filter

@@ -31,10 +31,17 @@ class AgeFilter(admin.SimpleListFilter):
     parameter_name = "age"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("overdue", _("overdue")), ("day", _("older than a day")), ("week", _("older than a week"))]
+        return [
+            ("live", _("not closed")),
+            ("overdue", _("overdue")),
+            ("day", _("older than a day")),
+            ("week", _("older than a week")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Case]) -> QuerySet[Case]:
         now, live = timezone.now(), queryset.filter(state__in=LIVE_VALUES)
+        if self.value() == "live":
+            return live
         if self.value() == "overdue":
             return live.filter(due_at__lt=now)
         if self.value() in DAYS:

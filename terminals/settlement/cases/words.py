@@ -94,7 +94,12 @@ _SENTENCES: dict[K, Callable[[Difference], str]] = {
         _("%(amount)s credited for %(detail)s, a terminal that nobody knows") % _values(one)
     ),
     K.CREDITED_SHORT: lambda one: _("%(amount)s too little credited: %(found)s of %(expected)s") % _values(one),
-    K.CREDITED_OVER: lambda one: _("%(amount)s too much credited: %(found)s for %(expected)s") % _values(one),
+    K.CREDITED_OVER: lambda one: (
+        _("%(amount)s too much credited: %(found)s for %(expected)s") % _values(one)
+        if one.expected_minor
+        else _("%(found)s credited, of which nothing was settled: not yet, not this batch, or in another currency")
+        % _values(one)
+    ),
     K.CREDITED_TWICE: lambda one: _("credited twice: %(found)s for %(expected)s") % _values(one),
     K.OTHER_ACCOUNT: lambda one: _("%(found)s credited to an account that is not on file: %(detail)s") % _values(one),
     K.VELOCITY: lambda one: (
@@ -106,7 +111,7 @@ _SENTENCES: dict[K, Callable[[Difference], str]] = {
         _("%(found)s given back in %(found_count)s refunds, %(detail)s %% of the sales") % _values(one)
     ),
     K.OFF_HOURS: lambda one: (
-        _("%(found_count)s sales between the hours %(detail)s, when it does not sell as a rule") % _values(one)
+        _("%(found_count)s sales between the hours %(detail)s by the store's clock") % _values(one)
     ),
     K.UNUSUAL_AMOUNT: lambda one: (
         _("one sale of %(found)s, where %(expected)s is usual for the largest") % _values(one)

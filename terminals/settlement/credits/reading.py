@@ -80,7 +80,9 @@ def _read(job: CreditFile) -> None:
             CreditReject.objects.bulk_create(
                 CreditReject(file=job, number=one.number, **columns_of(one.refusal)) for one in refused
             )
-    if not entries and not rejects:
+    if rejects and not entries:
+        raise Refusal("nothing_read", "none of its entries could be read; is it a file of this profile?")
+    if not entries:
         raise Refusal("no_rows", "no entry of the file names a terminal and a batch as its profile says")
     with transaction.atomic():
         _renew(job)

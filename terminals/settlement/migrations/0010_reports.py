@@ -35,6 +35,7 @@ class Migration(migrations.Migration):
                 ('closed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
+                'verbose_name': 'closed day',
                 'ordering': ['-day'],
             },
         ),
@@ -97,6 +98,7 @@ class Migration(migrations.Migration):
                 ('sent_at', models.DateTimeField(editable=False, null=True)),
             ],
             options={
+                'verbose_name': 'scheduled report',
                 'ordering': ['name'],
             },
         ),

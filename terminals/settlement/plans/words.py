@@ -64,13 +64,18 @@ def skipped_words(skipped: Skipped) -> str:
     return _("%(day)s: %(why)s") % {"day": formats.date_format(skipped.day, "D j M"), "why": why}
 
 
+def zone_words(settings: Mapping[str, Any]) -> str:
+    """Return the zone of a cycle, or that each store has its own."""
+    return settings["time_zone"] or _("by the clock of each store")
+
+
 def explained(coming: list[Occurrence], settings: Mapping[str, Any]) -> str:
     """Return when a cycle is due next and after that: `Fri 22:30 Europe/Madrid, cut-off 23:00, then Mon 22:30 (Sat 26 Dec:
     Christmas Day; Sun 27 Dec: weekend)`; nothing where it never comes due."""
     if not coming:
         return ""
     zone = ZoneInfo(settings["time_zone"] or "UTC")
-    told = f"{day_words(coming[0].at.astimezone(zone))} {zone.key}"
+    told = f"{day_words(coming[0].at.astimezone(zone))} {zone_words(settings)}"
     if settings["cut_off"]:
         told += ", " + _("cut-off %(time)s") % {"time": settings["cut_off"]}
     for after in coming[1:2]:

@@ -63,6 +63,7 @@ class ReportSchedule(KeepsRefusal):
     owned_by = "owner"
 
     class Meta:
+        verbose_name = "scheduled report"
         ordering = ["name"]
         indexes = [models.Index(fields=["next_at"], condition=Q(next_at__isnull=False), name="report_schedule_due")]
 
@@ -83,6 +84,7 @@ class DailyClose(models.Model):
     placed_by = "organisation__path"
 
     class Meta:
+        verbose_name = "closed day"
         ordering = ["-day"]
         constraints = [
             models.UniqueConstraint(fields=["organisation", "day"], nulls_distinct=False, name="day_closed_once")

@@ -58,6 +58,7 @@ class SettlementRunAdmin(TerminalOwnedAdmin, RecordAdmin):
         "state_in_words",
         "reason",
         "business_day",
+        "settled_on",
         "attempt",
         "batch_number",
         "its_transactions",

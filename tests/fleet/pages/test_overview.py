@@ -306,10 +306,10 @@ def test_blocked_settlements_and_open_cases_stand_on_the_overview(
     client.force_login(operator)
     terminal = register("SN-1")
     device = working_device(terminal)
-    assert selectors.worries(operator, timezone.now()) == (0, 0, 0, [])
+    assert selectors.worries(operator, timezone.now()) == (0, 0, 0, 0, [])
     deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [Total("card", "sale", "EUR", 1, 1234)])))
     SettlementSchedule.objects.filter(terminal=terminal).update(is_blocked=True)
-    assert selectors.worries(operator, timezone.now()) == (1, 1, 0, ["12.34 EUR"])
+    assert selectors.worries(operator, timezone.now()) == (1, 1, 0, 0, ["12.34 EUR"])
     assert selectors.worries(operator, timezone.now() + timedelta(days=8)).overdue == 1
     page = client.get("/admin/overview/panel/").content.decode()
     assert "12.34 EUR at stake" in page

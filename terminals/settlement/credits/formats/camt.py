@@ -152,12 +152,21 @@ def _items(number: int, element: Any, binding: type, account: str, settings: Map
         # A record without what the standard demands shows as any of these.
         yield Reject(
             number + 1,
-            Refusal("bad_entry", "the entry is not as the standard has it: %(error)s", error=str(error)[:150]),
+            Refusal("bad_entry", "the entry is not as the standard has it: %(error)s", error=_said_of(error)),
         )
         return
     for place, one in enumerate(told, start=number + 1):
         named = rules.named_in(one.text[:MOST_TEXT], settings["reference"]) if booked else None
         yield _entry(place, one, named, day, account) if named is not None else Other(place)
+
+
+def _said_of(error: Exception) -> str:
+    """Return what a record complains of: an element's name where it lacks one, as files spell it."""
+    lacking = re.search(r"missing [0-9]+ required keyword-only arguments?: (.*)", str(error))
+    if lacking is None:
+        return str(error)[:150]
+    names = re.findall(r"'(\w+)'", lacking[1])
+    return ", ".join("".join(part.capitalize() for part in name.split("_")) for name in names) + " ?"
 
 
 def _entry(number: int, one: Told, named: Named, day: date | None, account: str) -> Read:

@@ -23,7 +23,7 @@ def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
     rows = _rows(stream, settings)
     _line, header = next(rows, (0, []))
     places = _places(header, settings["columns"])
-    for number, (line, cells) in enumerate(rows, start=1):
+    for number, cells in rows:
         if not any(cells):
             continue
         try:
@@ -31,7 +31,7 @@ def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
                 raise Refusal(
                     "bad_row",
                     "line %(line)s has %(cells)s cells, the header %(columns)s",
-                    line=line,
+                    line=number,
                     cells=len(cells),
                     columns=len(header),
                 )

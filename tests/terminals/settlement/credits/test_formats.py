@@ -124,7 +124,7 @@ def test_an_entry_that_cannot_be_read_is_rejected_and_its_neighbours_are_not(cre
 def test_a_csv_row_tells_the_same_with_its_method() -> None:
     first, second = read_csv(csv_file("00000001,7,98.75,1.25,EUR,2026-11-26,visa,R1", "00000002,8,5.00,,EUR,,,"))
     assert first == Entry(
-        1, "00000001", 7, "EUR", 9875, 125, date(2026, 11, 26), method="card", scheme="visa", entry_id="R1"
+        2, "00000001", 7, "EUR", 9875, 125, date(2026, 11, 26), method="card", scheme="visa", entry_id="R1"
     )
     assert (second.net_minor, second.fee_minor, second.method, second.value_date) == (500, 0, "", None)
 

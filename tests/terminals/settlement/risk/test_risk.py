@@ -154,12 +154,13 @@ def test_a_rule_is_tried_on_the_past_before_it_is_switched_on(
     assert not Case.objects.exists(), "no rule is on"
     assert len(services.try_rule("repeated_card", {"count": 4}, EVERYWHERE, 7)) == 1
     address = reverse("risk-rule", args=["repeated_card"])
-    page = admin_client.get(address, {"count": "4"}).content.decode()
+    page = admin_client.post(address, {"count": "4", "action": "try"}).content.decode()
+    assert not RiskRule.objects.exists(), "it was tried"
     assert "It would have found 1 batch in the last 7 days" in page
     assert "one card paid 5 times" in page
     assert "It would have found 0 batches" in admin_client.get(address, {"count": "9"}).content.decode()
     assert "a whole number from" in admin_client.get(address, {"count": "x"}).content.decode()
-    admin_client.post(address, {"count": "4", "enabled": "on"})
+    admin_client.post(address, {"count": "4", "enabled": "on", "action": "set"})
     rule = RiskRule.objects.get()
     assert (rule.enabled, rule.settings) == (True, {"count": 4})
     assert "on" in admin_client.get(reverse("risk-signals")).content.decode()
