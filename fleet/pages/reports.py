@@ -45,11 +45,11 @@ def report_page(request: HttpRequest) -> HttpResponse:
     paths = figures.places(reach_of(request.user, services.SEE), spec.node)
     if paths is None:
         raise Http404
-    rows = figures.rows_of(spec, paths)
+    rows = figures.rows_of(spec, paths, most=services.AT_ONCE + 1)
     file_format = request.GET.get("format", "")
     if file_format in FORMATS and not refused:
         return _file(request, spec, rows, file_format, asked)
-    return render(request, "pages/report.html", _context(request, spec, rows, asked, refused))
+    return render(request, "pages/report.html", _context(request, spec, rows, paths, asked, refused))
 
 
 def _file(
@@ -68,9 +68,16 @@ def _download(content: bytes, name: str, file_format: str) -> HttpResponse:
 
 
 def _context(
-    request: HttpRequest, spec: Spec, rows: list[figures.Row], asked: dict[str, str], refused: str
+    request: HttpRequest,
+    spec: Spec,
+    rows: list[figures.Row],
+    paths: list[str],
+    asked: dict[str, str],
+    refused: str,
 ) -> dict[str, Any]:
     shown = list(files.lines_of(spec, rows[:SHOWN]))
+    whole = spec._replace(level="organisation", by_day=False)
+    of_all = figures.rows_of(whole, paths) if len(rows) > services.AT_ONCE else rows
     below = {"organisation": "merchant", "merchant": "store", "store": "terminal"}.get(spec.level)
     links = [
         "?" + urlencode({**asked, "level": below, "at": f"{spec.level}:{row.key}"}) if below and row.key else ""
@@ -85,7 +92,7 @@ def _context(
         "rows": [(told, one, link) for (told, one), link in zip(shown, links, strict=True)],
         "row_count": len(rows),
         "shown": SHOWN,
-        "totals": figures.totals_of(rows),
+        "totals": figures.totals_of(of_all),
         "place": _place_of(spec),
         "charts": charts_of(spec, rows),
         "levels": [(one, word(one)) for one in LEVELS],
@@ -192,14 +199,14 @@ def closed_page(request: HttpRequest, pk: int) -> HttpResponse:
     """A closed day: its figures as they were, and what changed since."""
     rows = within(DailyClose.objects.select_related("organisation"), request.user, "settlement.view_dailyclose")
     close: DailyClose = get_object_or_404(rows, pk=pk)
-    changed = services.changes_since(close)
-    names = figures.names_of("terminal", [key for key, _then, _now in changed[:SHOWN]])
+    count, changed = services.changes_since(close, SHOWN)
+    names = figures.names_of("terminal", [one.terminal_id for one in changed])
     context = admin.site.each_context(request) | {
         "title": _("Close of %(day)s") % {"day": close.day},
         "close": close,
         "totals": services.frozen_totals(close),
-        "changed": [(names.get(key, ("-", ""))[0], then, now) for key, then, now in changed[:SHOWN]],
-        "change_count": len(changed),
+        "changed": [(names.get(one.terminal_id, ("-", ""))[0], one.then, one.now) for one in changed],
+        "change_count": count,
         "shown": SHOWN,
         "refreshed_at": timezone.now(),
     }

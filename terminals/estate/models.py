@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
 from terminals.common.words import choices
 from terminals.estate.rules import ORGANISATION_KINDS, TerminalState
@@ -167,7 +167,7 @@ class Terminal(models.Model):
         indexes = [
             models.Index(fields=["state", "serial"]),
             models.Index(fields=["path"], name="terminal_path"),
-            models.Index(fields=["tid"], condition=~models.Q(tid=""), name="terminal_by_tid"),
+            models.Index(Upper("tid"), condition=~models.Q(tid=""), name="terminal_by_tid"),
             GinIndex(fields=["tags"], name="terminal_tags"),
         ]
         constraints = [

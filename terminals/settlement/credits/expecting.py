@@ -19,7 +19,7 @@ UNDATED = """
 SELECT b.id, r.finished_at, s.effective_id
   FROM settlement_batch b
   JOIN settlement_settlementrun r USING (terminal_id, batch_number)
-  JOIN settlement_settlementschedule s USING (terminal_id)
+  LEFT JOIN settlement_settlementschedule s USING (terminal_id)
  WHERE b.awaits_credit AND b.credit_due_on IS NULL
  ORDER BY b.id LIMIT %s FOR UPDATE OF b SKIP LOCKED
 """
@@ -49,14 +49,14 @@ def date_credits() -> int:
         rows = cursor.fetchall()
         if not rows:
             return 0
-        effective_ids = {effective for _pk, _at, effective in rows}
+        effective_ids = {effective for _pk, _at, effective in rows if effective is not None}
         plans = EffectivePlan.objects.select_related("calendar").in_bulk(effective_ids)
-        known: dict[tuple[int, datetime], date | None] = {}
+        known: dict[tuple[int | None, datetime], date | None] = {}
         days = []
         for _pk, finished_at, effective in rows:
             minute = (effective, finished_at.replace(second=0, microsecond=0))
             if minute not in known:
-                known[minute] = _due(plans[effective], minute[1])
+                known[minute] = _due(plans[effective], minute[1]) if effective is not None else None
             days.append(known[minute])
         cursor.execute(DATE, [[row[0] for row in rows], days])
     return len(rows)

@@ -161,7 +161,7 @@ WITH candidates AS (
                             AND b.batch_number = e.batch_number) DESC, t.state <> 'retired' DESC) AS place
       FROM unnest(%(ids)s::bigint[], %(tids)s::text[], %(mids)s::text[], %(numbers)s::integer[])
            AS e(id, tid, mid, batch_number)
-      JOIN terminals_terminal t ON t.tid = e.tid AND t.tid <> '' AND starts_with(t.path, %(path)s)
+      JOIN terminals_terminal t ON upper(t.tid) = e.tid AND t.tid <> '' AND starts_with(t.path, %(path)s)
       JOIN terminals_store s ON s.id = t.store_id
       JOIN terminals_merchant m ON m.id = s.merchant_id
      WHERE e.mid = '' OR ltrim(e.mid, '0') = ltrim(coalesce(nullif(t.mid, ''), m.mid), '0')
@@ -191,7 +191,7 @@ LATE = """
 SELECT e.profile_id, e.id FROM settlement_creditentry e
   JOIN settlement_creditprofile p ON p.id = e.profile_id
   LEFT JOIN terminals_organisation o ON o.id = p.organisation_id
- WHERE e.state = 'unknown' AND EXISTS (SELECT 1 FROM terminals_terminal t WHERE t.tid = e.tid AND t.tid <> ''
+ WHERE e.state = 'unknown' AND EXISTS (SELECT 1 FROM terminals_terminal t WHERE upper(t.tid) = e.tid AND t.tid <> ''
                                           AND starts_with(t.path, coalesce(o.path, '')))
  ORDER BY e.id LIMIT %s
 """

@@ -65,21 +65,68 @@ SELECT key, day, currency, sum(batches)::bigint, sum(transactions)::bigint, sum(
 """
 
 
-def rows_of(spec: Spec, paths: Sequence[str]) -> list[Row]:
-    """Return a report's rows below places of the tree (`""` is everywhere), in order: one statement."""
+# Raw: see above.
+FIRST = """
+ LIMIT %(most)s
+"""
+
+
+def rows_of(spec: Spec, paths: Sequence[str], *, most: int | None = None) -> list[Row]:
+    """Return a report's rows below places of the tree (`""` is everywhere), in order, at most so many: one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            FIGURES,
-            {
-                "level": spec.level,
-                "first": spec.period.first,
-                "last": spec.period.last,
-                "by_day": spec.by_day,
-                "paths": list(paths),
-            },
-        )
-        found = cursor.fetchall()
-    return [Row(key, day, Figures(currency, *(int(n or 0) for n in sums))) for key, day, currency, *sums in found]
+        cursor.execute(FIGURES + FIRST, {**_said(spec, paths), "most": most})
+        return [Row(key, day, _figures(currency, sums)) for key, day, currency, *sums in cursor.fetchall()]
+
+
+def _said(spec: Spec, paths: Sequence[str]) -> dict[str, Any]:
+    first, last = spec.period
+    return {"level": spec.level, "first": first, "last": last, "by_day": spec.by_day, "paths": list(paths)}
+
+
+def _figures(currency: str, sums: Sequence[Any]) -> Figures:
+    return Figures(currency, *(int(n or 0) for n in sums))
+
+
+# Raw: see above. A closed day's figures beside what they are now, where they are others; as many of them as there are in all.
+CHANGED = """
+WITH present AS (
+"""
+# Raw: see above.
+AGAINST = """
+)
+SELECT count(*) OVER (), coalesce(p.key, f.terminal_id), coalesce(p.currency, f.currency),
+       f.batches, f.transactions, f.card_minor, f.qr_minor, f.settled_minor, f.recorded_minor, f.credited_minor, f.fee_minor,
+       f.outstanding_minor, f.excess_minor, f.open_difference_minor, p.*
+  FROM present p (key, day, currency, batches, transactions, card, qr, settled, recorded, net, fee, owed, excess, open)
+  FULL JOIN (SELECT * FROM settlement_dailyfigure WHERE close_id = %(close)s) f
+    ON f.terminal_id = p.key AND f.currency = p.currency
+ WHERE (f.batches, f.transactions, f.card_minor, f.qr_minor, f.settled_minor, f.recorded_minor, f.credited_minor, f.fee_minor,
+        f.outstanding_minor, f.excess_minor, f.open_difference_minor)
+       IS DISTINCT FROM (p.batches, coalesce(p.transactions, 0), coalesce(p.card, 0), coalesce(p.qr, 0), coalesce(p.settled, 0),
+        coalesce(p.recorded, 0), coalesce(p.net, 0), coalesce(p.fee, 0), p.owed, p.excess, coalesce(p.open, 0))
+ ORDER BY 2, 3 LIMIT %(most)s
+"""
+
+
+class Change(NamedTuple):
+    """A terminal's figures of a closed day that are others by now."""
+
+    terminal_id: int
+    then: Figures
+    now: Figures
+
+
+def changed(spec: Spec, paths: Sequence[str], close_id: int, most: int) -> tuple[int, list[Change]]:
+    """Return how many terminals' figures differ from those that a close has kept, and the first of them: one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(CHANGED + FIGURES + AGAINST, {**_said(spec, paths), "close": close_id, "most": most})
+        rows = cursor.fetchall()
+    count = rows[0][0] if rows else 0
+    width = len(Figures._fields) - 1
+    return count, [
+        Change(pk, _figures(currency, rest[:width]), _figures(currency, rest[width + 3 :]))
+        for _count, pk, currency, *rest in rows
+    ]
 
 
 def totals_of(rows: Iterable[Row]) -> list[Figures]:

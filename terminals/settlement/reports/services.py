@@ -25,7 +25,7 @@ from terminals.estate.models import Organisation
 from terminals.estate.rules import check_time_zone
 from terminals.settlement.plans.cycles import Cycle, check_crontab, next_instants
 from terminals.settlement.reports import figures, files
-from terminals.settlement.reports.figures import Row, rows_of
+from terminals.settlement.reports.figures import Change, Row, rows_of
 from terminals.settlement.reports.models import DailyClose, DailyFigure, Report, ReportSchedule
 from terminals.settlement.reports.rules import (
     FORMATS,
@@ -228,15 +228,7 @@ def frozen_totals(close: DailyClose) -> list[Figures]:
     return [Figures(*row) for row in rows]
 
 
-def changes_since(close: DailyClose) -> list[tuple[int, Figures, Figures]]:
-    """Return (terminal, then, now) of each terminal whose figures of a closed day are others by now."""
-    then = {
-        (one.terminal_id, one.currency): Figures(one.currency, *(getattr(one, name) for name in SUMS))
-        for one in close.figures.all()
-    }
-    now = {(row.key or 0, row.figures.currency): row.figures for row in _of_day(close.organisation, close.day)}
-    changed = [
-        (key[0], then.get(key, Figures(key[1])), now.get(key, Figures(key[1])))
-        for key in sorted(then.keys() | now.keys())
-    ]
-    return [(pk, before, after) for pk, before, after in changed if before != after]
+def changes_since(close: DailyClose, most: int = AT_ONCE) -> tuple[int, list[Change]]:
+    """Return how many terminals' figures of a closed day are others by now, and the first of them."""
+    path = close.organisation.path if close.organisation is not None else ""
+    return figures.changed(Spec("terminal", Period(close.day, close.day)), [path], close.pk, most)

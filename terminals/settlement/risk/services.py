@@ -28,7 +28,7 @@ from terminals.settlement.transactions.services import BatchKey
 CHANGE_RULE = "settlement.change_riskrule"  # what a rule needs, and trying one
 CHUNK = 500
 MOST_READ = 2000  # transactions of a batch
-MOST_TRIED = 20_000  # batches against which a rule is tried
+MOST_TRIED = 5000  # of the latest batches, against which a rule is tried
 PEERS = 40
 OF_RISK = [kind for kind, subject in SUBJECTS.items() if subject is Subject.RISK]
 

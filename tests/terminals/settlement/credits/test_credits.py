@@ -312,3 +312,9 @@ def test_a_worker_that_dies_while_it_reads_is_followed_by_another_that_begins_an
     job.refresh_from_db()
     assert (job.state, job.entries.count()) == ("done", 2)
     assert BatchCredit.objects.get(batch_number=1).entry_count == 1
+
+
+def test_a_tid_is_found_whatever_its_letters_case(acquirer: Organisation, profile: CreditProfile) -> None:
+    terminal = registered(acquirer, "SN-1", "ab12")
+    brought(profile, camt([Credit("Ab12")]))
+    assert BatchCredit.objects.get().terminal == terminal

@@ -165,12 +165,13 @@ def test_a_closed_day_stays_as_it_was_and_shows_what_came_later(
     assert "27.34 EUR" in shown
     admin_client.post(reverse("close-day"), {"day": ISO, "organisation": acquirer.pk})
     close = DailyClose.objects.get()
-    assert services.changes_since(close) == []
+    assert services.changes_since(close) == (0, [])
     with pytest.raises(Refusal, match="was closed before"):
         services.close_day(organisation=acquirer, day=DAY, actor="bob")
     brought(profile, camt([Credit(batch=2, amount="17.34")]))
-    ((_key, then, now),) = services.changes_since(close)
-    assert (then.credited_minor, now.credited_minor) == (980, 2714)
+    (count, (change,)) = services.changes_since(close)
+    assert (count, change.then.credited_minor, change.now.credited_minor) == (1, 980, 2714)
+    assert change.then == WHOLE
     page = admin_client.get(reverse("day-closed", args=[close.pk])).content.decode()
     assert "9.80 EUR → 27.14 EUR" in page
     assert services.frozen_totals(close) == [WHOLE]
