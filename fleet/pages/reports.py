@@ -170,6 +170,8 @@ def close_page(request: HttpRequest) -> HttpResponse:
     except Refusal:
         day = timezone.localdate() - timedelta(days=1)
     chosen = next((one for one in organisations if str(one.pk) == said.get("organisation")), None)
+    if chosen is None and said.get("organisation"):
+        raise Http404
     if chosen is None and not everywhere:
         chosen = organisations[0] if organisations else None
         if chosen is None:

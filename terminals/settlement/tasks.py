@@ -110,9 +110,7 @@ def look_for_risk() -> None:
 @shared_task
 def match_late_credits() -> None:
     """Every few minutes: credits for terminals that were unknown when they came, and that are known by now."""
-    until = time.monotonic() + AT_A_TIME
-    while matching.match_late() and time.monotonic() < until:
-        pass
+    matching.match_late(time.monotonic() + AT_A_TIME)
 
 
 @shared_task

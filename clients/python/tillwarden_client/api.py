@@ -1771,7 +1771,7 @@ class SettlementClosesResource:
         return self._transport.call("GET", f"/api/v1/settlement/closes/{segment(id)}/")  # type: ignore[no-any-return]
 
     def changes(self, id: int) -> Sequence[Change]:
-        """What changed since the day was closed."""
+        """What changed since the day was closed: the first 5,000 terminals."""
         return self._transport.call("GET", f"/api/v1/settlement/closes/{segment(id)}/changes/")  # type: ignore[no-any-return]
 
 

@@ -122,6 +122,7 @@ class Difference(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=[
+                    "case",
                     "terminal",
                     "batch_number",
                     "kind",

@@ -2,6 +2,7 @@
 matched entries, worked out anew: an entry counts once, however often a chunk is tried.
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,10 +11,11 @@ from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
 from terminals.common.sql import id_set
 from terminals.common.transitions import move
@@ -25,11 +27,13 @@ from terminals.settlement.credits.accounts import numbers_of
 from terminals.settlement.credits.comparing import compare
 from terminals.settlement.credits.facts import BatchCredited
 from terminals.settlement.credits.models import COUNTED, CreditEntry, CreditFile, CreditProfile
+from terminals.settlement.credits.reading import without_numbers
 from terminals.settlement.credits.rules import EntryState, EntryTransition, FileState, FileTransition
 from terminals.settlement.reconciliation.lines import columns_of
 from terminals.settlement.reconciliation.rules import DifferenceKind
 from terminals.settlement.transactions.services import BatchKey
 
+logger = logging.getLogger(__name__)
 CHUNK = 1000
 
 
@@ -38,10 +42,23 @@ def match_files(until: float) -> int:
     done = 0
     waiting = list(CreditFile.objects.filter(state__in=[FileState.MATCHING, FileState.WITHDRAWING]).order_by("pk"))
     while waiting and time.monotonic() < until:
-        handled = {job.pk: step(job) for job in waiting}
+        handled = {job.pk: _step_or_give_up(job) for job in waiting}
         done += sum(handled.values())
         waiting = [job for job in waiting if handled[job.pk]]
     return done
+
+
+def _step_or_give_up(job: CreditFile) -> int:
+    """Handle the next entries of a file; one that cannot go on stands in nobody's way, and counts for nothing."""
+    try:
+        return step(job)
+    except (OperationalError, InterfaceError):  # the database is away, or a deadlock: it is tried again
+        raise
+    except Exception:
+        logger.exception("credit file %s cannot go on", job.pk)
+        said = without_numbers(Refusal("unmatched", "it met an error that nobody foresaw; the worker's log says more"))
+        move(CreditFile.objects.filter(pk=job.pk), FileTransition.give_up, **said)
+        return 0
 
 
 @transaction.atomic
@@ -66,14 +83,19 @@ def step(job: CreditFile) -> int:
     return len(entries)
 
 
-@transaction.atomic
-def match_late(limit: int = CHUNK) -> int:
+def match_late(until: float, limit: int = CHUNK) -> int:
     """Entries that named a terminal that nobody knew, and that is known by now, are given to their batches; return how many."""
-    done = 0
-    for profile_id, ids in _found_late(limit).items():
-        profile = CreditProfile.objects.select_for_update().get(pk=profile_id)
-        entries = list(CreditEntry.objects.filter(pk__in=ids, state=EntryState.UNKNOWN).select_related("file"))
-        done += _match(profile, entries, again=True)
+    done, last = 0, 0
+    while time.monotonic() < until:
+        found = _found_late(last, limit)
+        if not found:
+            break
+        last = max(max(ids) for ids in found.values())
+        for profile_id, ids in found.items():
+            with transaction.atomic():
+                profile = CreditProfile.objects.select_for_update().get(pk=profile_id)
+                entries = list(CreditEntry.objects.filter(pk__in=ids, state=EntryState.UNKNOWN).select_related("file"))
+                done += _match(profile, entries, again=True)
     return done
 
 
@@ -120,9 +142,21 @@ def _write(matched: Sequence[CreditEntry]) -> None:
 def _take_back(job: CreditFile, entries: Sequence[CreditEntry]) -> None:
     hold_alone(entry.terminal_id for entry in entries if entry.terminal_id is not None)
     counted = [entry for entry in entries if entry.state in COUNTED]
+    told = {entry.identity for entry in counted if entry.identity}
     move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in entries]), EntryTransition.withdraw)
     _follow([entry for entry in counted if entry.terminal_id is not None])
     _note_unknown(job.profile, [entry for entry in counted if entry.terminal_id is None])
+    _revive(job, told)
+
+
+def _revive(job: CreditFile, told: set[str]) -> None:
+    """What another file has told as well, and did not count because this one had: it counts now."""
+    repeated = CreditEntry.objects.filter(profile=job.profile_id, identity__in=told, state=EntryState.REPEATED)
+    others = repeated.filter(file__state=FileState.DONE).exclude(file=job).select_related("file").order_by("pk")
+    first = {entry.identity: entry for entry in reversed(others)}
+    if first:
+        move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in first.values()]), EntryTransition.revive)
+        _match(job.profile, list(CreditEntry.objects.filter(pk__in=[entry.pk for entry in first.values()])))
 
 
 def _fact(entry: CreditEntry) -> BatchCredited:
@@ -191,16 +225,16 @@ LATE = """
 SELECT e.profile_id, e.id FROM settlement_creditentry e
   JOIN settlement_creditprofile p ON p.id = e.profile_id
   LEFT JOIN terminals_organisation o ON o.id = p.organisation_id
- WHERE e.state = 'unknown' AND EXISTS (SELECT 1 FROM terminals_terminal t WHERE upper(t.tid) = e.tid AND t.tid <> ''
+ WHERE e.state = 'unknown' AND e.id > %s AND EXISTS (SELECT 1 FROM terminals_terminal t WHERE upper(t.tid) = e.tid AND t.tid <> ''
                                           AND starts_with(t.path, coalesce(o.path, '')))
  ORDER BY e.id LIMIT %s
 """
 
 
-def _found_late(limit: int) -> Mapping[int, list[int]]:
+def _found_late(after: int, limit: int) -> Mapping[int, list[int]]:
     found: dict[int, list[int]] = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(LATE, [limit])
+        cursor.execute(LATE, [after, limit])
         for profile_id, entry_id in cursor.fetchall():
             found[profile_id].append(entry_id)
     return found

@@ -5,9 +5,11 @@ One worker reads a file, by a lease that it renews; where it dies, another begin
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 1000
 MOST_ENTRIES = 1_000_000
 MOST_REJECTS = 1000  # of a file with more it is the profile that does not fit
+_LONG_NUMBER = re.compile(r"[A-Z]{0,2}[0-9](?:[ -]?[0-9A-Z]){8,}")
 LEASE = timedelta(seconds=120)
 
 
@@ -78,7 +81,7 @@ def _read(job: CreditFile) -> None:
             _renew(job, entry_count=entries, other_count=others, reject_count=rejects, read_bytes=pieces.taken)
             _store(job, found, accounts)
             CreditReject.objects.bulk_create(
-                CreditReject(file=job, number=one.number, **columns_of(one.refusal)) for one in refused
+                CreditReject(file=job, number=one.number, **without_numbers(one.refusal)) for one in refused
             )
     if rejects and not entries:
         raise Refusal("nothing_read", "none of its entries could be read; is it a file of this profile?")
@@ -130,11 +133,30 @@ def _store(job: CreditFile, found: list[Entry], accounts: dict[str, CreditAccoun
     )
 
 
+def without_numbers(refusal: Refusal) -> dict[str, Any]:
+    """Return a refusal's columns without the middle of long numbers: what a file holds may be a card's or an account's."""
+    columns = columns_of(refusal)
+    kept = {
+        name: _LONG_NUMBER.sub("…", value) if isinstance(value, str) else "…"
+        for name, value in columns["values"].items()
+    }
+    return columns | {"values": kept}
+
+
 def _identity(one: Entry) -> str:
     """Return what tells that two files speak of one credit: the id that the bank gave it, and what it said of it."""
     if not one.entry_id:
         return ""
-    said = (one.entry_id, one.tid, one.batch_number, one.currency, one.net_minor, one.value_date)
+    said = (
+        one.entry_id,
+        one.tid,
+        one.batch_number,
+        one.currency,
+        one.net_minor,
+        one.value_date,
+        one.method,
+        one.scheme,
+    )
     return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
 
 
@@ -142,7 +164,7 @@ def _identity(one: Entry) -> str:
 def _fail(job: CreditFile, refusal: Refusal) -> None:
     """Nothing of a file that cannot be read to its end stays, but why, and the entries that could not be read."""
     mine = CreditFile.objects.filter(pk=job.pk, leased_until=job.leased_until)
-    said = {**columns_of(refusal), "finished_at": timezone.now(), "leased_until": None, "entry_count": 0}
+    said = {**without_numbers(refusal), "finished_at": timezone.now(), "leased_until": None, "entry_count": 0}
     if move(mine, FileTransition.fail, **said):
         CreditEntry.objects.filter(file=job).delete()
         CreditAccount.objects.filter(file=job).delete()

@@ -15,6 +15,7 @@ from terminals.settlement.reconciliation.rules import DifferenceKind
 from terminals.settlement.rules import LAST_BATCH_NUMBER, METHODS
 
 LONGEST_TEXT = 140  # of a reference, an entry's own id, or a header's name
+MOST_MINOR = 10**12  # of one entry: a million of them still add up within 64 bits
 MOST_FEE_BP = 2000  # basis points: a fifth
 
 
@@ -43,6 +44,7 @@ class FileTransition(Machine):
     match = Transition((_F.READING,), _F.MATCHING)
     fail = Transition((_F.READING,), _F.FAILED)
     finish = Transition((_F.MATCHING,), _F.DONE)
+    give_up = Transition((_F.MATCHING,), _F.WITHDRAWING)  # what was matched is taken away again
     withdraw = Transition((_F.DONE,), _F.WITHDRAWING)
     end_withdrawal = Transition((_F.WITHDRAWING,), _F.WITHDRAWN)
 
@@ -51,6 +53,7 @@ class EntryTransition(Machine):
     match = Transition((_E.READ, _E.UNKNOWN), _E.MATCHED)
     miss = Transition((_E.READ,), _E.UNKNOWN)
     repeat = Transition((_E.READ,), _E.REPEATED)
+    revive = Transition((_E.REPEATED,), _E.READ)  # the file that had told it was taken back
     withdraw = Transition(tuple(EntryState), _E.WITHDRAWN)
 
 
@@ -247,6 +250,8 @@ def named_in(text: str, form: str) -> Named | None:
     if found is None:
         return None
     said = found.groupdict()
+    if int(said["batch"]) == 0:
+        return None
     return Named(said["tid"].upper(), int(said["batch"]), (said.get("mid") or "").upper(), found[0][:LONGEST_TEXT])
 
 
@@ -277,8 +282,15 @@ def amount_of(text: str, currency: str, *, mark: str = ".", minor: bool = False)
         raise Refusal("bad_amount", "%(text)s is no amount", text=repr(text[:40])) from None
     if minor:
         check_currency(currency)
-        return int(amount)
-    return minor_of_decimal(amount, currency)
+        return within_reason(int(amount))
+    return within_reason(minor_of_decimal(amount, currency))
+
+
+def within_reason(amount_minor: int) -> int:
+    """Return an amount as it is; raise Refusal for more than one credit could be."""
+    if abs(amount_minor) > MOST_MINOR:
+        raise Refusal("bad_amount", "the amount is more than one credit could be")
+    return amount_minor
 
 
 def method_of(said: str, methods: Mapping[str, str]) -> tuple[str, str]:

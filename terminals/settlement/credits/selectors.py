@@ -37,7 +37,8 @@ def differences_about(job: CreditFile) -> QuerySet[Difference]:
     batch = mine.filter(terminal=OuterRef("terminal"), batch_number=OuterRef("batch_number"))
     unknown = mine.filter(state=EntryState.UNKNOWN, tid=OuterRef("detail"), batch_number=OuterRef("batch_number"))
     of_credit = Q(kind__in=[kind.value for kind in OF_CREDIT]) & Exists(batch)
-    nobodys = Q(kind=DifferenceKind.UNKNOWN_TERMINAL, terminal=None) & Exists(unknown)
+    of_file = Q(case__organisation=job.profile.organisation_id)  # another organisation's unknown terminals are its own
+    nobodys = Q(kind=DifferenceKind.UNKNOWN_TERMINAL, terminal=None) & of_file & Exists(unknown)
     return Difference.objects.filter(of_credit | nobodys, is_open=True).select_related("terminal")
 
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -181,6 +182,8 @@ class ReportScheduleSerializer(ModelSerializer[ReportSchedule]):
                 for name in ("spec", "recipients", "crontab", "time_zone", "enabled")
             }
         )
+        if not isinstance(wanted.spec, dict):
+            raise serializers.ValidationError({"spec": gettext("it is an object: name -> value")})
         with field_errors():
             attrs["next_at"] = services.checked_schedule(wanted).next_at
         return attrs

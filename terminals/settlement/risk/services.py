@@ -235,11 +235,9 @@ def profile_again(keys: Sequence[BatchKey]) -> None:
 
 
 @transaction.atomic
-def set_rule(
-    *, organisation: Organisation | None, signal: str, settings: Mapping[str, int], enabled: bool, actor: str
-) -> RiskRule:
+def set_rule(*, organisation: Organisation | None, signal: str, settings: Any, enabled: bool, actor: str) -> RiskRule:
     """Set a signal's rule for an organisation or for all, with its audit entry. Raises Refusal for settings that do not fit."""
-    kept = checked(signal, dict(settings))
+    kept = checked(signal, settings)
     rule = RiskRule.objects.select_for_update().filter(organisation=organisation, signal=signal).first()
     old = audit.stored_values(rule) if rule is not None else {}
     rule = rule or RiskRule(organisation=organisation, signal=signal)

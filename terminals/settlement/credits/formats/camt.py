@@ -171,7 +171,7 @@ def _said_of(error: Exception) -> str:
 
 def _entry(number: int, one: Told, named: Named, day: date | None, account: str) -> Read:
     try:
-        net, fee = minor_of_decimal(one.net, one.currency), minor_of_decimal(one.fee, one.currency)
+        net, fee = (rules.within_reason(minor_of_decimal(amount, one.currency)) for amount in (one.net, one.fee))
         entry = Entry(
             number,
             *(named.tid, named.batch_number, one.currency, net, fee, day, named.mid, account),
