@@ -8,7 +8,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from fleet.pages.reference import BODIES
-from terminals.estate.models import Terminal
+from terminals.estate.models import Organisation, Terminal
 
 
 def test_every_body_of_the_reference_is_accepted(
@@ -17,6 +17,7 @@ def test_every_body_of_the_reference_is_accepted(
     settings.EMAIL_URL = "smtp://localhost"  # without a mail server no report can be scheduled
     terminal = register("SN-1")
     rows = {"merchant": terminal.store.merchant_id, "store": terminal.store_id, "model": terminal.model_id}
+    rows["organisation"] = Organisation.objects.create(name="Of the test").pk
     for path, body in BODIES.items():
         if "{id}" in path or "claim" in path:  # whose code is shown once
             continue
