@@ -62,7 +62,7 @@ def _job(request: HttpRequest, pk: int) -> CreditFile:
 
 
 def _context(request: HttpRequest, job: CreditFile) -> dict[str, Any]:
-    found = selectors.differences_about(job)
+    found = within(selectors.differences_about(job), request.user, "settlement.view_difference")
     return {
         "job": job,
         "in_work": job.state in IN_WORK,

@@ -1,7 +1,7 @@
 """Settlement reports in the browser: figures and charts on screen, files, and days that are closed."""
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +21,7 @@ from terminals.common.words import sentence, word
 from terminals.estate.models import Organisation
 from terminals.settlement.reports import figures, files, services
 from terminals.settlement.reports.models import DailyClose, Report
-from terminals.settlement.reports.rules import FORMATS, LEVELS, PERIODS, Figures, Period, Spec, spec_of
+from terminals.settlement.reports.rules import FORMATS, LEVELS, PERIODS, Figures, Period, Spec, added, spec_of
 
 SHOWN = 200  # rows that a page shows; a file has all of them
 IN_CHART = 12
@@ -55,7 +55,7 @@ def report_page(request: HttpRequest) -> HttpResponse:
 def _file(
     request: HttpRequest, spec: Spec, rows: list[figures.Row], file_format: str, asked: dict[str, str]
 ) -> HttpResponse:
-    if len(rows) > services.AT_ONCE:
+    if len(rows) > (services.AT_ONCE_PDF if file_format == "pdf" else services.AT_ONCE):
         job = services.request_report(spec=asked, file_format=file_format, user=request.user)
         return redirect("report-job", pk=job.pk)
     return _download(files.content_of(spec, rows, file_format), files.name_of(spec, file_format), file_format)
@@ -139,8 +139,11 @@ def _dataset(label: str, amounts: list[int], currency: str, colour: str) -> dict
 
 
 def _by_day(spec: Spec, rows: list[figures.Row]) -> list[tuple[str, Figures]]:
-    days = sorted({row.day for row in rows if row.day is not None})
-    return [(day.isoformat(), figures.totals_of(row for row in rows if row.day == day)[0]) for day in days]
+    days: dict[date, Figures] = {}
+    for row in rows:
+        if row.day is not None:
+            days[row.day] = added(days[row.day], row.figures) if row.day in days else row.figures
+    return [(day.isoformat(), days[day]) for day in sorted(days)]
 
 
 def _largest(spec: Spec, rows: list[figures.Row]) -> list[tuple[str, Figures]]:

@@ -1,5 +1,6 @@
 """A risk rule in the browser: its settings, what it would have found in the past, and the switch."""
 
+import re
 from typing import Any
 
 from django.contrib import admin, messages
@@ -41,9 +42,9 @@ def _organisation(request: HttpRequest) -> Organisation | None:
     if not said and reach.everywhere:
         return None
     rows = within(Organisation.objects.order_by("name"), request.user, services.CHANGE_RULE)
-    found = (
-        rows.filter(pk=int(said)).first() if said.isascii() and said.isdecimal() and len(said) < 19 else rows.first()
-    )
+    if said and not re.fullmatch(r"[0-9]{1,18}", said):
+        raise Http404
+    found = rows.filter(pk=int(said)).first() if said else rows.first()
     if found is None:
         raise PermissionDenied
     return found  # type: ignore[no-any-return]

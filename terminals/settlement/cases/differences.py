@@ -119,7 +119,8 @@ def _add(fresh: Sequence[Found], now: datetime) -> set[int]:
     places = {one.place for one in fresh}
     cases = _live(places)
     missing = sorted((place for place in places if place not in cases), key=str)
-    Case.objects.bulk_create([Case(**place._asdict(), due_at=now, opened_at=now) for place in missing])
+    made = [Case(**place._asdict(), due_at=now, opened_at=now) for place in missing]
+    Case.objects.bulk_create(made, ignore_conflicts=True)  # somebody else may open the same at this moment
     cases = _live(places)
     Difference.objects.bulk_create(
         Difference(

@@ -35,6 +35,7 @@ from terminals.settlement.transactions.services import BatchKey
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000
+ATTEMPTS = 3
 
 
 def match_files(until: float) -> int:
@@ -50,15 +51,18 @@ def match_files(until: float) -> int:
 
 def _step_or_give_up(job: CreditFile) -> int:
     """Handle the next entries of a file; one that cannot go on stands in nobody's way, and counts for nothing."""
-    try:
-        return step(job)
-    except (OperationalError, InterfaceError):  # the database is away, or a deadlock: it is tried again
-        raise
-    except Exception:
-        logger.exception("credit file %s cannot go on", job.pk)
+    for attempt in range(ATTEMPTS):
+        try:
+            return step(job)
+        except (OperationalError, InterfaceError):  # the database is away, or a deadlock: it is tried again
+            raise
+        except Exception:  # of what others write at this moment it is worked out anew
+            if attempt == ATTEMPTS - 1:
+                logger.exception("credit file %s cannot go on", job.pk)
+    if job.state == FileState.MATCHING:
         said = without_numbers(Refusal("unmatched", "it met an error that nobody foresaw; the worker's log says more"))
         move(CreditFile.objects.filter(pk=job.pk), FileTransition.give_up, **said)
-        return 0
+    return 0
 
 
 @transaction.atomic

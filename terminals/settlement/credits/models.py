@@ -60,10 +60,11 @@ class CreditFile(KeepsRefusal):
     handled_count = models.PositiveIntegerField(default=0, help_text="Entries that were given to their batches")
     read_bytes = models.BigIntegerField(default=0)
     leased_until = models.DateTimeField(null=True, help_text="Until then one worker reads it")
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="How often somebody began to read it")
     finished_at = models.DateTimeField(null=True)
 
     placed_by = "profile__organisation__path"
-    not_audited = ("leased_until",)
+    not_audited = ("leased_until", "attempts")
 
     class Meta:
         ordering = ["-id"]

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from terminals.common.errors import Refusal
@@ -27,6 +27,7 @@ from terminals.settlement.credits.rules import Entry, FileState, FileTransition
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000
+MOST_ATTEMPTS = 5
 MOST_ENTRIES = 1_000_000
 MOST_REJECTS = 1000  # of a file with more it is the profile that does not fit
 _LONG_NUMBER = re.compile(r"[A-Z]{0,2}[0-9](?:[ -]?[0-9A-Z]){8,}")
@@ -45,10 +46,14 @@ def read_next() -> bool:
     if job is None:
         return False
     mine = CreditFile.objects.filter(free, pk=job.pk, state=FileState.READING)
-    if not mine.update(leased_until=now + LEASE):
+    if not mine.update(leased_until=now + LEASE, attempts=F("attempts") + 1):
         return False
     job.leased_until = now + LEASE
     try:
+        if job.attempts >= MOST_ATTEMPTS:  # whoever reads it dies of it
+            raise Refusal(
+                "unreadable", "the file was begun %(times)s times and never read to its end", times=job.attempts
+            )
         _read(job)
     except Overtaken:
         return False
@@ -156,6 +161,7 @@ def _identity(one: Entry) -> str:
         one.value_date,
         one.method,
         one.scheme,
+        one.fee_minor,
     )
     return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
 

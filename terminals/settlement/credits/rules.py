@@ -205,8 +205,10 @@ def pattern_of(form: str) -> re.Pattern[str]:
     if not all(texts[1:-1]):
         raise Refusal("bad_profile", "there must be something between two names, or nobody could tell them apart")
     found = r"(?<![0-9A-Za-z])" if not texts[0] else ""
-    for text, name in zip(texts, [*names, ""], strict=True):
-        found += r"\s{0,9}".join(map(re.escape, re.split(r"\s+", text)))
+    for place, (text, name) in enumerate(zip(texts, [*names, ""], strict=True)):
+        between = 0 < place < len(names) and not text.strip()
+        # Blanks alone must be there, or one number would be read as two names.
+        found += r"\s{1,9}" if between else r"\s{0,9}".join(map(re.escape, re.split(r"\s+", text)))
         found += f"(?P<{name}>{_NAMES[name]})" if name else ""
     end = r"(?![0-9A-Za-z])" if not texts[-1] else ""
     return re.compile(found + end, re.IGNORECASE)

@@ -96,6 +96,7 @@ class Migration(migrations.Migration):
                 ('handled_count', models.PositiveIntegerField(default=0, help_text='Entries that were given to their batches')),
                 ('read_bytes', models.BigIntegerField(default=0)),
                 ('leased_until', models.DateTimeField(help_text='Until then one worker reads it', null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0, help_text='How often somebody began to read it')),
                 ('finished_at', models.DateTimeField(null=True)),
             ],
             options={

@@ -44,8 +44,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('currency', models.CharField(max_length=3)),
-                ('batches', models.IntegerField()),
-                ('transactions', models.IntegerField()),
+                ('batches', models.BigIntegerField()),
+                ('transactions', models.BigIntegerField()),
                 ('card_minor', models.BigIntegerField()),
                 ('qr_minor', models.BigIntegerField()),
                 ('settled_minor', models.BigIntegerField()),

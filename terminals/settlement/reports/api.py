@@ -179,13 +179,13 @@ class ReportScheduleSerializer(ModelSerializer[ReportSchedule]):
         wanted = ReportSchedule(
             **{
                 name: attrs.get(name, getattr(present, name))
-                for name in ("spec", "recipients", "crontab", "time_zone", "enabled")
+                for name in ("name", "spec", "recipients", "crontab", "time_zone", "enabled")
             }
         )
         if not isinstance(wanted.spec, dict):
             raise serializers.ValidationError({"spec": gettext("it is an object: name -> value")})
         with field_errors():
-            attrs["next_at"] = services.checked_schedule(wanted).next_at
+            attrs["next_at"] = services.checked_schedule(wanted, self.context["request"].user).next_at
         return attrs
 
 

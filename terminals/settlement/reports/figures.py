@@ -8,6 +8,7 @@ from django.db import connection
 
 from terminals.common.scope import Reach
 from terminals.estate.models import Merchant, Organisation, Store, Terminal
+from terminals.settlement.cases.rules import Subject
 from terminals.settlement.reports.rules import Figures, Spec, added
 
 
@@ -43,16 +44,24 @@ WITH batches AS MATERIALIZED (
      CROSS JOIN LATERAL (SELECT CASE l.kind WHEN 'sale' THEN 1 WHEN 'declined' THEN 0 ELSE -1 END AS sign) AS s
      GROUP BY 1, 2, 3
 ), paid AS (
-    SELECT terminal_id, batch_number, c.currency, sum(c.net_minor) AS net, sum(c.fee_minor) AS fee
+    SELECT terminal_id, batch_number, c.currency, sum(c.net_minor) AS net, sum(c.fee_minor) AS fee, max(c.fee_most_bp) AS borne
       FROM batches JOIN settlement_batchcredit c USING (terminal_id, batch_number)
      GROUP BY 1, 2, 3
 ), differing AS (
-    SELECT terminal_id, batch_number, d.currency, sum(abs(d.expected_minor - d.found_minor)) AS open
-      FROM batches JOIN settlement_difference d USING (terminal_id, batch_number)
-     WHERE d.is_open
+    -- Records, settling and credit may speak of the same money: the largest of the three stands.
+    SELECT terminal_id, batch_number, currency, max(open) AS open
+      FROM (SELECT d.terminal_id, d.batch_number, d.currency, c.subject, sum(abs(d.expected_minor - d.found_minor)) AS open
+              FROM batches
+              JOIN settlement_difference d USING (terminal_id, batch_number)
+              JOIN settlement_case c ON c.id = d.case_id
+             WHERE d.is_open AND c.subject <> %(risk)s
+             GROUP BY 1, 2, 3, 4) AS of_subjects
      GROUP BY 1, 2, 3
 ), whole AS (
-    SELECT *, coalesce(settled, 0) - coalesce(net, 0) - coalesce(fee, 0) AS owed
+    -- What the acquirer may keep without saying so is owed no more.
+    SELECT *, CASE WHEN coalesce(settled, 0) - coalesce(net, 0) - coalesce(fee, 0)
+                        BETWEEN 1 AND abs(settled) * coalesce(borne, 0) / 10000
+                   THEN 0 ELSE coalesce(settled, 0) - coalesce(net, 0) - coalesce(fee, 0) END AS owed
       FROM told
       FULL JOIN paid USING (terminal_id, batch_number, currency)
       FULL JOIN differing USING (terminal_id, batch_number, currency)
@@ -80,7 +89,14 @@ def rows_of(spec: Spec, paths: Sequence[str], *, most: int | None = None) -> lis
 
 def _said(spec: Spec, paths: Sequence[str]) -> dict[str, Any]:
     first, last = spec.period
-    return {"level": spec.level, "first": first, "last": last, "by_day": spec.by_day, "paths": list(paths)}
+    return {
+        "level": spec.level,
+        "first": first,
+        "last": last,
+        "by_day": spec.by_day,
+        "paths": list(paths),
+        "risk": Subject.RISK.value,
+    }
 
 
 def _figures(currency: str, sums: Sequence[Any]) -> Figures:

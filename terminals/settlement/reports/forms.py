@@ -32,6 +32,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("For example merchant:3; empty for all that you may see"),
     )
 
+    user: Any = None  # who types; the admin says it
+
     class Meta:
         model = ReportSchedule
         fields = ["name", "format", "recipients", "crontab", "time_zone", "enabled"]
@@ -50,10 +52,10 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         spec = {name: values[name] for name in ("level", "period", "at") if values.get(name)}
         self.instance.spec = spec | ({"by_day": "1"} if values.get("by_day") else {})
         self.instance.language = self.instance.language if self.instance.pk else get_language() or "en"
-        for name in ("recipients", "crontab", "time_zone", "enabled"):
+        for name in ("name", "recipients", "crontab", "time_zone", "enabled"):
             setattr(self.instance, name, values[name])
         try:
-            services.checked_schedule(self.instance)
+            services.checked_schedule(self.instance, self.user)
         except Refusal as refusal:
             self.add_error(None, sentence(refusal))
         return values

@@ -43,6 +43,8 @@ SEE = "settlement.view_dailyfigure"  # what a report needs: the figures of what 
 CLOSE = "settlement.add_dailyclose"  # what closing a day needs
 SCHEDULE = "settlement.add_reportschedule"  # what having reports sent needs
 AT_ONCE = 5000  # rows that a page's file may have; larger ones are made in the background
+AT_ONCE_PDF = 1000  # a PDF's row costs 1.5 ms
+MOST_PDF = 20_000  # rows of a PDF; nobody prints more
 LEASE = timedelta(minutes=10)
 TRY_AGAIN_AFTER = timedelta(minutes=15)
 
@@ -76,12 +78,12 @@ def make_next_report() -> bool:
         return False
     held = Report.objects.filter(pk=job.pk, leased_until=now + LEASE)
     try:
-        with translation.override(job.language):
-            spec = spec_of(job.spec, now.date())
-            rows = _rows_by_day(spec, job.paths, held)
-            content = files.content_of(spec, rows, job.format)
+        content = _content_of(job, held)
     except (OperationalError, InterfaceError):  # the database is away: it is made again
         raise
+    except Refusal as refusal:
+        move(held, ReportTransition.fail, finished_at=timezone.now(), leased_until=None, **columns_of(refusal))
+        return True
     except Exception:
         logger.exception("report %s cannot be made", job.pk)
         failed = columns_of(Refusal("unmade", "the report could not be made; the worker's log says more"))
@@ -96,6 +98,16 @@ def make_next_report() -> bool:
         leased_until=None,
     )
     return True
+
+
+def _content_of(job: Report, held: Any) -> bytes:
+    """Return a report's file in the language of whoever asked for it. Raises Refusal for more than is printed."""
+    with translation.override(job.language):
+        spec = spec_of(job.spec, timezone.localdate())
+        rows = _rows_by_day(spec, job.paths, held)
+        if job.format == "pdf" and len(rows) > MOST_PDF:
+            raise Refusal("too_large", "more than %(most)s rows are not printed; ask for CSV or XLSX", most=MOST_PDF)
+        return files.content_of(spec, rows, job.format)
 
 
 def _rows_by_day(spec: Spec, paths: Sequence[str], held: Any) -> list[Row]:
@@ -117,11 +129,16 @@ def forget_old_reports(now: datetime) -> None:
 
 
 # --- sent by a schedule ----------------------------------------------------------------------------------------------
-def checked_schedule(schedule: ReportSchedule) -> ReportSchedule:
-    """Return a schedule with its next instant; raise Refusal for one that could not be sent."""
+def checked_schedule(schedule: ReportSchedule, user: Any) -> ReportSchedule:
+    """Return a schedule with its next instant; raise Refusal for one that could not be sent, and for one that would send what
+    whoever sets it may not see."""
     if not settings.EMAIL_URL:
         raise Refusal("no_mail_server", "no mail server is known: set EMAIL_URL, and restart web and worker")
-    spec_of(schedule.spec, timezone.localdate())
+    if not schedule.name.isprintable():
+        raise Refusal("bad_name", "a name has characters that can be printed")
+    spec = spec_of(schedule.spec, timezone.localdate())
+    if not figures.places(reach_of(user, SEE), spec.node):
+        raise Refusal("not_allowed", "%(owner)s may not see this report any more", owner=user.get_username())
     if schedule.spec.get("first") or schedule.spec.get("last"):
         raise Refusal("bad_period", "a schedule names its period by where it lies, for example yesterday")
     check_crontab(schedule.crontab)
@@ -171,6 +188,12 @@ def _send(schedule: ReportSchedule, now: datetime, following: datetime | None) -
         again = min(filter(None, (now + TRY_AGAIN_AFTER, following)))
         failed = columns_of(Refusal("not_sent", "the mail server did not take it: %(error)s", error=str(error)[:200]))
         mine.update(next_at=again, **failed)
+        return False
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # one report that cannot be made stands in no other's way
+        logger.exception("scheduled report %s cannot be sent", schedule.pk)
+        mine.update(**columns_of(Refusal("unmade", "the report could not be made; the worker's log says more")))
         return False
     mine.update(sent_at=now, reason="", template="", values={})
     detail = {"recipients": schedule.recipients, "format": schedule.format}

@@ -70,8 +70,8 @@ SELECT k.terminal_id, k.batch_number, p.terminal_id = k.terminal_id, p.currency,
     UNION ALL
     (SELECT x.* FROM terminals_terminal me
        JOIN terminals_store ms ON ms.id = me.store_id
-       JOIN terminals_store s ON s.merchant_id = ms.merchant_id
-       JOIN terminals_terminal t ON t.store_id = s.id AND t.id <> me.id
+       JOIN LATERAL (SELECT t.id FROM terminals_store s JOIN terminals_terminal t ON t.store_id = s.id
+                      WHERE s.merchant_id = ms.merchant_id AND t.id <> me.id LIMIT %(peers)s) AS t ON true
        JOIN LATERAL (SELECT * FROM settlement_batchprofile y WHERE y.terminal_id = t.id AND y.settled_at < k.settled_at
                       ORDER BY y.settled_at DESC LIMIT 3) AS x ON true
       WHERE me.id = k.terminal_id LIMIT %(peers)s)) AS p

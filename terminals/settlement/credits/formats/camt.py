@@ -29,6 +29,7 @@ from terminals.settlement.credits.rules import LONGEST_TEXT, Entry, Named
 _NAMESPACE = re.compile(r"\{urn:iso:std:iso:20022:tech:xsd:camt\.(05[234])\.001\.(0[2-9]|1[0-2])\}Document")
 _TAGS = [f"{{*}}{name}" for name in ("Document", "Stmt", "Rpt", "Ntfctn", "Acct", "TtlNtries", "Ntry")]
 _STATEMENTS = ("Stmt", "Rpt", "Ntfctn")
+MOST_BYTES_OF_AN_ENTRY = 2 * 1024 * 1024
 MOST_TEXT = 5000  # characters of an entry's texts that are looked at
 _NO_ID = {"", "NONREF", "NOTPROVIDED", "NONE"}  # what banks write where they have no reference
 
@@ -36,9 +37,10 @@ _NO_ID = {"", "NONREF", "NOTPROVIDED", "NONE"}  # what banks write where they ha
 def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
     """Yield what each entry tells. Raises Refusal for a file that is no such message, is cut off, or says that it holds another
     number of entries than it does."""
+    bounded = Bounded(stream)
     number, entries, expected, account = 0, 0, None, ""
     binding: type | None = None
-    for event, element in _parsed(stream):
+    for event, element in _parsed(bounded):
         name = _local(element)
         if event == "start":
             binding = _binding(element.tag) if name == "Document" else binding
@@ -56,6 +58,7 @@ def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
                 number += 1
                 yield one
             _drop(element)
+            bounded.begin_anew()
         elif name in _STATEMENTS and expected is not None and expected.strip() != str(entries):
             raise Refusal(
                 "incomplete",
@@ -71,10 +74,34 @@ def _no_camt() -> Refusal:
     return Refusal("unknown_format", "this is no camt.052, camt.053 or camt.054 of version 02 to 12")
 
 
-def _parsed(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+class Bounded:
+    """A stream that refuses more bytes than an entry may have, with what stands before it: the parser keeps all of them."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._taken = stream, 0
+
+    def read(self, size: int) -> bytes:
+        piece = self._stream.read(size)
+        self._taken += len(piece)
+        if self._taken > MOST_BYTES_OF_AN_ENTRY:
+            raise Refusal("too_large", "an entry, or what stands between two, has more than 2 MB")
+        return piece
+
+    def begin_anew(self) -> None:
+        self._taken = 0
+
+
+def _parsed(stream: Bounded) -> Iterator[tuple[str, Any]]:
     """Yield the starts and ends of the elements that matter. Entities, external ones and document types are refused."""
     events = etree.iterparse(
-        stream, events=("start", "end"), tag=_TAGS, resolve_entities=False, no_network=True, load_dtd=False
+        stream,
+        events=("start", "end"),
+        tag=_TAGS,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        remove_comments=True,
+        remove_pis=True,
     )
     try:
         for event, element in events:

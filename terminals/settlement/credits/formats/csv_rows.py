@@ -15,6 +15,8 @@ from terminals.settlement.credits.rules import LONGEST_TEXT, Entry, Named
 LONGEST_CELL = 1000
 LONGEST_LINE = 100_000
 WIDEST = 200
+MOST_BLANK = 100_000
+LONGEST_ROW = 200_000  # characters; a quoted cell may have line ends
 
 
 def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
@@ -23,8 +25,12 @@ def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
     rows = _rows(stream, settings)
     _line, header = next(rows, (0, []))
     places = _places(header, settings["columns"])
+    blank = 0
     for number, cells in rows:
         if not any(cells):
+            blank += 1
+            if blank > MOST_BLANK:
+                raise Refusal("bad_csv", "line %(line)s: %(error)s", line=number, error="too many empty lines")
             continue
         try:
             if len(cells) != len(header):
@@ -45,9 +51,11 @@ def read(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[Read]:
 def _rows(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[tuple[int, list[str]]]:
     encoding = "utf-8-sig" if settings["encoding"] == "utf-8" else settings["encoding"]
     text = io.TextIOWrapper(stream, encoding=encoding, newline="")
-    reader = csv.reader(_lines(text), delimiter=rules.DELIMITERS[settings["delimiter"]], strict=True)
+    lines = Lines(text)
+    reader = csv.reader(lines, delimiter=rules.DELIMITERS[settings["delimiter"]], strict=True)
     try:
         for cells in reader:
+            lines.length = 0
             if len(cells) > WIDEST or any(len(cell) > LONGEST_CELL for cell in cells):
                 raise Refusal("bad_csv", "line %(line)s: %(error)s", line=reader.line_num, error="too much in one row")
             yield reader.line_num, [cell.strip() for cell in cells]
@@ -59,11 +67,23 @@ def _rows(stream: BinaryIO, settings: Mapping[str, Any]) -> Iterator[tuple[int, 
         raise Refusal("bad_csv", "line %(line)s: %(error)s", line=reader.line_num, error=error) from None
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    while line := text.readline(LONGEST_LINE):
-        if "\0" in line or len(line) == LONGEST_LINE:
+class Lines:
+    """A file's lines, of which a row may take no more than LONGEST_ROW characters; `length` is how many the present one has."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self.length = text, 0
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(LONGEST_LINE)
+        if not line:
+            raise StopIteration
+        self.length += len(line)
+        if "\0" in line or len(line) == LONGEST_LINE or self.length > LONGEST_ROW:
             raise Refusal("bad_csv", "this is no CSV file: it has a line without an end, or characters U+0000")
-        yield line
+        return line
 
 
 def _places(header: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:

@@ -138,3 +138,29 @@ def test_a_schedule_or_a_rule_of_another_type_is_refused(admin_client: Client, s
     assert admin_client.post(f"{url}report-schedules/", said, content_type="application/json").status_code == 400
     rule = {"signal": "velocity", "settings": spec}
     assert admin_client.post(f"{url}risk-rules/", rule, content_type="application/json").status_code in (400, 409)
+
+
+def test_two_names_in_a_reference_are_never_one_number() -> None:
+    assert named_in("PAID 20261126", "{tid} {batch}") is None
+    assert named_in("x 00000001 12", "{tid} {batch}") is not None
+
+
+@pytest.mark.parametrize("junk", ["<!-- " + "x" * 3_000_000 + " -->", "<a/>" * 800_000])
+def test_a_file_that_hides_little_in_much_is_refused_early(profile: CreditProfile, junk: str) -> None:
+    content = camt([Credit(), Credit(batch=2)]).decode().replace("<Ntry>", junk + "<Ntry>", 1)
+    job = brought(profile, content.encode())
+    assert (job.state, job.reason) == ("failed", "too_large")
+
+
+def test_a_row_without_an_end_and_a_file_of_empty_lines_are_refused(csv_profile: CreditProfile) -> None:
+    endless = rows('"' + "\n" * 300_000 + '",1,1,,EUR,,,')
+    assert brought(csv_profile, endless).reason == "bad_csv"
+    assert brought(csv_profile, rows("00000001,1,1,,EUR,,,") + b"\n" * 110_000).reason == "bad_csv"
+
+
+def test_a_file_that_kills_its_readers_is_given_up(profile: CreditProfile) -> None:
+    job = services.bring(profile=profile, file=io.BytesIO(camt([Credit()])), name="x", actor="ann")
+    type(job).objects.update(attempts=5)
+    tasks.work_on_credits()
+    job.refresh_from_db()
+    assert (job.state, job.reason) == ("failed", "unreadable")

@@ -217,7 +217,7 @@ def schedule(owner: User, **more: Any) -> ReportSchedule:
         "recipients": ["a@example.com"],
         **more,
     }
-    made = services.checked_schedule(ReportSchedule(owner=owner, **said))
+    made = services.checked_schedule(ReportSchedule(owner=owner, **said), owner)
     made.save()
     return made
 
@@ -262,6 +262,7 @@ def test_a_mail_server_that_is_away_is_tried_again(
     ("change", "told"),
     [
         ({"recipients": []}, "1 to 10"),
+        ({"name": "a\nb"}, "can be printed"),
         ({"recipients": ["x"]}, "no e-mail address"),
         ({"crontab": "x"}, "no crontab"),
         ({"time_zone": "Mars/Base"}, "Mars/Base"),
