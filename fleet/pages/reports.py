@@ -170,7 +170,10 @@ def close_page(request: HttpRequest) -> HttpResponse:
     said = request.POST if request.method == "POST" else request.GET
     try:
         day = spec_of({"first": said.get("day"), "last": said.get("day")}, timezone.localdate()).period.first
-    except Refusal:
+    except Refusal as refusal:
+        if request.method == "POST":
+            messages.error(request, sentence(refusal))
+            return redirect("close-day")
         day = timezone.localdate() - timedelta(days=1)
     chosen = next((one for one in organisations if str(one.pk) == said.get("organisation")), None)
     if chosen is None and said.get("organisation"):

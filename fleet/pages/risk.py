@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from fleet.pages.guards import staff_with
 from terminals.common.errors import Refusal
-from terminals.common.scope import reach_of, within
+from terminals.common.scope import Reach, reach_of, within
 from terminals.common.words import sentence, word
 from terminals.estate.models import Organisation, Terminal
 from terminals.settlement.cases.models import Difference
@@ -70,7 +70,8 @@ def rule_page(request: HttpRequest, signal: str) -> HttpResponse:
         messages.success(request, _("The rule is set."))
         whose = f"?organisation={organisation.pk}" if organisation else ""
         return redirect(reverse("risk-rule", args=[signal]) + whose)
-    found = [] if refused else services.try_rule(signal, settings, reach_of(request.user, services.CHANGE_RULE), DAYS)
+    reach = Reach((organisation.path,)) if organisation else reach_of(request.user, services.CHANGE_RULE)
+    found = [] if refused else services.try_rule(signal, settings, reach, DAYS)
     serials = dict(
         Terminal.objects.filter(pk__in={one.terminal_id for one, _e in found[:SHOWN]}).values_list("pk", "serial")
     )

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from terminals.common.partitions import keep_partitions
 from terminals.settlement.credits import expecting, matching, reading
+from terminals.settlement.credits.rules import days_over
 from terminals.settlement.plans import services as plans
 from terminals.settlement.reports import services as reports
 from terminals.settlement.risk import services as risk
@@ -80,7 +81,7 @@ def work_on_credits() -> None:
     it is one statement."""
     until = time.monotonic() + AT_A_TIME
     with connection.cursor() as cursor:
-        cursor.execute(CREDITS_DUE, [timezone.now().date()])
+        cursor.execute(CREDITS_DUE, [days_over(timezone.now())])
         files, undated, overdue = cursor.fetchone()
     while files and (reading.read_next() or matching.match_files(until)) and time.monotonic() < until:
         pass

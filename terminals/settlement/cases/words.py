@@ -103,7 +103,7 @@ _SENTENCES: dict[K, Callable[[Difference], str]] = {
     K.CREDITED_TWICE: lambda one: _("credited twice: %(found)s for %(expected)s") % _values(one),
     K.OTHER_ACCOUNT: lambda one: _("%(found)s credited to an account that is not on file: %(detail)s") % _values(one),
     K.VELOCITY: lambda one: (
-        _("%(found_count)s sales within ten minutes, where at most %(expected_count)s are usual") % _values(one)
+        _("%(found_count)s sales within ten minutes, where %(expected_count)s are usual") % _values(one)
         if one.expected_count
         else _("%(found_count)s sales within ten minutes") % _values(one)
     ),

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.cases.rules import SUBJECTS, Subject
-from terminals.settlement.credits.rules import Credited, judge_credit
+from terminals.settlement.credits.rules import Credited, days_over, judge_credit
 from terminals.settlement.reconciliation.lines import columns_of, recorded_of
 from terminals.settlement.reconciliation.rules import DifferenceKind, adding_up
 from terminals.settlement.transactions.services import BatchKey
@@ -80,7 +80,7 @@ def compare(keys: Sequence[BatchKey]) -> None:
             {
                 "terminals": [key[0] for key in keys],
                 "numbers": [key[1] for key in keys],
-                "today": timezone.now().date(),
+                "today": days_over(timezone.now()),
             },
         )
         rows = cursor.fetchall()

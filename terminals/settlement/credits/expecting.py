@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from terminals.estate.services import hold_alone
 from terminals.settlement.credits.comparing import compare
+from terminals.settlement.credits.rules import days_over
 from terminals.settlement.plans.calendars import Days, closed_because
 from terminals.settlement.plans.cycles import business_day
 from terminals.settlement.plans.due import cycle_of
@@ -82,7 +83,7 @@ def after_business_days(days: Days, start: date, number: int) -> date:
 @transaction.atomic
 def note_overdue() -> int:
     """Compare the next batches whose day has passed; what did not come becomes a difference. Return how many were looked at."""
-    today = timezone.now().date()
+    today = days_over(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(OVERDUE, [today, CHUNK])
         keys = sorted(set(cursor.fetchall()))

@@ -156,7 +156,12 @@ def _take_back(job: CreditFile, entries: Sequence[CreditEntry]) -> None:
 def _revive(job: CreditFile, told: set[str]) -> None:
     """What another file has told as well, and did not count because this one had: it counts now."""
     repeated = CreditEntry.objects.filter(profile=job.profile_id, identity__in=told, state=EntryState.REPEATED)
-    others = repeated.filter(file__state=FileState.DONE).exclude(file=job).select_related("file").order_by("pk")
+    others = (
+        repeated.filter(file__state__in=[FileState.MATCHING, FileState.DONE])
+        .exclude(file=job)
+        .select_related("file")
+        .order_by("pk")
+    )
     first = {entry.identity: entry for entry in reversed(others)}
     if first:
         move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in first.values()]), EntryTransition.revive)
@@ -178,6 +183,7 @@ def _without_repeated(profile: CreditProfile, entries: Sequence[CreditEntry]) ->
     """Leave out what this or an earlier file has told before."""
     named = {entry.identity for entry in entries if entry.identity}
     counted = CreditEntry.objects.filter(profile=profile, identity__in=named, state__in=COUNTED)
+    counted = counted.exclude(identity="")  # or the planner cannot tell that the partial index has them all
     seen = set(counted.values_list("identity", flat=True)) if named else set()
     fresh: list[CreditEntry] = []
     repeated: list[CreditEntry] = []

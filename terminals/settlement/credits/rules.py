@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
@@ -247,13 +247,16 @@ class Named(NamedTuple):
 
 
 def named_in(text: str, form: str) -> Named | None:
-    """Return which terminal and batch a text names; nothing where it is about something else."""
-    found = pattern_of(form).search(text)
-    if found is None:
+    """Return which terminal and batch a text names; nothing where it is about something else. Raises Refusal for several."""
+    several = {
+        (one["tid"].upper(), int(one["batch"])): one for one in pattern_of(form).finditer(text) if int(one["batch"])
+    }
+    if not several:
         return None
+    if len(several) > 1:
+        raise Refusal("several_batches", "it names several batches and no amount of each")
+    (found,) = several.values()
     said = found.groupdict()
-    if int(said["batch"]) == 0:
-        return None
     return Named(said["tid"].upper(), int(said["batch"]), (said.get("mid") or "").upper(), found[0][:LONGEST_TEXT])
 
 
@@ -308,6 +311,11 @@ def method_of(said: str, methods: Mapping[str, str]) -> tuple[str, str]:
 
 
 # --- when a credit is wrong ------------------------------------------------------------------------------------------
+def days_over(now: datetime) -> date:
+    """Return the first day that is not over everywhere: a store's own day may end twelve hours after UTC's."""
+    return (now - timedelta(hours=12)).date()
+
+
 class Credited(NamedTuple):
     """What was settled of a batch (in one currency, of one method or of all) beside what was credited for it, fees included.
     `entries` is how many said so; `overdue` is the day by which it should have come, where that has passed."""

@@ -103,7 +103,7 @@ SETTINGS: dict[str, Setting] = {
     "retry_minutes": Setting(5, _whole(1, 240)),
     "when_missed": Setting("catch_up", _one_of(*WHEN_MISSED)),
     "warn_minutes": Setting(30, _whole(0, 1440)),
-    "host_totals": Setting("", _text(_layout)),  # where the host's answer has its own totals (runs/dialects.py)
+    "host_totals": Setting("", _text(_layout)),  # where the host's answer has its own totals (dialects.py)
     "credit_days": Setting(
         None, _optional(_whole(0, 30))
     ),  # business days until it must be credited; none: not watched

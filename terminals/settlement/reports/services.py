@@ -21,7 +21,7 @@ from terminals.common.errors import Refusal
 from terminals.common.refusals import columns_of
 from terminals.common.scope import reach_of
 from terminals.common.transitions import move
-from terminals.estate.models import Organisation
+from terminals.estate.models import Organisation, Store
 from terminals.estate.rules import check_time_zone
 from terminals.settlement.plans.cycles import Cycle, check_crontab, next_instants
 from terminals.settlement.reports import figures, files
@@ -117,9 +117,12 @@ def _rows_by_day(spec: Spec, paths: Sequence[str], held: Any) -> list[Row]:
     first, last = spec.period
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     rows: list[Row] = []
+    until = timezone.now() + LEASE / 2  # after its lease another worker would begin it, too
     for number, day in enumerate(days, start=1):
         rows += rows_of(spec._replace(period=Period(day, day)), paths)
         held.update(percent=5 + 85 * number // len(days))
+        if timezone.now() > until:
+            raise Refusal("too_large", "it takes too long; ask for fewer days at a time")
     return rows
 
 
@@ -223,7 +226,7 @@ def _mail(schedule: ReportSchedule, now: datetime) -> None:
 @transaction.atomic
 def close_day(*, organisation: Organisation | None, day: date, actor: str) -> DailyClose:
     """Keep a day's figures as they are now. Raises Refusal for a day that is not over, or was closed before."""
-    if day >= timezone.localdate():
+    if not _is_over(day, organisation):
         raise Refusal("not_over", "%(day)s is not over; close it tomorrow", day=day.isoformat())
     try:
         with transaction.atomic():
@@ -238,6 +241,13 @@ def close_day(*, organisation: Organisation | None, day: date, actor: str) -> Da
     detail = {"day": day.isoformat(), "terminals": len({row.key for row in rows}), "sums": sums}
     audit.record(actor=actor, action="day.close", subject=subject_of(close), detail=detail)
     return close
+
+
+def _is_over(day: date, organisation: Organisation | None) -> bool:
+    """Whether a day is over by the clock of every store that it concerns, whoever asks."""
+    stores = Store.objects.filter(path__startswith=organisation.path if organisation is not None else "")
+    zones = set(stores.values_list("time_zone", flat=True).distinct()) | {"UTC"}
+    return all(day < timezone.now().astimezone(ZoneInfo(zone)).date() for zone in zones)
 
 
 def _of_day(organisation: Organisation | None, day: date) -> list[Row]:

@@ -138,15 +138,16 @@ def _row(one: Batch) -> BatchProfile:
 
 
 def _judge(batches: Sequence[Batch]) -> None:
-    rules = list(RiskRule.objects.filter(enabled=True).select_related("organisation"))
-    if not rules:
+    rules = list(RiskRule.objects.select_related("organisation"))
+    if not any(rule.enabled for rule in rules):
         return
     pasts, paths = pasts_of(batches), _paths_of(batches)
     found = []
     for one in batches:
         for rule in nearest(rules, paths[one.terminal_id]):
-            evidence = judge(rule.signal, rule.settings, one.profile, *pasts[one.key])
-            found += [_found(one, evidence)] if evidence is not None else []
+            if rule.enabled:  # one that is off nearby keeps off what is on further up
+                evidence = judge(rule.signal, rule.settings, one.profile, *pasts[one.key])
+                found += [_found(one, evidence)] if evidence is not None else []
     chosen = reduce(or_, (Q(terminal=pk, batch_number=number) for pk, number in sorted(one.key for one in batches)))
     note(found, of=chosen, kinds=OF_RISK)
 

@@ -89,7 +89,11 @@ def _run_chunk(now: datetime) -> tuple[int, int]:
     ]
     opened = open_runs([occasion for occasion in wanted if occasion], now, "settlement plan")
     _tell_missed(claimed, plans, now)
-    due.move_on([due.Slot(*schedule[:3]) for schedule in claimed], now)
+    due.move_on([due.Slot(*schedule[:3]) for schedule in claimed if schedule.pk not in served], now)
+    # Those that were served came due in the place of their cycle: one that has passed since then still counts.
+    for marked in sorted({schedule.next_due_at for schedule in claimed if schedule.pk in served}):
+        mine = [schedule for schedule in claimed if schedule.pk in served and schedule.next_due_at == marked]
+        due.move_on([due.Slot(*schedule[:3]) for schedule in mine], marked)
     return len(claimed), len(opened)
 
 

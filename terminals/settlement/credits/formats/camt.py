@@ -183,7 +183,11 @@ def _items(number: int, element: Any, binding: type, account: str, settings: Map
         )
         return
     for place, one in enumerate(told, start=number + 1):
-        named = rules.named_in(one.text[:MOST_TEXT], settings["reference"]) if booked else None
+        try:
+            named = rules.named_in(one.text[:MOST_TEXT], settings["reference"]) if booked else None
+        except Refusal as refusal:
+            yield Reject(place, refusal)
+            continue
         yield _entry(place, one, named, day, account) if named is not None else Other(place)
 
 
@@ -218,13 +222,16 @@ def _told(entry: Any) -> list[Told]:
     whole = _signed(entry.amt, entry.cdt_dbt_ind)
     if len(parts) < 2 or None in amounts:
         text = " ".join(filter(None, [*map(_text, parts), entry.addtl_ntry_inf]))
-        fee = sum(map(_fee, parts), Decimal(0)) or _fee(entry)
+        currency = entry.amt.ccy
+        fee = sum((_fee(part, currency) for part in parts), Decimal(0)) or _fee(entry, currency)
         return [Told(entry.amt.ccy, whole, fee, text, _id_of(entry, *parts[:1]))]
     told = []
     for place, (part, amount) in enumerate(zip(parts, amounts, strict=True), start=1):
         net = _signed(amount, getattr(part, "cdt_dbt_ind", None) or entry.cdt_dbt_ind)
         entry_id = _id_of(entry, part)
-        told.append(Told(amount.ccy, net, _fee(part), _text(part), f"{entry_id}/{place}" if entry_id else ""))
+        told.append(
+            Told(amount.ccy, net, _fee(part, amount.ccy), _text(part), f"{entry_id}/{place}" if entry_id else "")
+        )
     if sum(one.net for one in told) != whole:
         raise Refusal("details_differ", "its transactions do not add up to its amount")
     return told
@@ -249,13 +256,16 @@ def _amount_of(part: Any) -> Any:
     return amount
 
 
-def _fee(of: Any) -> Decimal:
-    """Return what was kept of an amount: its charges, but those that are booked apart from it."""
+def _fee(of: Any, currency: str) -> Decimal:
+    """Return what was kept of an amount: its charges, but those that are booked apart from it. Raises Refusal for charges in
+    another currency."""
     charges = of.chrgs
     records = charges if isinstance(charges, list) else charges.rcrd if charges is not None else []
     fee = Decimal(0)
     for record in records:
         if getattr(record, "chrg_incl_ind", None) is not False:
+            if record.amt.ccy != currency:
+                raise Refusal("bad_amount", "its charges are in another currency than its amount")
             # A charge is a debit unless it says that it is given back.
             given_back = getattr(record.cdt_dbt_ind, "value", "") == "CRDT"
             fee += -Decimal(record.amt.value) if given_back else Decimal(record.amt.value)

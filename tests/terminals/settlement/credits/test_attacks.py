@@ -11,7 +11,7 @@ from django.urls import reverse
 from terminals.estate.models import Membership, Organisation
 from terminals.link.protocol.messages.settlement import Total
 from terminals.settlement import tasks
-from terminals.settlement.credits import matching, services
+from terminals.settlement.credits import matching, reading, services
 from terminals.settlement.credits.rules import MOST_MINOR, named_in
 from terminals.settlement.models import BatchCredit, CreditEntry, CreditProfile, CreditReject, DailyClose, Difference
 from terminals.simulator.device import Device
@@ -164,3 +164,32 @@ def test_a_file_that_kills_its_readers_is_given_up(profile: CreditProfile) -> No
     tasks.work_on_credits()
     job.refresh_from_db()
     assert (job.state, job.reason) == ("failed", "unreadable")
+
+
+def test_a_sum_for_several_batches_goes_to_none_of_them(device: Device, profile: CreditProfile) -> None:
+    both = Credit(amount="30.00", text="TID 00000001 BATCH 1 TID 00000001 BATCH 2")
+    job = brought(profile, camt([both, Credit(batch=3)]))
+    assert (job.state, job.reject_count) == ("done", 1)
+    assert not BatchCredit.objects.filter(batch_number__in=(1, 2)).exists()
+
+
+def test_charges_in_another_currency_are_no_fee(profile: CreditProfile) -> None:
+    content = camt([Credit(fee="0.50"), Credit(batch=2)]).decode().replace('<Amt Ccy="EUR">0.50<', '<Amt Ccy="JPY">50<')
+    job = brought(profile, content.encode())
+    assert (job.reject_count, job.entry_count) == (1, 1)
+
+
+def test_what_a_file_in_work_has_told_as_well_counts_when_the_first_is_taken_back(
+    device: Device, profile: CreditProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(device)
+    first = brought(profile, camt([Credit(entry_id="R1")]))
+    monkeypatch.setattr(matching, "CHUNK", 1)
+    second = [Credit(entry_id="R1"), Credit(batch=2, entry_id="R2")]
+    job = services.bring(profile=profile, file=io.BytesIO(camt(second)), name="x", actor="ann")
+    assert reading.read_next()
+    job.refresh_from_db()
+    matching.step(job)
+    services.withdraw(job=first, actor="ann")
+    tasks.work_on_credits()
+    assert BatchCredit.objects.get(batch_number=1).net_minor == 1000

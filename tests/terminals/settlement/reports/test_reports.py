@@ -323,3 +323,23 @@ def test_the_api_tells_figures_makes_reports_and_closes_days(admin_client: Clien
     assert made.status_code == 201
     assert admin_client.post(f"{url}closes/", day, content_type="application/json").status_code == 409
     assert admin_client.get(f"{url}closes/{made.json()['id']}/changes/").json() == []
+
+
+@pytest.mark.usefixtures("figures_of_a_day")
+def test_a_file_is_not_handed_to_who_may_not_see_it_any_more(client: Client, terminal: Terminal) -> None:
+    owner = User.objects.create_user("owner", password="a-long-password-here", is_staff=True)
+    member = Membership.objects.create(
+        user=owner, role=Group.objects.get(name="merchant"), merchant=terminal.store.merchant
+    )
+    job = services.request_report(spec={"first": ISO, "last": ISO}, file_format="csv", user=owner)
+    tasks.make_reports()
+    client.force_login(owner)
+    addresses = [reverse("report-job-file", args=[job.pk]), f"/api/v1/settlement/reports/{job.pk}/file/"]
+    assert [client.get(address).status_code for address in addresses] == [200, 200]
+    member.delete()
+    Membership.objects.create(
+        user=owner,
+        role=Group.objects.get(name="merchant"),
+        merchant=registered(Organisation.objects.get(), "SN-9", "00000009", mid="9").store.merchant,
+    )
+    assert [client.get(address).status_code for address in addresses] == [404, 404]

@@ -193,3 +193,13 @@ def test_statements_do_not_grow_with_the_batches(device: Device) -> None:
         numbers.append(len(queries))
     assert numbers[0] == numbers[1]
     assert not SettlementRun.objects.filter(to_profile=True).exists()
+
+
+def test_a_signal_that_is_off_nearby_opens_no_case_although_it_is_on_for_all(device: Device) -> None:
+    organisation = Organisation.objects.create(name="Quiet")
+    Terminal.objects.get().store.merchant.__class__.objects.update(organisation=organisation)
+    services.set_rule(organisation=None, signal="repeated_card", settings={"count": 4}, enabled=True, actor="ann")
+    services.set_rule(organisation=organisation, signal="repeated_card", settings={}, enabled=False, actor="ann")
+    settle(device, 1, [1111] * 5, card="tok_9")
+    tasks.look_for_risk()
+    assert not Case.objects.exists()

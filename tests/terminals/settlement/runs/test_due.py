@@ -220,3 +220,14 @@ def test_a_terminal_that_settled_by_itself_before_it_was_asked_is_not_asked_for_
     assert SettlementRun.objects.get().trigger == "terminal"
     deliver(sold(device, 100, batch_number=2))
     assert run_due_settlements(timezone.now()) == 1
+
+
+def test_a_cycle_that_passed_while_a_served_threshold_waited_still_counts(device: Device, plan: SettlementPlan) -> None:
+    change(plan, cycle="0 23 * * *", time_zone="UTC")
+    with time_machine.travel(datetime(2026, 11, 24, 9, tzinfo=UTC), tick=False):
+        deliver(sold(device, 100))
+        deliver(device.report("settlement", Settlement(1, device.now(), "EUR", [])))
+        deliver(sold(device, 5, batch_number=2))
+    for minute in (5, 6):
+        run_due_settlements(datetime(2026, 11, 24, 23, minute, tzinfo=UTC))
+    assert list(SettlementRun.objects.order_by("id").values_list("trigger", flat=True)) == ["terminal", "cycle"]
