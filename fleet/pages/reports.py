@@ -134,7 +134,7 @@ def charts_of(spec: Spec, rows: list[figures.Row]) -> list[tuple[str, str]]:
 
 
 def _dataset(label: str, amounts: list[int], currency: str, colour: str) -> dict[str, Any]:
-    values = [float(digits_of(amount, currency).replace(",", "")) for amount in amounts]
+    values = [digits_of(amount, currency).replace(",", "") for amount in amounts]
     return {"label": f"{label} ({currency})", "data": values, "backgroundColor": f"var({colour})"}
 
 

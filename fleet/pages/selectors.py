@@ -161,7 +161,7 @@ LOOKED_AT = 500
 def worries(user: Any, now: datetime) -> Worries:
     """Return what is in the way of money: three statements over what is open, however large the fleet."""
     blocked = within(SettlementSchedule.objects.filter(is_blocked=True), user, "settlement.view_settlementschedule")
-    live = within(Case.objects.filter(state__in=LIVE_VALUES), user, "settlement.view_case").order_by()
+    live = within(Case.objects.filter(state__in=LIVE_VALUES), user, "settlement.view_case").order_by("due_at")
     newest = live.values("currency", "amount_minor", "due_at", "state")[:MOST_COUNTED]
     sums: dict[str, int] = defaultdict(int)
     for case in newest:

@@ -1,6 +1,6 @@
 """The accounts that credit files name: kept sealed, shown without their middle."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from terminals.common import vault
 from terminals.settlement.accounts.rules import Account
@@ -12,12 +12,16 @@ def bound_to(account_id: int) -> str:
     return f"credit-account:{account_id}"
 
 
-def keep(job: CreditFile, number: str) -> CreditAccount:
-    """Put an account that a file names on record."""
-    account = CreditAccount.objects.create(file=job, masked=Account("", number, "").masked, sealed_number=b"")
-    account.sealed_number = vault.seal(number.encode(), bound_to=bound_to(account.pk))
-    account.save(update_fields=["sealed_number"])
-    return account
+def keep(job: CreditFile, numbers: Iterable[str]) -> dict[str, CreditAccount]:
+    """Put accounts that a file names on record; return them by number: two statements."""
+    made = {
+        number: CreditAccount(file=job, masked=Account("", number, "").masked, sealed_number=b"") for number in numbers
+    }
+    CreditAccount.objects.bulk_create(made.values())
+    for number, account in made.items():
+        account.sealed_number = vault.seal(number.encode(), bound_to=bound_to(account.pk))
+    CreditAccount.objects.bulk_update(made.values(), ["sealed_number"], batch_size=500)
+    return made
 
 
 def numbers_of(account_ids: Collection[int]) -> dict[int, str]:

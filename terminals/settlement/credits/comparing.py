@@ -2,19 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import date
-from functools import reduce
-from operator import or_
 
 from django.db import connection
-from django.db.models import Q
 from django.utils import timezone
 
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.cases.rules import SUBJECTS, Subject
 from terminals.settlement.credits.rules import Credited, days_over, judge_credit
-from terminals.settlement.reconciliation.lines import columns_of, recorded_of
+from terminals.settlement.reconciliation.lines import recorded_of
 from terminals.settlement.reconciliation.rules import DifferenceKind, adding_up
-from terminals.settlement.transactions.services import BatchKey
+from terminals.settlement.transactions.services import BatchKey, columns_of, of_batches
 
 OF_CREDIT = [
     kind
@@ -89,8 +86,7 @@ def compare(keys: Sequence[BatchKey]) -> None:
     found = [one for row in rows for one in _found(*row[:5], credited=Credited(*row[5:]))]
     concerned |= {(one.terminal_id, one.batch_number) for one in found}
     if concerned:
-        chosen = reduce(or_, (Q(terminal=pk, batch_number=number) for pk, number in sorted(concerned)))
-        note(_with_suspects(found), of=chosen, kinds=OF_CREDIT)
+        note(_with_suspects(found), of=of_batches(sorted(concerned)), kinds=OF_CREDIT)
 
 
 def _found(

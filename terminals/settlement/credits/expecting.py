@@ -1,6 +1,6 @@
 """By when settled batches are to be credited, and which were not. Each batch is looked at twice, never the fleet."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -9,7 +9,6 @@ from terminals.estate.services import hold_alone
 from terminals.settlement.credits.comparing import compare
 from terminals.settlement.credits.rules import days_over
 from terminals.settlement.plans.calendars import Days, closed_because
-from terminals.settlement.plans.cycles import business_day
 from terminals.settlement.plans.due import cycle_of
 from terminals.settlement.plans.models import EffectivePlan
 
@@ -17,7 +16,7 @@ CHUNK = 2000
 
 # Raw, all of this module's: pairs of columns, and locks that are skipped, joined to what decides the day.
 UNDATED = """
-SELECT b.id, r.finished_at, s.effective_id
+SELECT b.id, coalesce(r.settled_on, r.finished_at::date), s.effective_id
   FROM settlement_batch b
   JOIN settlement_settlementrun r USING (terminal_id, batch_number)
   LEFT JOIN settlement_settlementschedule s USING (terminal_id)
@@ -50,25 +49,18 @@ def date_credits() -> int:
         rows = cursor.fetchall()
         if not rows:
             return 0
-        effective_ids = {effective for _pk, _at, effective in rows if effective is not None}
+        effective_ids = {effective for _pk, _day, effective in rows if effective is not None}
         plans = EffectivePlan.objects.select_related("calendar").in_bulk(effective_ids)
-        known: dict[tuple[int | None, datetime], date | None] = {}
-        days = []
-        for _pk, finished_at, effective in rows:
-            minute = (effective, finished_at.replace(second=0, microsecond=0))
-            if minute not in known:
-                known[minute] = _due(plans[effective], minute[1]) if effective is not None else None
-            days.append(known[minute])
-        cursor.execute(DATE, [[row[0] for row in rows], days])
+        due = {(effective, day): _due(plans.get(effective), day) for _pk, day, effective in rows}
+        cursor.execute(DATE, [[row[0] for row in rows], [due[effective, day] for _pk, day, effective in rows]])
     return len(rows)
 
 
-def _due(effective: EffectivePlan, finished_at: datetime) -> date | None:
-    """Return the day by which a batch is to be credited; nothing where none is expected any more."""
-    if effective.settings["credit_days"] is None:
+def _due(effective: EffectivePlan | None, settled_on: date) -> date | None:
+    """Return the day by which a batch of a day is to be credited; nothing where none is expected any more."""
+    if effective is None or effective.settings["credit_days"] is None:
         return None
-    cycle = cycle_of(effective)
-    return after_business_days(cycle.days, business_day(cycle, finished_at), effective.settings["credit_days"])
+    return after_business_days(cycle_of(effective).days, settled_on, effective.settings["credit_days"])
 
 
 def after_business_days(days: Days, start: date, number: int) -> date:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import reduce
 from operator import or_
-from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
@@ -29,9 +28,8 @@ from terminals.settlement.credits.facts import BatchCredited
 from terminals.settlement.credits.models import COUNTED, CreditEntry, CreditFile, CreditProfile
 from terminals.settlement.credits.reading import without_numbers
 from terminals.settlement.credits.rules import EntryState, EntryTransition, FileState, FileTransition
-from terminals.settlement.reconciliation.lines import columns_of
 from terminals.settlement.reconciliation.rules import DifferenceKind
-from terminals.settlement.transactions.services import BatchKey
+from terminals.settlement.transactions.services import BatchKey, columns_of
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000
@@ -154,18 +152,13 @@ def _take_back(job: CreditFile, entries: Sequence[CreditEntry]) -> None:
 
 
 def _revive(job: CreditFile, told: set[str]) -> None:
-    """What another file has told as well, and did not count because this one had: it counts now."""
+    """What another file has told as well, and did not count because this one had, is to be matched like whatever is read."""
     repeated = CreditEntry.objects.filter(profile=job.profile_id, identity__in=told, state=EntryState.REPEATED)
-    others = (
-        repeated.filter(file__state__in=[FileState.MATCHING, FileState.DONE])
-        .exclude(file=job)
-        .select_related("file")
-        .order_by("pk")
-    )
-    first = {entry.identity: entry for entry in reversed(others)}
-    if first:
-        move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in first.values()]), EntryTransition.revive)
-        _match(job.profile, list(CreditEntry.objects.filter(pk__in=[entry.pk for entry in first.values()])))
+    standing = repeated.filter(file__state__in=FileTransition.go_on.sources).exclude(file=job).order_by("-pk")
+    first = {entry.identity: entry for entry in standing}
+    move(CreditEntry.objects.filter(pk__in=[entry.pk for entry in first.values()]), EntryTransition.revive)
+    files = CreditFile.objects.filter(pk__in={entry.file_id for entry in first.values()})
+    move(files, FileTransition.go_on, finished_at=None)
 
 
 def _fact(entry: CreditEntry) -> BatchCredited:
@@ -250,14 +243,6 @@ def _found_late(after: int, limit: int) -> Mapping[int, list[int]]:
     return found
 
 
-class Owed(NamedTuple):
-    """To whom a credit belongs."""
-
-    merchant_id: int
-    currency: str
-    day: date | None
-
-
 def _judge_accounts(entries: Sequence[CreditEntry]) -> None:
     """Note which entries went to another account than their merchant's; of a merchant without one nobody can tell."""
     named = [entry for entry in entries if entry.account_id is not None]
@@ -269,12 +254,13 @@ def _judge_accounts(entries: Sequence[CreditEntry]) -> None:
     on_file = holdings_of(set(merchants.values()))
     for entry in named:
         theirs = on_file.get(merchants[entry.terminal_id or 0], ())
-        valid = {one.number for one in theirs if _holds(one, Owed(0, entry.currency, entry.value_date))}
+        valid = {one.number for one in theirs if _holds(one, entry.currency, entry.value_date)}
         entry.is_other_account = bool(valid) and numbers[entry.account_id or 0] not in valid
 
 
-def _holds(one: Holding, owed: Owed) -> bool:
-    return one.currency in ("", owed.currency) and (one.until is None or owed.day is None or owed.day <= one.until)
+def _holds(one: Holding, currency: str, day: date | None) -> bool:
+    """Whether an account on file counted for a currency on a day."""
+    return one.currency in ("", currency) and (one.until is None or day is None or day <= one.until)
 
 
 # --- what follows from it --------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ class CreditFile(KeepsRefusal):
         if self.state == FileState.READING:
             return int(50 * self.read_bytes // max(self.size_bytes, 1))
         if self.state == FileState.MATCHING:
-            return 50 + int(50 * self.handled_count // max(self.entry_count, 1))
+            return min(99, 50 + int(50 * self.handled_count // max(self.entry_count, 1)))
         return 100
 
 
@@ -155,6 +155,14 @@ class CreditEntry(models.Model):
         indexes = [
             models.Index(fields=["terminal", "batch_number"], name="credit_entry_of_batch"),
             models.Index(fields=["tid"], condition=Q(state=EntryState.UNKNOWN.value), name="credit_entry_unknown"),
+            models.Index(
+                fields=["file", "number"], condition=Q(state=EntryState.READ.value), name="credit_entry_to_match"
+            ),
+            models.Index(
+                fields=["profile", "identity"],
+                condition=Q(state=EntryState.REPEATED.value),
+                name="credit_entry_repeated",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["file", "number"], name="credit_entry_once_a_file"),

@@ -124,8 +124,7 @@ def _renew(job: CreditFile, **columns: int) -> None:
 
 
 def _store(job: CreditFile, found: list[Entry], accounts: dict[str, CreditAccount]) -> None:
-    for number in {one.account for one in found if one.account} - accounts.keys():
-        accounts[number] = keep(job, number)
+    accounts |= keep(job, sorted({one.account for one in found if one.account} - accounts.keys()))
     CreditEntry.objects.bulk_create(
         CreditEntry(
             file=job,

@@ -44,6 +44,7 @@ class FileTransition(Machine):
     match = Transition((_F.READING,), _F.MATCHING)
     fail = Transition((_F.READING,), _F.FAILED)
     finish = Transition((_F.MATCHING,), _F.DONE)
+    go_on = Transition((_F.MATCHING, _F.DONE), _F.MATCHING)  # entries of it count by now that did not
     give_up = Transition((_F.MATCHING,), _F.WITHDRAWING)  # what was matched is taken away again
     withdraw = Transition((_F.DONE,), _F.WITHDRAWING)
     end_withdrawal = Transition((_F.WITHDRAWING,), _F.WITHDRAWN)

@@ -1,6 +1,8 @@
 """What a credit file came to: its entries by state, its money, and the differences about its batches."""
 
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 
@@ -9,6 +11,7 @@ from terminals.settlement.credits.comparing import OF_CREDIT
 from terminals.settlement.credits.models import BatchCredit, CreditEntry, CreditFile
 from terminals.settlement.credits.rules import EntryState
 from terminals.settlement.reconciliation.rules import DifferenceKind
+from terminals.settlement.transactions.services import BatchKey, of_batches
 
 
 class Money(NamedTuple):
@@ -42,12 +45,9 @@ def differences_about(job: CreditFile) -> QuerySet[Difference]:
     return Difference.objects.filter(of_credit | nobodys, is_open=True).select_related("terminal")
 
 
-def credits_of(keys: list[Any]) -> dict[Any, list[BatchCredit]]:
+def credits_of(keys: Sequence[BatchKey]) -> dict[BatchKey, list[BatchCredit]]:
     """Return what was credited for batches, by (terminal, batch): one statement."""
-    chosen = Q(pk__in=[])
-    for terminal_id, batch_number in keys:
-        chosen |= Q(terminal=terminal_id, batch_number=batch_number)
-    found: dict[Any, list[BatchCredit]] = {}
-    for credit in BatchCredit.objects.filter(chosen).order_by("currency", "method", "scheme") if keys else ():
-        found.setdefault((credit.terminal_id, credit.batch_number), []).append(credit)
+    found: dict[BatchKey, list[BatchCredit]] = defaultdict(list)
+    for credit in BatchCredit.objects.filter(of_batches(keys)).order_by("currency", "method", "scheme"):
+        found[credit.terminal_id, credit.batch_number].append(credit)
     return found

@@ -10,7 +10,7 @@ from django.db import connection
 from terminals.settlement.cases.differences import Found
 from terminals.settlement.reconciliation.rules import DifferenceKind, Finding, Line, Recorded, differing, judge
 from terminals.settlement.transactions import gaps
-from terminals.settlement.transactions.services import BatchKey
+from terminals.settlement.transactions.services import BatchKey, columns_of
 
 # Raw, all of this module's: the ORM cannot ask for pairs of columns.
 LINES = """
@@ -19,10 +19,6 @@ SELECT l.terminal_id, l.batch_number, l.currency, l.method, l.scheme, l.kind, l.
   FROM settlement_batchtotal l
   JOIN unnest(%s::bigint[], %s::integer[]) AS k(terminal_id, batch_number) USING (terminal_id, batch_number)
 """
-
-
-def columns_of(keys: Sequence[BatchKey]) -> list[list[int]]:
-    return [[key[0] for key in keys], [key[1] for key in keys]]
 
 
 def lines_of(keys: Sequence[BatchKey]) -> dict[BatchKey, list[Line]]:

@@ -102,7 +102,7 @@ def as_xlsx(spec: Spec, rows: Sequence[Row]) -> IO[bytes]:
         for column, cell in enumerate(texts):
             sheet.write_string(number, column, cell)
         counts = [figures.batches, figures.transactions]
-        amounts = [float(Decimal(_plain(n, figures.currency))) for n in money_columns(figures)]
+        amounts = [Decimal(_plain(n, figures.currency)) for n in money_columns(figures)]
         for column, amount in enumerate([*counts, *amounts], start=len(texts)):
             sheet.write_number(number, column, amount)
     book.close()

@@ -135,7 +135,7 @@ def forget_old_reports(now: datetime) -> None:
 def checked_schedule(schedule: ReportSchedule, user: Any) -> ReportSchedule:
     """Return a schedule with its next instant; raise Refusal for one that could not be sent, and for one that would send what
     whoever sets it may not see."""
-    if not settings.EMAIL_URL:
+    if schedule.enabled and not settings.EMAIL_URL:
         raise Refusal("no_mail_server", "no mail server is known: set EMAIL_URL, and restart web and worker")
     if not schedule.name.isprintable():
         raise Refusal("bad_name", "a name has characters that can be printed")

@@ -3,13 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
 from django.db import connection
-from django.db.models import Q
 
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.cases.rules import SUBJECTS, Subject
@@ -24,7 +21,7 @@ from terminals.settlement.runs.facts import (
     UploadIncomplete,
 )
 from terminals.settlement.runs.rules import RunState
-from terminals.settlement.transactions.services import BatchKey
+from terminals.settlement.transactions.services import BatchKey, of_batches
 
 # What the comparison of a batch finds; what concerns its settling or its credit is found elsewhere.
 OF_RECORDS = [
@@ -191,8 +188,7 @@ def _wrong(run: Compared) -> Wrong:
 
 
 def _note(runs: Sequence[Compared], found: Sequence[Found]) -> None:
-    chosen = reduce(or_, (Q(terminal=run.terminal_id, batch_number=run.batch_number) for run in runs))
-    note(found, of=chosen, kinds=OF_RECORDS)
+    note(found, of=of_batches(run.key for run in runs), kinds=OF_RECORDS)
 
 
 def _reasons(run: Compared, lines: Sequence[Line]) -> Reasons:

@@ -19,7 +19,6 @@ from terminals.link.services import supersede_commands
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.credits.comparing import compare_settled
 from terminals.settlement.plans.thresholds import mark_over_threshold
-from terminals.settlement.reconciliation.lines import columns_of
 from terminals.settlement.reconciliation.rules import DifferenceKind
 from terminals.settlement.risk.services import profile_again
 from terminals.settlement.rules import LAST_BATCH_NUMBER
@@ -29,7 +28,7 @@ from terminals.settlement.runs.models import OPEN_VALUES
 from terminals.settlement.runs.rules import RunState, RunTransition
 from terminals.settlement.runs.services import fail_repeated
 from terminals.settlement.transactions import gaps
-from terminals.settlement.transactions.services import BatchKey, Upload, record_transactions
+from terminals.settlement.transactions.services import BatchKey, Upload, columns_of, record_transactions
 
 LATE = timedelta(days=31)  # a close that is further back, or ahead, is a wrong clock's
 LEFT_BEHIND = (DifferenceKind.UNCLOSED_BATCH, DifferenceKind.NOT_SETTLED)

@@ -1,18 +1,31 @@
 """Recording what terminals upload: transactions, their batches' sums and lines, and how far their numbers have come."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 
 from terminals.common.partitions import Partitioned
 from terminals.link.protocol.messages.settlement import Transactions
 
-BatchKey = tuple[int, int]
+BatchKey = tuple[int, int]  # terminal, batch number
 PARTITIONED = Partitioned("settlement_transaction", "occurred_at", settings.KEEP_TRANSACTIONS_MONTHS)
+
+
+def columns_of(keys: Sequence[BatchKey]) -> list[list[int]]:
+    """Return batches as two columns, as raw statements take them."""
+    return [[key[0] for key in keys], [key[1] for key in keys]]
+
+
+def of_batches(keys: Iterable[BatchKey]) -> Q:
+    """Return what holds for rows of these batches; for none where there are none."""
+    return reduce(or_, (Q(terminal=terminal, batch_number=number) for terminal, number in keys), Q(terminal__in=[]))
 
 
 class Upload(NamedTuple):

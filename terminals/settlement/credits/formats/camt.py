@@ -29,7 +29,7 @@ from terminals.settlement.credits.rules import LONGEST_TEXT, Entry, Named
 _NAMESPACE = re.compile(r"\{urn:iso:std:iso:20022:tech:xsd:camt\.(05[234])\.001\.(0[2-9]|1[0-2])\}Document")
 _TAGS = [f"{{*}}{name}" for name in ("Document", "Stmt", "Rpt", "Ntfctn", "Acct", "TtlNtries", "Ntry")]
 _STATEMENTS = ("Stmt", "Rpt", "Ntfctn")
-MOST_BYTES_OF_AN_ENTRY = 2 * 1024 * 1024
+MOST_BYTES_OF_AN_ENTRY = 4 * 1024 * 1024  # some 14,000 transactions in one sum; the parser takes 100 times as much
 MOST_TEXT = 5000  # characters of an entry's texts that are looked at
 _NO_ID = {"", "NONREF", "NOTPROVIDED", "NONE"}  # what banks write where they have no reference
 
@@ -84,7 +84,7 @@ class Bounded:
         piece = self._stream.read(size)
         self._taken += len(piece)
         if self._taken > MOST_BYTES_OF_AN_ENTRY:
-            raise Refusal("too_large", "an entry, or what stands between two, has more than 2 MB")
+            raise Refusal("too_large", "an entry, or what stands between two, has more than 4 MB")
         return piece
 
     def begin_anew(self) -> None:

@@ -142,10 +142,11 @@ def _money(said: Mapping[str, str], currency: str, settings: Mapping[str, Any]) 
         for name in ("net", "gross", "fee")
         if said.get(name)
     }
-    if "fee" in read:
-        read["fee"] = abs(read["fee"])  # some write what is kept with a minus, others do not
     if "net" not in read and "gross" not in read:
         raise Refusal("bad_amount", "it has no amount")
+    if "fee" in read:  # some write what is kept with a minus, others do not: it has the sign of what it is kept of
+        of = read.get("gross", read.get("net", 0))
+        read["fee"] = -abs(read["fee"]) if of < 0 else abs(read["fee"])
     gross = read.get("gross", read.get("net", 0) + read.get("fee", 0))
     net = read.get("net", gross - read.get("fee", 0))
     if "fee" in read and gross - net != read["fee"]:

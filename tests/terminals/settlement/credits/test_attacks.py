@@ -145,7 +145,7 @@ def test_two_names_in_a_reference_are_never_one_number() -> None:
     assert named_in("x 00000001 12", "{tid} {batch}") is not None
 
 
-@pytest.mark.parametrize("junk", ["<!-- " + "x" * 3_000_000 + " -->", "<a/>" * 800_000])
+@pytest.mark.parametrize("junk", ["<!-- " + "x" * 5_000_000 + " -->", "<a/>" * 1_300_000])
 def test_a_file_that_hides_little_in_much_is_refused_early(profile: CreditProfile, junk: str) -> None:
     content = camt([Credit(), Credit(batch=2)]).decode().replace("<Ntry>", junk + "<Ntry>", 1)
     job = brought(profile, content.encode())
