@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,11 +25,13 @@ IN_FLIGHT = 200  # what suits paho best
 
 def measure() -> list[Measure]:
     """Return `relay_vs_bare_paho`."""
-    relay, bare = [], []
+    payload = _payload()
+    messages = [(topics.command(stage.device_id(n % stage.FLEET)), payload) for n in range(COMMANDS)]
+    ours, theirs = [], []
     for _ in range(ROUNDS):
-        bare.append(_bare())
-        relay.append(_relay())
-    return [stage.compare("relay_vs_bare_paho", relay, bare)]
+        theirs.append(bare(messages))
+        ours.append(_relay(payload))
+    return [stage.compare("relay_vs_bare_paho", ours, theirs)]
 
 
 def _payload() -> bytes:
@@ -43,13 +46,14 @@ def _payload() -> bytes:
     return bytes(command.payload)
 
 
-def _bare() -> float:
-    payload, acknowledged, done = _payload(), 0, threading.Event()
+def bare(messages: Sequence[tuple[str, bytes]]) -> float:
+    """Return how many (topic, payload) a second paho publishes, each acknowledged."""
+    acknowledged, done = 0, threading.Event()
 
     def on_publish(*_: Any) -> None:
         nonlocal acknowledged
         acknowledged += 1
-        if acknowledged == COMMANDS:
+        if acknowledged == len(messages):
             done.set()
 
     client = paho.Client(CallbackAPIVersion.VERSION2)
@@ -58,20 +62,20 @@ def _bare() -> float:
     client.connect("127.0.0.1", int(os.environ["MQTT_PORT"]))
     client.loop_start()
     start = time.perf_counter()
-    for n in range(COMMANDS):
-        client.publish(topics.command(stage.device_id(n % stage.FLEET)), payload, qos=1)
-    done.wait(120)
+    for topic, payload in messages:
+        client.publish(topic, payload, qos=1)
+    assert done.wait(120), "paho does not come to its end"
     elapsed = time.perf_counter() - start
     client.disconnect()
     client.loop_stop()
-    return COMMANDS / elapsed
+    return len(messages) / elapsed
 
 
-def _relay() -> float:
+def _relay(payload: bytes) -> float:
     from terminals.estate.models import Terminal
     from terminals.link.models import Command
 
-    payload, now = _payload(), timezone.now()
+    now = timezone.now()
     terminals = list(Terminal.objects.values_list("pk", flat=True))
     Command.objects.bulk_create(
         (

@@ -17,7 +17,7 @@ OPEN_VALUES = [state.value for state in OPEN]
 class SettlementRun(models.Model):
     """One settlement, however many attempts it takes: `command` is the one of the latest attempt."""
 
-    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="settlement_runs")
+    terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="settlement_runs", db_index=False)
     trigger = models.CharField(max_length=10, choices=choices(TRIGGERS))
     state = models.CharField(max_length=10, choices=choices(RunState), default=RunState.REQUESTED.value)
     command = models.OneToOneField(Command, on_delete=models.SET_NULL, null=True, related_name="settlement_run")
