@@ -54,6 +54,7 @@ def case_page(request: HttpRequest, pk: int) -> HttpResponse:
         "batches": sides_of(found),
         "notes": case.notes.all(),
         "may_work": may,
+        "is_mine": case.resolved_by == request.user.get_username(),
         "may_agree": holds(request.user, services.APPROVE, case) and case.resolved_by != request.user.get_username(),
         "resolutions": choices(RESOLUTIONS),
         "four_eyes": needs_four_eyes(case.amount_minor, case.currency),
@@ -144,6 +145,11 @@ def _send_back(request: HttpRequest, case: Case) -> str:
     return _("The case is open again.")
 
 
+def _take_back(request: HttpRequest, case: Case) -> str:
+    services.take_back(case=case, actor=request.user.get_username())
+    return _("The case is open again.")
+
+
 def _reopen(request: HttpRequest, case: Case) -> str:
     services.reopen(case=case, note=request.POST.get("text", ""), actor=request.user.get_username())
     return _("The case is open again.")
@@ -156,6 +162,7 @@ ACTIONS: dict[str, tuple[str, Callable[[HttpRequest, Case], str] | None]] = {
     "close": (services.WORK, _close),
     "agree": (services.APPROVE, _agree),
     "send_back": (services.APPROVE, _send_back),
+    "take_back": (services.WORK, _take_back),
     "reopen": (services.WORK, _reopen),
 }
 

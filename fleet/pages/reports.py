@@ -104,6 +104,8 @@ def _context(
         and holds(request.user, services.CLOSE)
         and not _closes(request, spec),
         "may_schedule": holds(request.user, services.SCHEDULE),
+        # A schedule's period moves on with its day: two dates are none.
+        "to_schedule": urlencode({name: value for name, value in asked.items() if name not in ("first", "last")}),
     }
 
 

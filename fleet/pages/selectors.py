@@ -42,7 +42,9 @@ from terminals.settlement.runs.rules import TROUBLE, RunState
 VIEW = "terminals.view_terminal"  # what every page about terminals needs
 # What a page shows of each part, and what seeing it needs: the same as in the API.
 PARTS = {
+    "cases": "settlement.view_case",
     "commands": "link.view_command",
+    "credits": "settlement.view_creditentry",
     "health": "health.view_healthstate",
     "keys": "keys.view_terminalkey",
     "money": "settlement.view_settlementrun",

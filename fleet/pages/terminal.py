@@ -21,6 +21,8 @@ from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.protocol.states import OPEN_STATES
 from terminals.link.protocol.topics import PREFIX
 from terminals.parameters.models import TerminalParameters
+from terminals.settlement.cases.models import LIVE_VALUES, Case
+from terminals.settlement.credits.selectors import credited, credits_of
 from terminals.settlement.models import Batch, SettlementRun, SettlementSchedule
 from terminals.settlement.runs.facts import WrittenOff
 from terminals.settlement.runs.rules import TROUBLE
@@ -113,7 +115,14 @@ def _health(terminal: Terminal, parts: Parts) -> dict[str, Any]:
 
 
 def _money(terminal: Terminal, parts: Parts) -> dict[str, Any]:
-    return {"runs": SettlementRun.objects.filter(terminal=terminal)[:10]}
+    runs = list(SettlementRun.objects.filter(terminal=terminal)[:10])
+    keys = [(terminal.pk, run.batch_number) for run in runs if run.batch_number is not None]
+    credits = credits_of(keys) if "credits" in parts and keys else {}
+    return {
+        "runs": [(run, credited(credits.get((terminal.pk, run.batch_number or 0), []))) for run in runs],
+        "cases": Case.objects.filter(terminal=terminal, state__in=LIVE_VALUES)[:10] if "cases" in parts else [],
+        "shows_credits": "credits" in parts,
+    }
 
 
 def _software(terminal: Terminal, parts: Parts) -> dict[str, Any]:

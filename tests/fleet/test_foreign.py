@@ -508,7 +508,7 @@ def test_no_foreign_case_is_seen_worked_on_or_handed_out(world: World) -> None:
     pages = [reverse(name, args=[theirs.pk]) for name in ("case", "case-letter")]
     for url in (*pages, reverse("case-file", args=[theirs.pk, note.pk])):
         assert world.browser.get(url).status_code in (403, 404), url
-    for action in ("take", "write", "close", "agree", "send_back", "reopen"):
+    for action in ("take", "write", "close", "agree", "send_back", "take_back", "reopen"):
         told = {"action": action, "resolution": "fraud", "text": "x"}
         assert world.browser.post(reverse("case-action", args=[theirs.pk]), told).status_code in (403, 404), action
     chosen = {"action": "close_chosen", "_selected_action": theirs.pk, "confirm": "1", "resolution": "fraud"}

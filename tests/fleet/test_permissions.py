@@ -58,7 +58,10 @@ DOES = {
     "settlement/accounts:approve": "settlement.approve_settlementaccount",
     "settlement/accounts:reject": "settlement.approve_settlementaccount",
     "settlement/calendars:create": "settlement.add_businesscalendar",
-    **{f"settlement/cases:{verb}": "settlement.change_case" for verb in ("take", "write", "close", "reopen")},
+    **{
+        f"settlement/cases:{verb}": "settlement.change_case"
+        for verb in ("take", "write", "close", "take_back", "reopen")
+    },
     **{f"settlement/cases:{verb}": "settlement.approve_case" for verb in ("agree", "send_back")},
     "settlement/credit-profiles:create": "settlement.add_creditprofile",
     "settlement/credit-files:create": "settlement.add_creditfile",

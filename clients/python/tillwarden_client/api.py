@@ -218,6 +218,7 @@ class CreditFile(TypedDict):
     brought_by: str
     brought_at: str
     finished_at: NotRequired[str | None]
+    withdrawn_by: NotRequired[str]
 
 
 CreditProfileFormatEnum = Literal["camt", "csv"]
@@ -1749,6 +1750,10 @@ class SettlementCasesResource:
     def take(self, id: int) -> Case:
         """Become its owner."""
         return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/take/")  # type: ignore[no-any-return]
+
+    def take_back(self, id: int) -> Case:
+        """Think better of closing a large one, before somebody agrees."""
+        return self._transport.call("POST", f"/api/v1/settlement/cases/{segment(id)}/take_back/")  # type: ignore[no-any-return]
 
     def write(self, id: int, body: NoteRequest) -> Case:
         """Add a note."""

@@ -9,6 +9,7 @@ from terminals.common.money import digits_of
 from terminals.common.words import TONES, format_minor, requester_name, word
 from terminals.estate.models import Merchant, Organisation, Store, TerminalGroup
 from terminals.estate.targets.language import quoted
+from terminals.settlement.reconciliation.rules import Line, Net, nets_of
 
 register = template.Library()
 
@@ -39,6 +40,12 @@ def words(value: str) -> str:
 def reasons(stored: list[dict[str, Any]]) -> str:
     """Return the words of stored reasons."""
     return reasons_text(stored)
+
+
+@register.filter
+def nets(lines: list[Line]) -> list[Net]:
+    """Return what a batch's lines add up to, a currency each."""
+    return nets_of(lines)
 
 
 @register.filter

@@ -58,7 +58,7 @@ class CaseViewSet(IdempotentPosts, ReadViewSet):
     """Differences that somebody follows to their end. Large ones are closed by two."""
 
     needs: ClassVar[dict[str, str]] = {
-        **dict.fromkeys(("take", "write", "close", "reopen"), services.WORK),
+        **dict.fromkeys(("take", "write", "close", "take_back", "reopen"), services.WORK),
         **dict.fromkeys(("agree", "send_back"), services.APPROVE),
     }
     queryset = Case.objects.all()
@@ -114,6 +114,14 @@ class CaseViewSet(IdempotentPosts, ReadViewSet):
         """Do not agree: it is open again."""
         case = self.get_object()
         services.send_back(case=case, note=self._note(request), actor=actor_of(request))
+        return self._answer(case)
+
+    @extend_schema(request=None, responses={200: CaseSerializer})
+    @action(detail=True, methods=["post"])
+    def take_back(self, request: Request, pk: str) -> Response:
+        """Think better of closing a large one, before somebody agrees."""
+        case = self.get_object()
+        services.take_back(case=case, actor=actor_of(request))
         return self._answer(case)
 
     @extend_schema(request=NoteSerializer, responses={200: CaseSerializer})

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from terminals.common.facts.services import record_facts
 from terminals.common.sql import id_set
-from terminals.settlement.cases.facts import CaseExplained, CaseOpened
+from terminals.settlement.cases.facts import CaseExplained, CaseGrew, CaseOpened
 from terminals.settlement.cases.models import LIVE_VALUES, Case, Difference
 from terminals.settlement.cases.rules import SUBJECTS, CaseState, CaseTransition, Subject, urgency
 from terminals.settlement.reconciliation.rules import DifferenceKind
@@ -168,7 +168,7 @@ def _sum_up(case_ids: Iterable[int], grown: set[int], now: datetime) -> None:
         open_now=Count("differences", filter=open_ones), at_stake=Sum(stake, filter=open_ones, default=0)
     )
     opened: list[tuple[int, CaseOpened]] = []
-    explained: list[tuple[int, CaseExplained]] = []
+    ended: list[tuple[int, CaseExplained | CaseGrew]] = []
     rows = list(cases)
     for case in rows:
         first = case.difference_count == 0 and case.pk in grown and case.amount_minor == 0 and case.seen_count > 0
@@ -180,14 +180,16 @@ def _sum_up(case_ids: Iterable[int], grown: set[int], now: datetime) -> None:
         )
         if case.state in LIVE_VALUES and case.difference_count == 0:
             case.state, case.closed_at = CaseTransition.explain.after(case.state), now
-            explained.append((case.terminal_id or 0, CaseExplained(case.pk)))
+            ended.append((case.terminal_id or 0, CaseExplained(case.pk)))
         elif case.pk in grown and case.state == CaseState.APPROVING:
+            grew = CaseGrew(case.pk, case.resolution, case.resolved_by, case.amount_minor, case.currency)
+            ended.append((case.terminal_id or 0, grew))
             case.state, case.resolved_by, case.resolution = CaseTransition.grow.after(case.state), "", ""
         if first and case.terminal_id:
             told = CaseOpened(case.pk, case.subject, case.amount_minor, case.currency, case.difference_count)
             opened.append((case.terminal_id, told))
     _write_stakes(rows)
-    record_facts([*opened, *((pk, fact) for pk, fact in explained if pk)])
+    record_facts([*opened, *((pk, fact) for pk, fact in ended if pk)])
 
 
 # Raw: the ORM's bulk_update takes a CASE for each row and column, most of what opening a case costs.

@@ -60,6 +60,25 @@ class CaseClosed(FactBody, frozen=True):
         return _("case %(case)s closed by %(by)s: %(how)s") % said
 
 
+class CaseGrew(FactBody, frozen=True):
+    """Something was added while the case waited for somebody to agree to its end: nobody had looked at that."""
+
+    kind: ClassVar[str] = "settlement.case_grew"
+    case: int
+    resolution: str
+    by: str
+    amount_minor: int
+    currency: str
+
+    def subject(self) -> str:
+        return f"case:{self.case}"
+
+    def text(self) -> str:
+        said = {"case": self.case, "how": word(self.resolution), "by": self.by}
+        said |= {"amount": format_minor(self.amount_minor, self.currency)}
+        return _("case %(case)s grew to %(amount)s and is open again; %(by)s would have closed it: %(how)s") % said
+
+
 class CaseReopened(FactBody, frozen=True):
     kind: ClassVar[str] = "settlement.case_reopened"
     case: int

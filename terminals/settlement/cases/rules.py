@@ -24,6 +24,7 @@ class CaseTransition(Machine):
     propose = Transition((_C.OPEN,), _C.APPROVING)
     resolve = Transition((_C.OPEN, _C.APPROVING), _C.RESOLVED)
     send_back = Transition((_C.APPROVING,), _C.OPEN)
+    take_back = Transition((_C.APPROVING,), _C.OPEN)
     explain = Transition(LIVE, _C.EXPLAINED)
     reopen = Transition((_C.RESOLVED, _C.EXPLAINED), _C.OPEN)
     grow = Transition(LIVE, _C.OPEN)  # what is added was not looked at by who closed it

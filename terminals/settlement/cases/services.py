@@ -13,6 +13,7 @@ from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import FactBody
 from terminals.common.facts.services import record_facts
 from terminals.common.scope import holds
+from terminals.common.states import Transition
 from terminals.settlement.cases.facts import CaseClosed, CaseReopened
 from terminals.settlement.cases.models import Case, CaseNote
 from terminals.settlement.cases.rules import RESOLUTIONS, CaseState, CaseTransition, needs_four_eyes
@@ -118,10 +119,26 @@ def send_back(*, case: Case, note: str, actor: str) -> Case:
     if held.state != CaseState.APPROVING:
         raise _decided(held)
     write(case=held, text=note, actor=actor)
-    held.state = CaseTransition.send_back.after(held.state)
+    return _opened_again(held, CaseTransition.send_back, actor)
+
+
+@transaction.atomic
+def take_back(*, case: Case, actor: str) -> Case:
+    """Whoever closed a large case thinks better of it before somebody agrees. Raises Refusal for anybody else, and where it
+    does not wait."""
+    held = _hold(case)
+    if held.state != CaseState.APPROVING:
+        raise _decided(held)
+    if held.resolved_by != actor:
+        raise Refusal("not_yours", "only %(who)s, who closed it, takes that back", who=held.resolved_by)
+    return _opened_again(held, CaseTransition.take_back, actor)
+
+
+def _opened_again(held: Case, how: Transition[CaseState], actor: str) -> Case:
+    held.state = how.after(held.state)
     held.resolution, held.resolved_by, held.resolved_at, held.needs_four_eyes = "", "", None, False
     held.save()
-    _tell(held, actor, "send_back")
+    _tell(held, actor, how.name)
     return held
 
 

@@ -28,6 +28,11 @@ class CreditProfileSerializer(ModelSerializer[CreditProfile]):
         present = self.instance
         form = attrs.get("format", present.format if present else "")
         with field_errors():
+            if present is not None:
+                organisation = attrs.get("organisation", present.organisation)
+                services.refuse_moved_profile(
+                    present, organisation_id=organisation.pk if organisation else None, file_format=form
+                )
             attrs["settings"] = rules.checked(form, attrs.get("settings", present.settings if present else {}))
         return attrs
 
@@ -64,6 +69,7 @@ class CreditFileSerializer(ModelSerializer[CreditFile]):
             "brought_by",
             "brought_at",
             "finished_at",
+            "withdrawn_by",
         ]
 
 

@@ -11,6 +11,7 @@ from terminals.common.errors import Refusal
 from terminals.common.words import lazy_word, sentence
 from terminals.settlement.credits import rules
 from terminals.settlement.credits.models import CreditProfile
+from terminals.settlement.credits.services import refuse_moved_profile
 
 COLUMN_LABELS = {
     "tid": _("Column of the TID"),
@@ -98,7 +99,12 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
+        organisation = values.get("organisation")
         try:
+            if self.instance.pk:
+                present = CreditProfile.objects.get(pk=self.instance.pk)
+                moved = {"organisation_id": organisation.pk if organisation else None}
+                refuse_moved_profile(present, **moved, file_format=values.get("format", present.format))
             settings = {
                 **{name: values.get(name, "") for name in ("reference", "currency", *LABELS)},
                 "columns": {name: values.get(f"column_{name}") or "" for name in rules.COLUMNS},

@@ -66,19 +66,20 @@ def _step_or_give_up(job: CreditFile) -> int:
 @transaction.atomic
 def step(job: CreditFile) -> int:
     """Handle the next entries of a file; return how many. One worker at a time has a file, and one file a profile."""
-    held = CreditFile.objects.filter(pk=job.pk, state=job.state).select_for_update(skip_locked=True, of=("self",))
-    if not held.exists():
+    mine = CreditFile.objects.filter(pk=job.pk)
+    held = mine.filter(state=job.state).select_for_update(skip_locked=True, of=("self",)).first()
+    if held is None:
         return 0
     CreditProfile.objects.select_for_update().get(pk=job.profile_id)
     gone = job.state == FileState.WITHDRAWING
-    left = Q(state=EntryState.READ) if not gone else ~Q(state=EntryState.WITHDRAWN)
+    left = Q(state=EntryState.READ) if not gone else Q(number__gt=held.withdrawn_to)
     entries = list(job.entries.filter(left).order_by("number")[:CHUNK])
-    mine = CreditFile.objects.filter(pk=job.pk)
     if not entries:
         move(mine, FileTransition.end_withdrawal if gone else FileTransition.finish, finished_at=timezone.now())
         return 0
     if gone:
         _take_back(job, entries)
+        mine.update(withdrawn_to=entries[-1].number)
     else:
         _match(job.profile, entries)
         mine.update(handled_count=F("handled_count") + len(entries))

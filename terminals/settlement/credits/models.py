@@ -62,9 +62,11 @@ class CreditFile(KeepsRefusal):
     leased_until = models.DateTimeField(null=True, help_text="Until then one worker reads it")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="How often somebody began to read it")
     finished_at = models.DateTimeField(null=True)
+    withdrawn_by = models.CharField(max_length=150, blank=True, db_default="", help_text="Who took it back")
+    withdrawn_to = models.PositiveIntegerField(db_default=0, help_text="Entries up to this number are taken back")
 
     placed_by = "profile__organisation__path"
-    not_audited = ("leased_until", "attempts")
+    not_audited = ("leased_until", "attempts", "withdrawn_to")
 
     class Meta:
         ordering = ["-id"]

@@ -23,7 +23,7 @@ from terminals.settlement.credits.accounts import keep
 from terminals.settlement.credits.formats import FORMATS
 from terminals.settlement.credits.formats.read import Other, Read, Reject
 from terminals.settlement.credits.models import CreditAccount, CreditEntry, CreditFile, CreditReject
-from terminals.settlement.credits.rules import Entry, FileState, FileTransition
+from terminals.settlement.credits.rules import Entry, FileState, FileTransition, within_time
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000
@@ -76,7 +76,7 @@ def _read(job: CreditFile) -> None:
     entries = others = rejects = 0
     accounts: dict[str, CreditAccount] = {}
     pieces = store.Pieces(job)
-    for chunk in _chunks(FORMATS[job.profile.format](store.opened(pieces), job.settings)):
+    for chunk in _chunks(_in_time(FORMATS[job.profile.format](store.opened(pieces), job.settings))):
         found = [one for one in chunk if isinstance(one, Entry)]
         refused = [one for one in chunk if isinstance(one, Reject)]
         entries, rejects = entries + len(found), rejects + len(refused)
@@ -107,6 +107,15 @@ def _check_number(read: int, rejects: int) -> None:
             "more than %(most)s entries cannot be read: it is hardly a file of this profile",
             most=MOST_REJECTS,
         )
+
+
+def _in_time(read: Iterator[Read]) -> Iterator[Read]:
+    today = timezone.now().date()
+    for one in read:
+        try:
+            yield within_time(one, today) if isinstance(one, Entry) else one
+        except Refusal as refusal:
+            yield Reject(one.number, refusal)
 
 
 def _chunks(read: Iterator[Read]) -> Iterator[list[Read]]:

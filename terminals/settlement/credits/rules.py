@@ -311,6 +311,17 @@ def method_of(said: str, methods: Mapping[str, str]) -> tuple[str, str]:
     return method, scheme
 
 
+MOST_AHEAD = timedelta(days=90)
+
+
+def within_time(entry: Entry, today: date) -> Entry:
+    """Return an entry as it is; raise Refusal for a value date that is too far ahead: month and day were taken for each other, or
+    the year is wrong."""
+    if entry.value_date is not None and entry.value_date > today + MOST_AHEAD:
+        raise Refusal("bad_date", "%(day)s is too far ahead for a value date", day=entry.value_date.isoformat())
+    return entry
+
+
 # --- when a credit is wrong ------------------------------------------------------------------------------------------
 def days_over(now: datetime) -> date:
     """Return the first day that is not over everywhere: a store's own day may end twelve hours after UTC's."""

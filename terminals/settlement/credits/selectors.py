@@ -1,7 +1,7 @@
 """What a credit file came to: its entries by state, its money, and the differences about its batches."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
@@ -15,7 +15,7 @@ from terminals.settlement.transactions.services import BatchKey, of_batches
 
 
 class Money(NamedTuple):
-    """The money of a file's matched entries in one currency."""
+    """What arrived in one currency, and what was kept of it as fees; minor units."""
 
     currency: str
     net_minor: int
@@ -51,3 +51,12 @@ def credits_of(keys: Sequence[BatchKey]) -> dict[BatchKey, list[BatchCredit]]:
     for credit in BatchCredit.objects.filter(of_batches(keys)).order_by("currency", "method", "scheme"):
         found[credit.terminal_id, credit.batch_number].append(credit)
     return found
+
+
+def credited(credits: Iterable[BatchCredit]) -> list[Money]:
+    """Return what the credits of a batch add up to, a currency each."""
+    sums: dict[str, Money] = {}
+    for one in credits:
+        _currency, net, fee = sums.get(one.currency, Money(one.currency, 0, 0))
+        sums[one.currency] = Money(one.currency, net + one.net_minor, fee + one.fee_minor)
+    return [sums[currency] for currency in sorted(sums)]

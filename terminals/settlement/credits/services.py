@@ -20,6 +20,14 @@ WITHDRAW = "settlement.delete_creditfile"  # what taking one back needs
 LONGEST_NAME = 200
 
 
+def refuse_moved_profile(present: CreditProfile, *, organisation_id: int | None, file_format: str) -> None:
+    """Raise Refusal where a profile with files would become another organisation's or another format: what they told would be
+    held against other terminals, or could not be read again."""
+    moved = (present.organisation_id, present.format) != (organisation_id, file_format)
+    if moved and present.files.exists():
+        raise Refusal("in_use", "files were brought with this profile: make another one instead")
+
+
 @transaction.atomic
 def bring(*, profile: CreditProfile, file: BinaryIO, name: str, actor: str) -> CreditFile:
     """Put a file aside to be read. Raises Refusal for one that is empty, too large, or was brought before with this profile."""
@@ -53,7 +61,7 @@ def bring(*, profile: CreditProfile, file: BinaryIO, name: str, actor: str) -> C
 @transaction.atomic
 def withdraw(*, job: CreditFile, actor: str) -> None:
     """Take a file back: none of its entries counts any more, and it may be brought again. Raises Refusal unless it is done."""
-    if not move(CreditFile.objects.filter(pk=job.pk), FileTransition.withdraw, finished_at=None):
+    if not move(CreditFile.objects.filter(pk=job.pk), FileTransition.withdraw, finished_at=None, withdrawn_by=actor):
         raise Refusal("not_done", "only a file that is done can be taken back")
     detail: dict[str, Any] = {"sha256": job.sha256, "entries": job.entry_count}
     audit.record(actor=actor, action="creditfile.withdraw", subject=subject_of(job), detail=detail)

@@ -72,6 +72,27 @@ class Line(NamedTuple):
         return self.reported_net - self.recorded_net
 
 
+class Net(NamedTuple):
+    """What the lines of one currency add up to: sales less refunds, voids and reversals, in minor units."""
+
+    currency: str
+    reported_minor: int
+    recorded_minor: int
+
+    @property
+    def difference_minor(self) -> int:
+        return self.reported_minor - self.recorded_minor
+
+
+def nets_of(lines: Iterable[Line]) -> list[Net]:
+    """Return what a batch's lines add up to, a currency each."""
+    sums: dict[str, Net] = {}
+    for line in lines:
+        _currency, reported, recorded = sums.get(line.currency, Net(line.currency, 0, 0))
+        sums[line.currency] = Net(line.currency, reported + line.reported_net, recorded + line.recorded_net)
+    return [sums[currency] for currency in sorted(sums)]
+
+
 def differing(lines: Iterable[Line]) -> list[Line]:
     """Return the lines that do not agree, in a steady order. A difference of zero is one, too, where counts differ."""
     return sorted(line for line in lines if line.differs)

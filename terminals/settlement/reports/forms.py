@@ -40,7 +40,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        spec = self.instance.spec
+        # A new one begins with the report that led here: the page's address says which.
+        spec = self.instance.spec if self.instance.pk else self.initial
         self.initial["level"] = spec.get("level", "merchant")
         self.initial["period"] = spec.get("period", "yesterday")
         self.initial["by_day"], self.initial["at"] = bool(spec.get("by_day")), spec.get("at", "")

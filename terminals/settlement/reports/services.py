@@ -10,10 +10,11 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q, Sum
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
+from psycopg.errors import QueryCanceled
 
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
@@ -45,7 +46,9 @@ SCHEDULE = "settlement.add_reportschedule"  # what having reports sent needs
 AT_ONCE = 5000  # rows that a page's file may have; larger ones are made in the background
 AT_ONCE_PDF = 1000  # a PDF's row costs 1.5 ms
 MOST_PDF = 20_000  # rows of a PDF; nobody prints more
-LEASE = timedelta(minutes=10)
+LEASE = timedelta(minutes=30)
+MOST_TIME = timedelta(minutes=5)  # of a report's figures, and of one statement among them
+MOST_ROWS = 1_000_000  # of a file; a spreadsheet has no more
 TRY_AGAIN_AFTER = timedelta(minutes=15)
 
 
@@ -111,18 +114,41 @@ def _content_of(job: Report, held: Any) -> bytes:
 
 
 def _rows_by_day(spec: Spec, paths: Sequence[str], held: Any) -> list[Row]:
-    """Work out a report's rows; one that tells each day is worked out day by day, and says how far it is."""
+    """Work out a report's rows; one that tells each day is worked out day by day, and says how far it is. Raises Refusal where it
+    takes too long: after its lease another worker would begin it, too."""
     if not spec.by_day:
-        return rows_of(spec, paths)
+        return _rows(spec, paths)
     first, last = spec.period
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     rows: list[Row] = []
-    until = timezone.now() + LEASE / 2  # after its lease another worker would begin it, too
+    until = timezone.now() + MOST_TIME
     for number, day in enumerate(days, start=1):
-        rows += rows_of(spec._replace(period=Period(day, day)), paths)
+        rows += _rows(spec._replace(period=Period(day, day)), paths)
         held.update(percent=5 + 85 * number // len(days))
-        if timezone.now() > until:
-            raise Refusal("too_large", "it takes too long; ask for fewer days at a time")
+        if timezone.now() > until or len(rows) > MOST_ROWS:
+            raise _too_large()
+    return rows
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        "too_large", "it is too large, or takes too long; ask for fewer days at a time, or for a row of each merchant"
+    )
+
+
+def _rows(spec: Spec, paths: Sequence[str]) -> list[Row]:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('statement_timeout', %s, true)", [f"{MOST_TIME / timedelta(milliseconds=1):.0f}ms"]
+            )
+            rows = rows_of(spec, paths, most=MOST_ROWS + 1)
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise _too_large() from None
+        raise
+    if len(rows) > MOST_ROWS:
+        raise _too_large()
     return rows
 
 

@@ -237,11 +237,14 @@ def profile_again(keys: Sequence[BatchKey]) -> None:
 def set_rule(*, organisation: Organisation | None, signal: str, settings: Any, enabled: bool, actor: str) -> RiskRule:
     """Set a signal's rule for an organisation or for all, with its audit entry. Raises Refusal for settings that do not fit."""
     kept = checked(signal, settings)
-    rule = RiskRule.objects.select_for_update().filter(organisation=organisation, signal=signal).first()
-    old = audit.stored_values(rule) if rule is not None else {}
-    rule = rule or RiskRule(organisation=organisation, signal=signal)
-    rule.settings, rule.enabled = kept, enabled
-    rule.save()
-    action = f"riskrule.{'update' if old else 'create'}"
+    said: dict[str, Any] = {"settings": kept, "enabled": enabled}
+    rule, made = RiskRule.objects.select_for_update(of=("self",)).get_or_create(
+        organisation=organisation, signal=signal, defaults=said
+    )
+    old = {} if made else audit.stored_values(rule)
+    if not made:
+        rule.settings, rule.enabled = kept, enabled
+        rule.save()
+    action = f"riskrule.{'create' if made else 'update'}"
     audit.record_change(actor=actor, action=action, instance=rule, old=old, new=audit.stored_values(rule))
     return rule

@@ -144,6 +144,20 @@ def test_a_case_that_grows_while_it_waits_is_open_again(device: Device) -> None:
     lose(device, 70_000, 2)
     case.refresh_from_db()
     assert (case.state, case.resolved_by, case.amount_minor) == ("open", "", 120_000)
+    told = Fact.objects.get(kind="settlement.case_grew")
+    said = f"case {case.pk} grew to 1,200.00 EUR and is open again; ann would have closed it: fraud"
+    assert text_of(told.kind, told.body) == said
+
+
+def test_who_closed_a_large_case_takes_that_back_and_nobody_else_does(device: Device) -> None:
+    case = services.close(case=lose(device, 50_000), resolution="fraud", note="", actor="ann")
+    with pytest.raises(Refusal, match="only ann, who closed it"):
+        services.take_back(case=case, actor="bob")
+    back = services.take_back(case=case, actor="ann")
+    assert (back.state, back.resolution, back.resolved_by, back.needs_four_eyes) == ("open", "", "", False)
+    assert AuditEntry.objects.filter(action="case.take_back", actor="ann").count() == 1
+    with pytest.raises(Refusal, match=f"case {case.pk} is open by now"):
+        services.take_back(case=case, actor="ann")
 
 
 def test_who_does_not_agree_says_why_and_it_is_open_again(device: Device) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
@@ -318,3 +320,55 @@ def test_a_tid_is_found_whatever_its_letters_case(acquirer: Organisation, profil
     terminal = registered(acquirer, "SN-1", "ab12")
     brought(profile, camt([Credit("Ab12")]))
     assert BatchCredit.objects.get().terminal == terminal
+
+
+def test_a_value_date_that_is_far_ahead_is_rejected(device: Device, profile: CreditProfile) -> None:
+    settled(device)
+    year = timezone.localdate().year + 1
+    job = brought(profile, camt([Credit(), Credit(batch=2, value_date=f"{year}-12-11")]))
+    assert (job.state, job.entry_count, job.reject_count) == ("done", 1, 1)
+    assert job.rejects.get().why() == f"{year}-12-11 is too far ahead for a value date"
+
+
+def test_a_worker_whose_lease_ran_out_leaves_the_file_to_whoever_has_it(
+    device: Device, profile: CreditProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(device)
+    job = services.bring(profile=profile, file=io.BytesIO(camt([Credit()])), name="x.xml", actor="ann")
+    read, overtaken = reading._read, datetime(2099, 1, 1, tzinfo=UTC)
+
+    def too_late(mine: CreditFile) -> None:
+        CreditFile.objects.filter(pk=mine.pk).update(leased_until=overtaken)
+        read(mine)
+
+    monkeypatch.setattr(reading, "_read", too_late)
+    assert not reading.read_next()
+    job.refresh_from_db()
+    assert (job.state, job.leased_until, CreditEntry.objects.count()) == ("reading", overtaken, 0)
+
+
+def test_a_large_file_is_taken_back_in_pieces_and_says_who_did_it(
+    device: Device, profile: CreditProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(device)
+    monkeypatch.setattr(matching, "CHUNK", 2)
+    job = brought(profile, camt([Credit(batch=number, entry_id=f"R{number}") for number in range(1, 6)]))
+    services.withdraw(job=job, actor="bob")
+    tasks.work_on_credits()
+    job.refresh_from_db()
+    assert (job.state, job.withdrawn_by, job.withdrawn_to) == ("withdrawn", "bob", 5)
+    assert set(CreditEntry.objects.values_list("state", flat=True)) == {"withdrawn"}
+    assert not BatchCredit.objects.exists()
+
+
+def test_a_profile_with_files_stays_whose_it_is_and_what_it_is(
+    device: Device, profile: CreditProfile, admin_client: Client
+) -> None:
+    settled(device)
+    brought(profile, camt([Credit()]))
+    other = Organisation.objects.create(name="Another")
+    url = f"/api/v1/settlement/credit-profiles/{profile.pk}/"
+    for change in ({"organisation": other.pk}, {"format": "csv"}):
+        answer = admin_client.patch(url, change, content_type="application/json")
+        assert (answer.status_code, "files were brought" in answer.content.decode()) == (400, True), change
+    assert admin_client.patch(url, {"name": "Our bank"}, content_type="application/json").status_code == 200

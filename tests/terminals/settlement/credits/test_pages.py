@@ -52,7 +52,7 @@ def test_a_file_is_brought_read_and_taken_back_in_the_browser(
     assert "this very file was brought before" in again.content.decode()
     browser.post(reverse("credit-file-withdraw", args=[job.pk]))
     tasks.work_on_credits()
-    assert "It was taken back" in shown(browser, "credit-file-panel", job.pk)
+    assert "Taken back by root" in shown(browser, "credit-file-panel", job.pk)
 
 
 def test_a_failed_file_says_why(browser: Client, profile: CreditProfile) -> None:
@@ -119,3 +119,18 @@ def test_what_is_sealed_is_sealed_anew_with_the_master_key(
     assert bytes(CreditChunk.objects.get().sealed).startswith(vault.current_head())
     tasks.work_on_credits()
     assert CreditFile.objects.latest("id").state == "done"
+
+
+def test_a_terminals_money_tab_tells_what_was_credited_and_its_cases(
+    browser: Client, device: Device, profile: CreditProfile
+) -> None:
+    settled(device)
+    brought(profile, camt([Credit(amount="7.46", fee="0.20")]))
+    case = Case.objects.get()
+    page = browser.get(reverse("terminal-page", args=[case.terminal_id]), {"tab": "money"}).content.decode()
+    assert f'id="case-{case.pk}"' in page
+    assert "2.34 EUR" in page.partition(f'id="case-{case.pk}"')[2].partition("</p>")[0]
+    run = page.partition('id="run-')[2].partition("</tr>")[0]
+    assert "7.46 EUR" in run
+    assert "0.20 EUR" in run
+    assert "Net, EUR" in browser.get(reverse("case", args=[case.pk])).content.decode()

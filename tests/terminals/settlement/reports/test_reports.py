@@ -210,6 +210,36 @@ def test_a_report_that_a_worker_left_is_made_by_the_next_and_one_that_fails_says
     assert (job.state, job.why()) == ("failed", "the report could not be made; the worker's log says more")
 
 
+def test_a_report_that_takes_too_long_or_is_too_large_ends_and_says_so(
+    admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any, **__: Any) -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(10)")
+        return []
+
+    for changed in ({"MOST_TIME": timedelta(milliseconds=30), "rows_of": slow}, {"MOST_ROWS": -1}):
+        with monkeypatch.context() as patched:
+            for name, value in changed.items():
+                patched.setattr(services, name, value)
+            for by_day in ("", "1"):
+                said = {"level": "store", "by_day": by_day}
+                job = services.request_report(spec=said, file_format="csv", user=admin_user)
+                assert services.make_next_report()
+                job.refresh_from_db()
+                assert (job.state, "ask for fewer days" in job.why()) == ("failed", True), (changed, by_day)
+
+
+def test_a_schedule_begins_with_the_report_that_was_on_screen(admin_client: Client, terminal: Terminal) -> None:
+    at = f"merchant:{terminal.store.merchant_id}"
+    said = {"level": "store", "period": "last_week", "by_day": "1", "at": at}
+    page = admin_client.get(reverse("settlement-report"), said).content.decode()
+    add = reverse("admin:settlement_reportschedule_add")
+    link = page.partition(f'href="{add}?')[2].partition('"')[0].replace("&amp;", "&")
+    form = admin_client.get(f"{add}?{link}").context["adminform"].form
+    assert {name: form[name].value() for name in said} == {**said, "by_day": True}
+
+
 def schedule(owner: User, **more: Any) -> ReportSchedule:
     said = {
         "name": "Daily",

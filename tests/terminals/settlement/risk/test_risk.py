@@ -13,7 +13,7 @@ from django.urls import reverse
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.scope import EVERYWHERE
-from terminals.estate.models import Organisation, Terminal
+from terminals.estate.models import Merchant, Organisation, Store, Terminal
 from terminals.link.protocol.messages.settlement import Settlement, Total, TransactionRecord, Transactions
 from terminals.link.services import new_id
 from terminals.settlement import tasks
@@ -203,3 +203,15 @@ def test_a_signal_that_is_off_nearby_opens_no_case_although_it_is_on_for_all(dev
     settle(device, 1, [1111] * 5, card="tok_9")
     tasks.look_for_risk()
     assert not Case.objects.exists()
+
+
+def test_a_new_terminal_is_held_against_those_of_its_merchant_alone(register: Register) -> None:
+    old, new, stranger = (working_device(register(f"SN-{n}")) for n in (1, 2, 3))
+    other = Merchant.objects.create(name="Florist", mid="9")
+    Terminal.objects.filter(serial="SN-3").update(store=Store.objects.create(merchant=other, name="Market"))
+    for device, amount in ((old, 1111), (stranger, 9999), (new, 2222)):
+        settle(device, 1, [amount])
+        tasks.look_for_risk()
+    row = BatchProfile.objects.get(terminal__serial="SN-2")
+    (past,) = services.pasts_of([services._batch(row)]).values()
+    assert (past.own, [one.largest_minor for one in past.peers]) == ([], [1111])
