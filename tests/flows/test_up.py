@@ -114,12 +114,12 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
     one.communicate(timeout=10)
 
     before = up.processes()
-    for part in ("link", "worker", "web"):
+    killed = ("link", "worker", "web", "beat")
+    for part in killed:
         os.kill(before[part], signal.SIGKILL)
-    wait_until(
-        lambda: all(up.processes().get(p) not in (None, before[p]) for p in ("link", "worker", "web")), "new ones"
-    )
+    wait_until(lambda: all(up.processes().get(p) not in (None, before[p]) for p in killed), "new ones")
     wait_until(up.ready, "readyz is 200 again", 60)
+    settle_at_the_next_sale(up)
 
     everybody = list(up.processes().values())
     up.process.send_signal(signal.SIGINT)
@@ -130,6 +130,21 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
     assert output.rstrip().endswith("stopped")
     assert [pid for pid in everybody if alive(pid)] == []
     assert not (up.state_dir / "processes.json").exists()
+
+
+def settle_at_the_next_sale(up: Up) -> None:
+    """Let every terminal be due at its next sale: the new beat ticks, the new worker asks, each terminal settles once a time."""
+    before = {run["id"] for run in up.api("settlement/runs/")["results"]}
+    (organisation,) = {one["id"] for one in up.api("organisations/")["results"] if one["parent"] is None}
+    up.api("settlement/levels/", {"organisation": organisation, "settings": {"count_limit": 1}})
+
+    def settled() -> list[dict[str, Any]]:
+        runs = [run for run in up.api("settlement/runs/")["results"] if run["id"] not in before]
+        return [run for run in runs if run["trigger"] == "count" and run["batch_number"] is not None]
+
+    wait_until(lambda: len({run["terminal"] for run in settled()}) >= 3, "three terminals settled by themselves", 60)
+    batches = [(run["terminal"], run["batch_number"]) for run in settled()]
+    assert len(batches) == len(set(batches))
 
 
 def refusal(state_dir: Path, **environment: str) -> str:

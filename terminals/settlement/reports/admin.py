@@ -13,6 +13,8 @@ from terminals.common.admin_base import AuditedAdmin, RecordAdmin
 from terminals.settlement.reports.forms import ScheduleForm
 from terminals.settlement.reports.models import DailyClose, ReportSchedule
 
+OF_REPORT = ("level", "period", "by_day", "at")  # the form's own fields: what a schedule's report tells
+
 
 @admin.register(DailyClose)
 class DailyCloseAdmin(RecordAdmin):
@@ -40,13 +42,18 @@ class ReportScheduleAdmin(AuditedAdmin):
     list_display_links = ["name"]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        what, when = ["name", "level", "period", "by_day", "at", "format"], ["crontab", "time_zone", "enabled"]
+        what, when = ["name", *OF_REPORT, "format"], ["crontab", "time_zone", "enabled"]
         return [(None, {"fields": what}), (_("Sent"), {"fields": ["recipients", *when]})]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         kwargs["fields"] = ScheduleForm.Meta.fields  # the report's own fields are the form's
         form = super().get_form(request, obj, change=change, **kwargs)
         return type(form.__name__, (form,), {"user": request.user})
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What is to be sent may come from the page of a report."""
+        said = {name: request.GET[name][:40] for name in OF_REPORT if name in request.GET}
+        return super().get_changeform_initial_data(request) | said
 
     def save_model(self, request: HttpRequest, obj: ReportSchedule, form: Any, change: bool) -> None:
         if not change:
