@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from terminals.common.partitions import keep_partitions
 from terminals.settlement.credits import expecting, matching, reading
-from terminals.settlement.credits.rules import days_over
+from terminals.settlement.credits.judging import days_over
 from terminals.settlement.plans import services as plans
 from terminals.settlement.reports import services as reports
 from terminals.settlement.risk import services as risk

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.cases.rules import SUBJECTS, Subject
-from terminals.settlement.credits.rules import Credited, days_over, judge_credit
+from terminals.settlement.credits.judging import Credited, days_over, judge_credit
 from terminals.settlement.reconciliation.lines import recorded_of
 from terminals.settlement.reconciliation.rules import DifferenceKind, adding_up
 from terminals.settlement.transactions.services import BatchKey, columns_of, of_batches

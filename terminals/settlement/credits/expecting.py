@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from terminals.estate.services import hold_alone
 from terminals.settlement.credits.comparing import compare
-from terminals.settlement.credits.rules import days_over
+from terminals.settlement.credits.judging import days_over
 from terminals.settlement.plans.calendars import Days, closed_because
 from terminals.settlement.plans.due import cycle_of
 from terminals.settlement.plans.models import EffectivePlan

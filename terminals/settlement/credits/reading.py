@@ -22,8 +22,9 @@ from terminals.settlement.credits import store
 from terminals.settlement.credits.accounts import keep
 from terminals.settlement.credits.formats import FORMATS
 from terminals.settlement.credits.formats.read import Other, Read, Reject
+from terminals.settlement.credits.judging import within_time
 from terminals.settlement.credits.models import CreditAccount, CreditEntry, CreditFile, CreditReject
-from terminals.settlement.credits.rules import Entry, FileState, FileTransition, within_time
+from terminals.settlement.credits.rules import Entry, FileState, FileTransition
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000

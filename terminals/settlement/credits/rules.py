@@ -1,8 +1,8 @@
-"""Credit files: their states, what a profile may say of their form, what an entry tells, and when a credit is wrong. Pure."""
+"""Credit files: their states, what a profile may say of their form, and what an entry tells. Pure."""
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from terminals.common.errors import Refusal
 from terminals.common.money import check_currency, minor_of_decimal
 from terminals.common.states import Machine, Transition
-from terminals.settlement.reconciliation.rules import DifferenceKind
 from terminals.settlement.rules import LAST_BATCH_NUMBER, METHODS
 
 LONGEST_TEXT = 140  # of a reference, an entry's own id, or a header's name
@@ -309,45 +308,3 @@ def method_of(said: str, methods: Mapping[str, str]) -> tuple[str, str]:
         raise Refusal("unknown_method", "the profile does not say which method %(said)s is", said=repr(said[:40]))
     method, _slash, scheme = meant.partition("/")
     return method, scheme
-
-
-MOST_AHEAD = timedelta(days=90)
-
-
-def within_time(entry: Entry, today: date) -> Entry:
-    """Return an entry as it is; raise Refusal for a value date that is too far ahead: month and day were taken for each other, or
-    the year is wrong."""
-    if entry.value_date is not None and entry.value_date > today + MOST_AHEAD:
-        raise Refusal("bad_date", "%(day)s is too far ahead for a value date", day=entry.value_date.isoformat())
-    return entry
-
-
-# --- when a credit is wrong ------------------------------------------------------------------------------------------
-def days_over(now: datetime) -> date:
-    """Return the first day that is not over everywhere: a store's own day may end twelve hours after UTC's."""
-    return (now - timedelta(hours=12)).date()
-
-
-class Credited(NamedTuple):
-    """What was settled of a batch (in one currency, of one method or of all) beside what was credited for it, fees included.
-    `entries` is how many said so; `overdue` is the day by which it should have come, where that has passed."""
-
-    expected_minor: int
-    credited_minor: int
-    entries: int
-    fee_most_bp: int = 0
-    other_account: str = ""
-    overdue: date | None = None
-
-
-def judge_credit(one: Credited) -> list[DifferenceKind]:
-    """Return what is wrong with a credit."""
-    if one.entries == 0:
-        return [DifferenceKind.NOT_CREDITED] if one.overdue is not None and one.expected_minor else []
-    wrong = [DifferenceKind.OTHER_ACCOUNT] if one.other_account else []
-    short = one.expected_minor - one.credited_minor
-    if short == 0 or 0 < short <= abs(one.expected_minor) * one.fee_most_bp // 10_000:
-        return wrong
-    if one.entries > 1 and one.expected_minor and one.credited_minor == one.expected_minor * one.entries:
-        return [*wrong, DifferenceKind.CREDITED_TWICE]
-    return [*wrong, DifferenceKind.CREDITED_SHORT if short > 0 else DifferenceKind.CREDITED_OVER]
