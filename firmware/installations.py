@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from firmware import services
+from firmware import moving, services
 from firmware.facts import InstallationEnded, NotReported, NotRunning
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import HAD, OPEN, InstallationState, InstallationTransition, outcome_of_command
@@ -36,7 +36,7 @@ UPDATE firmware_installation i
                     WHERE s.terminal_id = i.terminal_id AND s.component = p.component AND s.version = r.version)
    AND NOT EXISTS (SELECT 1 FROM firmware_installation n JOIN firmware_release nr ON nr.id = n.release_id
                     WHERE n.terminal_id = i.terminal_id AND nr.package_id = p.id AND n.id > i.id)
-RETURNING i.terminal_id, r.version
+RETURNING i.terminal_id, r.version, p.component
 """
 
 
@@ -78,7 +78,10 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         cursor.execute(FORGET, {"ids": sorted(software), "told": told})
         cursor.execute(REPORT, [told])
         cursor.execute(NOT_RUNNING, parameters)
-        record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version in cursor.fetchall())
+        lost = cursor.fetchall()
+    record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version, _component in lost)
+    moving.report_lost({terminal_id: component for terminal_id, _version, component in lost})
+    moving.report_running(software)
 
 
 def reset_software(terminal: Terminal, public_key: object) -> dict[str, Any]:
@@ -93,9 +96,9 @@ def forget_software(terminal_ids: Sequence[int]) -> None:
     InstalledSoftware.objects.filter(terminal__in=terminal_ids).delete()
 
 
-# Raw: a join of five tables with three conditions on what is not there. Terminals that lack their baseline, have nothing
-# on its way, and have not already had this very release: one that was installed and is not reported, refused or failed
-# would come again at each hello for ever.
+# Raw: a join of five tables with four conditions on what is not there. Terminals that lack their baseline, have nothing on its
+# way, got nothing by a campaign since it was set, and have not already had this very release: one that was installed and is not
+# reported, refused or failed would come again at each hello for ever.
 LACKING = """
 SELECT t.id, t.device_id, b.release_id
   FROM terminals_terminal t
@@ -106,6 +109,9 @@ SELECT t.id, t.device_id, b.release_id
  WHERE t.id = ANY(%(ids)s) AND t.state = ANY(%(states)s)
    AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
                     WHERE s.terminal_id = t.id AND s.component = p.component AND s.version = r.version)
+   AND NOT EXISTS (SELECT 1 FROM campaigns_member m
+                    WHERE m.terminal_id = t.id AND m.thing = 'software:' || p.component
+                      AND m.state IN ('waiting', 'ordered', 'succeeded') AND coalesce(m.ordered_at, now()) > b.set_at)
    AND NOT EXISTS (SELECT 1 FROM firmware_installation i
                     WHERE i.terminal_id = t.id
                       AND (i.state = ANY(%(open)s)
@@ -147,6 +153,7 @@ def follow_commands(outcomes: Mapping[UUID, Outcome]) -> None:
         for one in installations
         if one.finished_at
     )
+    moving.report_ended(installations, outcomes)
 
 
 def _move(installation: Installation, outcome: Outcome) -> None:

@@ -61,6 +61,7 @@ class Baseline(models.Model):
     model = models.ForeignKey(TerminalModel, on_delete=models.CASCADE, related_name="baselines")
     package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="+")
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="baselines")
+    set_at = models.DateTimeField(db_default=Now(), editable=False)
 
     shared = True
 

@@ -8,6 +8,8 @@ from django.utils.translation import gettext as _
 
 from firmware.models import Installation, InstalledSoftware
 from firmware.rules import InstallationState
+from terminals.campaigns.models import Member
+from terminals.campaigns.rules import MemberState
 from terminals.common.facts.kinds import Reason
 from terminals.common.sql import id_set
 from terminals.estate.models import Terminal
@@ -40,6 +42,10 @@ def outdated(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     wanted = F("model__baselines__release__version")
     mine = InstalledSoftware.objects.filter(terminal=OuterRef("pk"), component="payment")
     rows = Terminal.objects.filter(pk__in=id_set(terminal_ids), model__baselines__package__component="payment")
+    moved = Member.objects.filter(terminal=OuterRef("pk"), thing="software:payment", state=MemberState.SUCCEEDED)
+    rows = rows.exclude(
+        Exists(moved.filter(ordered_at__gt=OuterRef("model__baselines__set_at")))
+    )  # a campaign is ahead
     behind = dict(
         rows.exclude(Exists(mine.filter(version=OuterRef("model__baselines__release__version")))).values_list(
             "pk", wanted

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.signing import TimestampSigner
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from firmware import manifests
 from firmware.models import Baseline, Installation, Package, Release
@@ -127,11 +128,13 @@ def _refuse_unfit(release: Release, terminals: Sequence[Terminal]) -> None:
         )
 
 
-def install(wanted: Iterable[tuple[Target, Release]], *, requested_by: str) -> list[Installation]:
+def install(
+    wanted: Iterable[tuple[Target, Release]], *, requested_by: str, valid_for: timedelta = VALID_FOR
+) -> list[Installation]:
     """Queue `install` commands with their installations; two inserts for any number of terminals."""
     wanted = list(wanted)
     requests = [
-        CommandRequest(target, "install", install_body(release, target), VALID_FOR) for target, release in wanted
+        CommandRequest(target, "install", install_body(release, target), valid_for) for target, release in wanted
     ]
     commands = create_commands(requests, requested_by=requested_by)
     return Installation.objects.bulk_create(
@@ -178,7 +181,9 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
     audit.record_deletions(actor=actor, instances=left)
     left.delete()
     before = Baseline.objects.select_for_update().filter(model=model, package=release.package).first()
-    baseline, _ = Baseline.objects.update_or_create(model=model, package=release.package, defaults={"release": release})
+    baseline, _ = Baseline.objects.update_or_create(
+        model=model, package=release.package, defaults={"release": release, "set_at": timezone.now()}
+    )
     detail = {"old": {"release": str(before.release) if before else None}, "new": {"release": str(release)}}
     audit.record(actor=actor, action="release.baseline", subject=subject_of(model), detail=detail)
     return baseline

@@ -65,11 +65,11 @@ def _send(command_type: str, ids: Ids, arguments: Arguments, actor: str) -> Refu
     return NOBODY
 
 
-def _check_release(arguments: Arguments, user: Any) -> dict[str, Any]:
+def check_release(arguments: Arguments, user: Any) -> dict[str, Any]:
     return {"release": chosen(Release, arguments, "release", user, ASSIGN_RELEASE).pk}
 
 
-def _unfit_for_release(arguments: Arguments) -> list[Unfit]:
+def unfit_for_release(arguments: Arguments) -> list[Unfit]:
     release = Release.objects.select_related("package").get(pk=arguments["release"])
     platform = release.platform
     running = InstalledSoftware.objects.filter(component=release.package.component, version=release.version)
@@ -285,8 +285,8 @@ VERBS = (
         "install",
         ASSIGN_RELEASE,
         _install,
-        _unfit_for_release,
-        _check_release,
+        unfit_for_release,
+        check_release,
         told=partial(name_of, Release, "release"),
     ),
     BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),

@@ -6,8 +6,11 @@ from firmware import readiness as firmware_readiness
 from firmware import targets as firmware_fields
 from firmware.installations import forget_software, reset_software
 from fleet.bulk_verbs import VERBS
+from fleet.campaign_kinds import KINDS, MEASURES
 from fleet.roles import SENSITIVE
 from terminals.bulk.verbs import verbs
+from terminals.campaigns import targets as campaign_fields
+from terminals.campaigns.kinds import kinds
 from terminals.common.fresh import freshness
 from terminals.enrolment import services as enrolment
 from terminals.enrolment.codes import withdraw_codes
@@ -52,6 +55,7 @@ CHECKS: dict[str, Finder] = {
 def join_rooms() -> None:
     """Fill the rooms' lists of followers; called once, at start."""
     verbs.fill(*VERBS)
+    kinds.fill(*KINDS, measures=MEASURES)
     freshness.sensitive = SENSITIVE
     fields.fill(
         *estate_fields.FIELDS,
@@ -62,6 +66,7 @@ def join_rooms() -> None:
         *key_fields.FIELDS,
         *parameter_fields.FIELDS,
         *settlement_fields.FIELDS,
+        *campaign_fields.FIELDS,
     )
     readiness.fill(CHECKS)
     _join_enrolment()

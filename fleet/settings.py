@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "terminals.common",
     "terminals.estate",
     "terminals.bulk",
+    "terminals.campaigns",
     "terminals.importing",
     "terminals.link",
     "terminals.enrolment",

@@ -22,9 +22,10 @@ FLOORS = {
     "terminals": {"common"},
     "link": {"terminals", "common"},
     "bulk": {"terminals", "common"},
+    "campaigns": {"bulk", "link", "terminals", "common"},
     "importing": {"terminals", "common"},
     **{
-        pillar: {"link", "terminals", "common"}
+        pillar: {"campaigns", "link", "terminals", "common"}
         for pillar in ("enrolment", "health", "keys", "parameters", "settlement", "firmware")
     },
     "simulator": set[str](),

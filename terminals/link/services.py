@@ -274,6 +274,14 @@ def cancel_commands(terminal_ids: Sequence[int]) -> int:
     return _close(_open_of(terminal_ids), CommandTransition.cancel)
 
 
+def take_back_commands(terminal_ids: Iterable[int], command_type: str) -> set[int]:
+    """Close open commands of a type that were never published, so that no terminal can have seen them; return their terminals."""
+    unseen = _open_of(terminal_ids).filter(type=command_type, state=CommandState.QUEUED, attempts=0)
+    terminals = set(unseen.values_list("terminal_id", flat=True))
+    _close(unseen, CommandTransition.cancel)
+    return terminals
+
+
 def supersede_commands(terminal_ids: Iterable[int], types: Sequence[str]) -> int:
     """Close open commands that a newer one of the caller's replaces: sent again, an older one would undo it."""
     return _close(_open_of(terminal_ids).filter(type__in=types), CommandTransition.cancel)

@@ -101,6 +101,8 @@ class Device:
             memory.paper, self.changed = FULL_ROLL, True
         unsettled = Money(memory.currency, net_minor(memory.batch), len(memory.batch))
         body = self._hardware.report(paper=memory.paper, software=memory.software, unsettled=unsettled)
+        if self.faults.has("kills_printer", memory.software.get("payment", "")):
+            body.printer = "fault"
         return self._outgoing("health", body)
 
     def pending_events(self) -> list[Outgoing]:
@@ -230,6 +232,8 @@ class Device:
         """End the installation: the new version runs after the reboot that follows."""
         pending, self.pending_install = cast(PendingInstall, self.pending_install), None
         command_id = msgspec.convert(pending.command_id, UUID)
+        if self.faults.has("fails_install", pending.body.version):
+            return self._finish(Result(command_id, "failed", code="storage", detail="planted fault", retryable=True))
         if failure:
             return self._finish(Result(command_id, "failed", code="download", detail=failure, retryable=True))
         self.memory.software = {**self.memory.software, "payment": pending.body.version}

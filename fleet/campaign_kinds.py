@@ -1,0 +1,57 @@
+"""What campaigns can move, and what is measured on terminals before and after: features' services as kinds."""
+
+from datetime import timedelta
+from functools import partial
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from firmware import moving
+from firmware.models import Release
+from firmware.services import ASSIGN_RELEASE
+from fleet.bulk_verbs import check_release, unfit_for_release
+from terminals.bulk.arguments import name_of
+from terminals.campaigns.kinds import Kind, Measure
+from terminals.estate.models import Terminal
+from terminals.estate.targets.fields import having
+from terminals.health.models import HealthState
+from terminals.settlement.models import SettlementRun
+from terminals.settlement.runs.rules import TROUBLE
+
+RECENT = timedelta(hours=24)
+PARTS = ("card_reader", "keypad", "screen", "printer")
+
+KINDS = (
+    Kind(
+        "install",
+        ASSIGN_RELEASE,
+        moving.thing,
+        moving.order,
+        check_release,
+        unfit_for_release,
+        told=partial(name_of, Release, "release"),
+        take_back=moving.take_back,
+        before=moving.before,
+        needs_approval=True,
+    ),
+)
+
+
+def _offline(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
+    return terminals.filter(session__online=False)
+
+
+def _faulty(part: str, terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
+    return terminals.filter(having(HealthState.objects.all(), **{part: "fault"}))
+
+
+def _settling_badly(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
+    recent = SettlementRun.objects.filter(state__in=TROUBLE, finished_at__gt=timezone.now() - RECENT)
+    return terminals.filter(having(recent))
+
+
+MEASURES: dict[str, Measure] = {
+    "offline": _offline,
+    **{part: partial(_faulty, part) for part in PARTS},
+    "settlement": _settling_badly,
+}

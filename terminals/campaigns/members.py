@@ -1,0 +1,123 @@
+"""Terminals of campaigns as they move: every change of their states passes here, with its tally. Set-based.
+
+Whoever moves members holds their terminals first (estate.services.hold, or the inbox), then members by id, then tallies.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import connection
+
+from terminals.campaigns.rules import ENDED, MemberState
+from terminals.common.states import Transition
+
+
+class Move(msgspec.Struct):
+    """What one member comes to. `due_at` None: it is not looked at again by itself."""
+
+    id: int
+    code: str = ""
+    reasons: list[dict[str, Any]] = []
+    due_at: datetime | None = None
+    attempt: int | None = None  # None: as it was
+    before: dict[str, Any] | None = None  # None: as it was
+
+
+class Moved(NamedTuple):
+    """A member that moved."""
+
+    id: int
+    wave_id: int
+    terminal_id: int
+
+
+# Raw: the ORM neither updates from rows of values nor returns what it changed. Each state that a member leaves and enters is
+# counted in the same statement; tallies are locked in one order.
+MOVE = """
+WITH said AS (
+    SELECT * FROM json_to_recordset(%(rows)s) AS r(id bigint, code text, reasons jsonb, due_at timestamptz, attempt smallint,
+                                                   before jsonb)
+), held AS (
+    SELECT m.id, m.wave_id, m.terminal_id, m.state, m.code FROM campaigns_member m JOIN said USING (id)
+     WHERE m.state = ANY(%(sources)s) ORDER BY m.id FOR NO KEY UPDATE OF m
+), moved AS (
+    UPDATE campaigns_member m
+       SET state = %(target)s, code = s.code, reasons = s.reasons, due_at = s.due_at, attempt = coalesce(s.attempt, m.attempt),
+           before = coalesce(s.before, m.before),
+           ordered_at = CASE WHEN %(ordered)s THEN %(now)s::timestamptz ELSE m.ordered_at END,
+           finished_at = CASE WHEN %(ended)s THEN %(now)s::timestamptz END
+      FROM said s JOIN held h USING (id)
+     WHERE m.id = s.id
+    RETURNING m.id, m.wave_id, m.terminal_id, h.state AS left_state, h.code AS left_code, m.state, m.code
+), tallied AS (
+    INSERT INTO campaigns_tally AS t (wave_id, state, code, number)
+    SELECT wave_id, state, code, sum(number)
+      FROM (SELECT wave_id, left_state AS state, left_code AS code, -1 AS number FROM moved
+             UNION ALL SELECT wave_id, state, code, 1 FROM moved) AS changes
+     GROUP BY 1, 2, 3 HAVING sum(number) <> 0 ORDER BY 1, 2, 3
+    ON CONFLICT (wave_id, state, code) DO UPDATE SET number = t.number + excluded.number
+)
+SELECT id, wave_id, terminal_id FROM moved
+"""
+
+
+def move_members(moves: Iterable[Move], transition: Transition[MemberState], now: datetime) -> list[Moved]:
+    """Move members by a transition, and return those that it could: one statement."""
+    rows = list(moves)
+    if not rows:
+        return []
+    parameters: dict[str, Any] = {
+        "rows": msgspec.json.encode(rows).decode(),
+        "sources": [state.value for state in transition.sources],
+        "target": transition.target.value,
+        "ordered": transition.target is MemberState.ORDERED,
+        "ended": transition.target in ENDED,
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(MOVE, parameters)
+        return [Moved(*row) for row in cursor.fetchall()]
+
+
+# Raw: the same for all of some waves, whose ids need not travel.
+MOVE_ALL = """
+WITH held AS (
+    SELECT m.id, m.code, m.state FROM campaigns_member m
+     WHERE m.wave_id = ANY(%(waves)s) AND m.state = ANY(%(sources)s) ORDER BY m.id FOR NO KEY UPDATE
+), moved AS (
+    UPDATE campaigns_member m
+       SET state = %(target)s, code = '', due_at = %(now)s::timestamptz + random() * %(spread)s::interval,
+           finished_at = CASE WHEN %(ended)s THEN %(now)s::timestamptz END
+      FROM held h WHERE m.id = h.id
+    RETURNING m.wave_id, h.state AS left_state, h.code AS left_code, m.state, m.code
+), tallied AS (
+    INSERT INTO campaigns_tally AS t (wave_id, state, code, number)
+    SELECT wave_id, state, code, sum(number)
+      FROM (SELECT wave_id, left_state AS state, left_code AS code, -1 AS number FROM moved
+             UNION ALL SELECT wave_id, state, code, 1 FROM moved) AS changes
+     GROUP BY 1, 2, 3 HAVING sum(number) <> 0 ORDER BY 1, 2, 3
+    ON CONFLICT (wave_id, state, code) DO UPDATE SET number = t.number + excluded.number
+)
+SELECT count(*) FROM moved
+"""
+
+
+def move_all(
+    wave_ids: Sequence[int], transition: Transition[MemberState], now: datetime, *, spread: timedelta | None = None
+) -> int:
+    """Move every member of some waves that may take a transition; return how many. With `spread` each is due at some instant
+    within it."""
+    parameters: dict[str, Any] = {
+        "waves": list(wave_ids),
+        "sources": [state.value for state in transition.sources],
+        "target": transition.target.value,
+        "ended": transition.target in ENDED,
+        "spread": spread,
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(MOVE_ALL, parameters)
+        (number,) = cursor.fetchone()
+        return int(number)

@@ -1,0 +1,212 @@
+"""Proposing a campaign: its terminals are chosen, put into waves, and fixed. Four statements for any number of them."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import rfc8785
+from django.core.exceptions import EmptyResultSet, PermissionDenied
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from terminals.bulk.rules import ranges
+from terminals.bulk.verbs import Arguments
+from terminals.campaigns import rules
+from terminals.campaigns.kinds import Kind, kinds
+from terminals.campaigns.models import Campaign, Member, Tally, Wave
+from terminals.campaigns.rules import Cut, MemberState, WaveState
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.common.scope import holds, within
+from terminals.estate.models import Terminal
+from terminals.estate.targets.choosing import matching
+
+VIEW_TERMINALS = "terminals.view_terminal"
+SHOWN = 5
+
+
+class Asked(NamedTuple):
+    """What somebody would have moved: the kind, what is kept of what was said, and the terminals that pass."""
+
+    kind: Kind
+    arguments: dict[str, Any]
+    settings: dict[str, Any]
+    terminals: QuerySet[Terminal]
+    canaries: QuerySet[Terminal]
+
+
+class LeftOut(NamedTuple):
+    """How many would be left out for one reason, as they are now, and some of them."""
+
+    refusal: Refusal
+    number: int
+    serials: list[str]
+
+
+class Preview(NamedTuple):
+    """What a campaign would do: waves by the number of their terminals, and whom it would take from other campaigns."""
+
+    total: int
+    waves: list[int]
+    left_out: list[LeftOut]
+    superseded: int
+    told: str
+
+
+def asked(
+    *, kind: str, arguments: Arguments, text: str, settings: Any, user: Any, among: QuerySet[Any] | None = None
+) -> Asked:
+    """Return what is asked for, checked; raise Refusal where it cannot be, PermissionDenied for who may not. `among` narrows the
+    target to some ids."""
+    chosen = kinds.named(kind)
+    if not holds(user, chosen.permission):
+        raise PermissionDenied
+    if not text.strip():
+        raise Refusal("no_target", "say which terminals: a filter, for example state = active")
+    kept, checked = rules.checked(settings), chosen.check(arguments, user)
+    seen = within(Terminal.objects.order_by(), user, VIEW_TERMINALS)
+    terminals = within(matching(seen, text, user), user, chosen.permission)
+    if among is not None:
+        terminals = terminals.filter(pk__in=among)
+    canaries = matching(terminals, kept["canary"], user) if kept["canary"] else terminals.none()
+    return Asked(chosen, checked, kept, terminals, canaries)
+
+
+def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: Any) -> Preview:
+    """Return what a campaign would do. Changes nothing."""
+    said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user)
+    total = said.terminals.count()
+    cuts = rules.cut(said.settings, said.canaries.count(), total) if total else []
+    fit, left_out = said.terminals, []
+    for unfit in said.kind.unfit(said.arguments):
+        concerned = fit.filter(unfit.q).order_by("serial")
+        if number := concerned.count():
+            serials = list(concerned.values_list("serial", flat=True)[:SHOWN])
+            left_out.append(LeftOut(Refusal(unfit.reason, unfit.template, **unfit.values), number, serials))
+            fit = fit.exclude(unfit.q)
+    open_ones = Member.objects.filter(thing=said.kind.thing(said.arguments), state__in=rules.OPEN_MEMBERS)
+    return Preview(
+        total=total,
+        waves=[b - a for a, b in zip([0, *(one.last for one in cuts)], (one.last for one in cuts), strict=False)],
+        left_out=left_out,
+        superseded=open_ones.filter(terminal__in=said.terminals.values("pk")).count(),
+        told=said.kind.told(said.arguments),
+    )
+
+
+@transaction.atomic
+def propose(
+    *,
+    name: str,
+    kind: str,
+    arguments: Arguments,
+    text: str,
+    settings: Any,
+    user: Any,
+    among: QuerySet[Any] | None = None,
+    rolls_back: Campaign | None = None,
+) -> Campaign:
+    """Fix what is to be moved, how, and to whom; nothing is moved yet. Raises Refusal where it cannot be."""
+    said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user, among=among)
+    shown = name.strip()
+    if not 0 < len(shown) <= 80 or not shown.isprintable():
+        raise Refusal("bad_name", "a name has 1 to 80 printable characters")
+    total, canaries = said.terminals.count(), said.canaries.count()
+    if not total:
+        raise Refusal("no_terminal", "no terminal passes the filter where you may do this")
+    campaign = Campaign.objects.create(
+        name=shown,
+        kind=said.kind.name,
+        arguments=said.arguments,
+        thing=said.kind.thing(said.arguments),
+        filter=text,
+        settings=said.settings,
+        needs_approval=said.kind.needs_approval,
+        proposed_by=user,
+        rolls_back=rolls_back,
+    )
+    waves = _make_waves(campaign, rules.cut(said.settings, canaries, total))
+    _choose(campaign, said, waves)
+    _settle_down(campaign, waves)
+    ids = Member.objects.filter(wave__campaign=campaign).values_list("terminal_id", flat=True)
+    detail = {"kind": campaign.kind, "arguments": said.arguments, "filter": text, "total": campaign.total}
+    detail |= {"settings": said.settings, "digest": campaign.digest, "ids": ranges(ids)}
+    audit.record(actor=user.get_username(), action="campaign.propose", subject=subject_of(campaign), detail=detail)
+    return campaign
+
+
+def _make_waves(campaign: Campaign, cuts: list[Cut]) -> list[Wave]:
+    return Wave.objects.bulk_create(
+        Wave(campaign=campaign, number=number, total=0, guard=one.guard._asdict())
+        for number, one in enumerate(cuts, start=1)
+    )
+
+
+# Raw: the ORM has no INSERT ... SELECT, and 100,000 ids need not travel. Canaries come first, the others in an order that
+# favours nobody and is the same if it is worked out again.
+CHOOSE = """
+INSERT INTO campaigns_member (wave_id, terminal_id, thing, state, attempt, code, reasons)
+SELECT (%s::bigint[])[(SELECT 1 + count(*) FROM unnest(%s::bigint[]) AS last WHERE last < n)], terminal_id, %s, %s, 0, '', '[]'
+  FROM (SELECT id AS terminal_id, row_number() OVER (ORDER BY canary DESC, hashint8extended(id, %s)) AS n
+          FROM (SELECT id, id IN ({canaries}) AS canary FROM ({target}) AS t(id)) AS marked) AS placed
+"""
+
+
+def _choose(campaign: Campaign, said: Asked, waves: list[Wave]) -> None:
+    """Write a campaign's terminals with their waves. Whoever came to pass meanwhile is in the last one."""
+    cuts = rules.cut(said.settings, said.canaries.count(), said.terminals.count())
+    target, mine = said.terminals.values("pk").query.sql_with_params()
+    try:
+        canaries, theirs = said.canaries.values("pk").query.sql_with_params()
+    except EmptyResultSet:  # Django knows it without asking
+        canaries, theirs = "SELECT NULL::bigint WHERE false", ()
+    numbers = [wave.pk for wave in waves]
+    limits = [one.last for one in cuts][: len(waves) - 1]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            CHOOSE.replace("{canaries}", canaries).replace("{target}", target),
+            [numbers, limits, campaign.thing, MemberState.PLANNED.value, campaign.pk, *theirs, *mine],
+        )
+
+
+# Raw: one pass over the members: how many a wave has, what they have in common, and what tells that they are still the same.
+FIXED = """
+SELECT m.wave_id, count(*), min(t.path), max(t.path),
+       encode(sha256(string_agg(m.terminal_id::text, ',' ORDER BY m.terminal_id)::bytea), 'hex')
+  FROM campaigns_member m JOIN terminals_terminal t ON t.id = m.terminal_id
+ WHERE m.wave_id = ANY(%s) GROUP BY 1 ORDER BY 1
+"""
+
+
+def _settle_down(campaign: Campaign, waves: list[Wave]) -> None:
+    """Keep what follows from a campaign's terminals: sizes, tallies, the node below which they stand, the digest."""
+    with connection.cursor() as cursor:
+        cursor.execute(FIXED, [[wave.pk for wave in waves]])
+        rows = cursor.fetchall()
+    sizes = {wave_id: number for wave_id, number, *_rest in rows}
+    Wave.objects.filter(pk__in={wave.pk for wave in waves} - sizes.keys()).delete()
+    for wave in waves:
+        Wave.objects.filter(pk=wave.pk).update(total=sizes.get(wave.pk, 0))
+    Tally.objects.bulk_create(
+        Tally(wave_id=wave_id, state=WaveState.PLANNED.value, number=number) for wave_id, number in sizes.items()
+    )
+    campaign.total = sum(sizes.values())
+    campaign.path = common_node(min(row[2] for row in rows), max(row[3] for row in rows))
+    said: dict[str, Any] = {
+        "kind": campaign.kind,
+        "arguments": campaign.arguments,
+        "settings": campaign.settings,
+        "waves": [[number, digest] for _wave, number, _first, _last, digest in rows],
+    }
+    campaign.digest = hashlib.sha256(rfc8785.dumps(said)).hexdigest()
+    campaign.save(update_fields=["total", "path", "digest"])
+
+
+def common_node(first: str, last: str) -> str:
+    """Return the path of the deepest node above both of two paths, which are the first and the last of many: `o1.m2.`."""
+    common = ""
+    for mine, theirs in zip(first.split(".")[:-1], last.split(".")[:-1], strict=False):
+        if mine != theirs:
+            break
+        common += f"{mine}."
+    return common

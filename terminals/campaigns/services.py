@@ -1,0 +1,237 @@
+"""What people do with campaigns: agree, start, pause, go on, cancel, try again, roll back. And what terminals come to."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from terminals.campaigns import planning, rules
+from terminals.campaigns.facts import CampaignEnded
+from terminals.campaigns.kinds import kinds
+from terminals.campaigns.members import Move, move_all, move_members
+from terminals.campaigns.models import Campaign, Member, Wave
+from terminals.campaigns.rules import (
+    CampaignState,
+    CampaignTransition,
+    MemberState,
+    MemberTransition,
+    WaveState,
+    WaveTransition,
+)
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
+from terminals.common.states import Transition
+from terminals.common.transitions import move
+from terminals.estate.services import hold
+
+PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
+APPROVE = "campaigns.approve_campaign"  # what agreeing to somebody else's needs
+DAY = timedelta(days=1)
+
+
+def _hold(campaign: Campaign) -> Campaign:
+    return Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
+
+
+def _move(campaign: Campaign, transition: Transition[CampaignState], user: Any, **columns: Any) -> None:
+    """Move a campaign that is held, with its audit entry; raise Refusal where its state does not allow it."""
+    if not move(Campaign.objects.filter(pk=campaign.pk), transition, **columns):
+        raise Refusal("decided", "the campaign is %(state)s by now; look at it first", state=campaign.state)
+    audit.record(actor=user.get_username(), action=f"campaign.{transition.name}", subject=subject_of(campaign))
+
+
+@transaction.atomic
+def approve(*, campaign: Campaign, digest: str, user: Any) -> None:
+    """Agree to a campaign as it was looked at. Raises Refusal for whoever proposed it, and for other contents than were seen."""
+    held = _hold(campaign)
+    if held.state != CampaignState.PROPOSED or held.approved_by_id is not None:
+        raise Refusal("decided", "the campaign is %(state)s by now; look at it first", state=held.state)
+    if held.proposed_by_id == user.pk:
+        raise Refusal("four_eyes", "whoever proposed a campaign does not agree to it; ask somebody else")
+    if digest != held.digest:
+        raise Refusal("changed", "that is not what is proposed; look at the campaign once more")
+    Campaign.objects.filter(pk=held.pk).update(
+        approved_by=user, approved_at=timezone.now(), approved_digest=held.digest
+    )
+    detail = {"digest": held.digest, "total": held.total}
+    audit.record(actor=user.get_username(), action="campaign.approve", subject=subject_of(held), detail=detail)
+
+
+@transaction.atomic
+def start(*, campaign: Campaign, user: Any) -> None:
+    """Let the first wave begin. Raises Refusal where somebody else must agree first."""
+    held, now = _hold(campaign), timezone.now()
+    if held.needs_approval and held.approved_by_id is None:
+        raise Refusal("not_approved", "somebody else must agree to it first")
+    ends_at = now + held.settings["deadline_days"] * DAY
+    _move(held, CampaignTransition.start, user, started_at=now, ends_at=ends_at, asked_to=now)
+
+
+@transaction.atomic
+def pause(*, campaign: Campaign, user: Any) -> None:
+    """Ask no more terminals; those that were asked go on."""
+    _move(_hold(campaign), CampaignTransition.pause, user)
+
+
+@transaction.atomic
+def resume(*, campaign: Campaign, user: Any) -> None:
+    """Go on. A wave whose guard did not hold is looked at again first: it stops once more while it does not hold."""
+    held = _hold(campaign)
+    _move(held, CampaignTransition.resume, user)
+    stopped = Wave.objects.filter(campaign=held, state=WaveState.STOPPED)
+    move(stopped, WaveTransition.look_again, soaks_until=timezone.now(), unmet=[])
+
+
+@transaction.atomic
+def force(*, campaign: Campaign, reason: str, user: Any) -> None:
+    """Let the next wave begin although the guard of the one before does not hold. Raises Refusal without a reason, and where no
+    wave is stopped."""
+    held = _hold(campaign)
+    if not 0 < len(reason.strip()) <= 500:
+        raise Refusal("no_reason", "write why it goes on although the guard does not hold")
+    stopped = Wave.objects.filter(campaign=held, state=WaveState.STOPPED)
+    unmet = list(stopped.values_list("unmet", flat=True))
+    if not move(stopped, WaveTransition.hold, forced_by=user.get_username()):
+        raise Refusal("not_stopped", "no wave is stopped by its guard")
+    _move(held, CampaignTransition.resume, user)
+    detail = {"reason": reason.strip(), "unmet": unmet}
+    audit.record(actor=user.get_username(), action="campaign.force", subject=subject_of(held), detail=detail)
+
+
+class Cancelled(NamedTuple):
+    """How many terminals are not asked any more, and how many have what was sent: it cannot be taken back."""
+
+    taken_back: int
+    under_way: int
+
+
+@transaction.atomic
+def cancel(*, campaign: Campaign, user: Any) -> Cancelled:
+    """End a campaign: nobody is asked any more, and what no terminal can have seen is taken back."""
+    chosen = Member.objects.filter(wave__campaign=campaign, state=MemberState.ORDERED)
+    ordered = dict(chosen.values_list("terminal_id", "pk"))
+    hold(ordered)
+    held, now = _hold(campaign), timezone.now()
+    _move(held, CampaignTransition.cancel, user, finished_at=now)
+    gone = kinds.named(held.kind).take_back(sorted(ordered), held.arguments)
+    back = move_members((Move(ordered[pk]) for pk in sorted(gone) if pk in ordered), MemberTransition.cancel, now)
+    waves = list(Wave.objects.filter(campaign=held).values_list("pk", flat=True))
+    ended = move_all(waves, MemberTransition.drop, now)
+    return Cancelled(len(back) + ended, chosen.count())
+
+
+@transaction.atomic
+def retry_failed(*, campaign: Campaign, user: Any) -> int:
+    """Let those that failed or were left out have another turn; return how many. Raises Refusal where the campaign does not
+    run any more, and where nobody failed."""
+    held, now = _hold(campaign), timezone.now()
+    if held.state not in rules.LIVE:
+        raise Refusal("decided", "the campaign is %(state)s by now; look at it first", state=held.state)
+    failed = Member.objects.filter(wave__campaign=held, state__in=(MemberState.FAILED, MemberState.LEFT_OUT))
+    elsewhere = Member.objects.filter(thing=held.thing, state__in=rules.OPEN_MEMBERS).values("terminal")
+    ids = failed.exclude(terminal__in=elsewhere).order_by("pk").values_list("pk", flat=True)
+    moved = move_members([Move(pk, due_at=now, attempt=0) for pk in ids], MemberTransition.try_again, now)
+    if not moved:
+        raise Refusal("nobody_failed", "no terminal of it failed, or another campaign moves them by now")
+    audit.record(
+        actor=user.get_username(), action="campaign.retry", subject=subject_of(held), detail={"terminals": len(moved)}
+    )
+    return len(moved)
+
+
+@transaction.atomic
+def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
+    """Propose campaigns that bring back to terminals what they had before: one for each thing that they had.
+
+    Raises Refusal where nobody knows what that was. They need what their kind needs, a second person where it says so."""
+    had = Member.objects.filter(wave__campaign=campaign, state__in=(MemberState.SUCCEEDED, MemberState.ORDERED))
+    befores = list(had.exclude(before=None).order_by("before").values_list("before", flat=True).distinct())
+    if not befores:
+        raise Refusal("nothing_before", "nobody knows what its terminals had before, or none of them has it")
+    settings = {
+        **campaign.settings,
+        "canary": "",
+        "waves": [100],
+        "soak_minutes": 0,
+        "jitter_minutes": 0,
+        "window": None,
+    }
+    return [
+        planning.propose(
+            name=f"{campaign.name[:60]}: roll back {number}",
+            kind=campaign.kind,
+            arguments=before or {},
+            text=f"campaign = {campaign.pk}",
+            settings=settings,
+            user=user,
+            among=had.filter(before=before).values("terminal"),
+            rolls_back=campaign,
+        )
+        for number, before in enumerate(befores, start=1)
+    ]
+
+
+# --- what terminals come to ------------------------------------------------------------------------------------------
+class Came(NamedTuple):
+    """What one terminal came to, as its feature understands it."""
+
+    ok: bool
+    code: str = ""
+    reasons: tuple[dict[str, Any], ...] = ()
+    final: bool = False  # trying again would not help
+    later: datetime | None = None  # it asks to be asked again then
+
+
+def ordered(terminal_ids: Iterable[int], prefix: str) -> list[tuple[int, str]]:
+    """Return (terminal, thing) where a campaign waits for what becomes of a thing: one statement."""
+    rows = Member.objects.filter(terminal__in=id_set(terminal_ids), state=MemberState.ORDERED)
+    return list(rows.filter(thing__startswith=prefix).order_by("terminal_id").values_list("terminal_id", "thing"))
+
+
+def report(thing: str, came: Mapping[int, Came]) -> None:
+    """Note what terminals came to with a thing that campaigns move; terminals of none are passed over. The caller holds them.
+
+    A fixed number of statements for any number of terminals, one where no campaign moves it.
+    """
+    rows = Member.objects.filter(terminal__in=list(came), thing=thing, state=MemberState.ORDERED)
+    columns = ("pk", "terminal_id", "attempt", "wave__campaign", "wave__campaign__name", "wave__campaign__settings")
+    # Members before tallies, all of them: two who report would wait for each other otherwise.
+    members = list(rows.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
+    if not members:
+        return
+    now = timezone.now()
+    succeeded, failed, again = [], [], []
+    told: dict[int, tuple[int, CampaignEnded]] = {}
+    for pk, terminal_id, attempt, campaign_id, name, settings in members:
+        one = came[terminal_id]
+        due_at = _next_turn(one, attempt, settings, now)
+        if one.ok:
+            succeeded.append(Move(pk))
+        elif due_at is not None:
+            counted = attempt - 1 if one.later else attempt  # who asks for a better time has used up no attempt
+            again.append(Move(pk, one.code, list(one.reasons), due_at, counted))
+            continue
+        else:
+            failed.append(Move(pk, one.code, list(one.reasons)))
+        state = MemberState.SUCCEEDED if one.ok else MemberState.FAILED
+        told[pk] = (terminal_id, CampaignEnded(campaign_id, name, state.value, list(one.reasons)))
+    ended = [
+        *move_members(succeeded, MemberTransition.succeed, now),
+        *move_members(failed, MemberTransition.fail, now),
+    ]
+    move_members(again, MemberTransition.put_off, now)
+    record_facts(told[one.id] for one in ended)
+
+
+def _next_turn(one: Came, attempt: int, settings: Mapping[str, Any], now: datetime) -> datetime | None:
+    if one.ok or one.final:
+        return None
+    if one.later is not None:
+        return min(max(one.later, now + timedelta(minutes=1)), now + DAY)
+    pause = rules.next_attempt(attempt, settings["retries"], settings["retry_minutes"])
+    return now + pause if pause is not None else None

@@ -1,0 +1,111 @@
+"""Terminals that install what a campaign sends them, and two persons who release it."""
+
+import io
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files import File
+from django.utils import timezone
+
+from firmware.models import Package, Release
+from firmware.services import publish_release
+from terminals.campaigns import engine, planning, services
+from terminals.campaigns.models import Campaign, Member
+from terminals.estate.models import Terminal
+from terminals.link.models import Command
+from terminals.simulator.device import Device
+from tests.conftest import deliver, obey, working_device
+
+NOW = {"waves": [100], "soak_minutes": 0, "per_minute": 100_000}
+
+
+@pytest.fixture
+def ann(db: None) -> User:
+    return User.objects.create_superuser("ann")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_superuser("bob")
+
+
+def publish(version: str) -> Release:
+    package, _ = Package.objects.get_or_create(name="pay")
+    file = File(io.BytesIO(f"software {version}".encode()))
+    return publish_release(package=package, version=version, platform="linux-arm64", artifact=file, actor="ops")
+
+
+@pytest.fixture
+def release(db: None) -> Release:
+    publish("1.0.0")
+    return publish("2.0.0")
+
+
+@pytest.fixture
+def devices(register: Callable[[str], Terminal]) -> dict[int, Device]:
+    """Ten terminals at work, by their ids, which run 1.0.0."""
+    made = {}
+    for n in range(10):
+        terminal = register(f"SN-{n}")
+        device = working_device(terminal)
+        device.memory.software = {"payment": "1.0.0"}
+        deliver(device.hello())
+        made[terminal.pk] = device
+    return made
+
+
+def proposed(release: Release, user: User, text: str = "state = active", **settings: Any) -> Campaign:
+    return planning.propose(
+        name="Release two",
+        kind="install",
+        arguments={"release": release.pk},
+        text=text,
+        settings={**NOW, **settings},
+        user=user,
+    )
+
+
+def started(release: Release, ann: User, bob: User, text: str = "state = active", **settings: Any) -> Campaign:
+    campaign = proposed(release, ann, text, **settings)
+    services.approve(campaign=campaign, digest=campaign.digest, user=bob)
+    services.start(campaign=campaign, user=ann)
+    return campaign
+
+
+def run(campaign: Campaign, *, after: timedelta = timedelta(0), steps: int = 20) -> None:
+    """Let the engine do all that is due, at an instant from now."""
+    now: datetime = timezone.now() + timedelta(minutes=1) + after
+    for _ in range(steps):
+        if not engine.step(campaign.pk, now):
+            break
+    campaign.refresh_from_db()
+
+
+def states(campaign: Campaign) -> dict[str, int]:
+    """Return how many of a campaign's terminals are in which state, counted; the tallies must say the same."""
+    found: dict[str, int] = {}
+    for state in Member.objects.filter(wave__campaign=campaign).values_list("state", flat=True):
+        found[state] = found.get(state, 0) + 1
+    told: dict[str, int] = {}
+    for wave in campaign.waves.all():
+        for tally in wave.tallies.filter(number__gt=0):
+            told[tally.state] = told.get(tally.state, 0) + tally.number
+    assert told == found
+    return found
+
+
+def install(device: Device, failure: str = "") -> None:
+    """Let a terminal do what it was sent, restart, and say hello."""
+    obey(device, "install")
+    deliver(device.finish_install(failure))
+    if not failure:
+        deliver(device.hello())
+
+
+def asked(devices: dict[int, Device]) -> list[Device]:
+    """Return those that have an installation on its way."""
+    rows = Command.objects.filter(type="install", state__in=("queued", "sent", "accepted", "running"))
+    return [devices[pk] for pk in rows.order_by("pk").values_list("terminal_id", flat=True)]

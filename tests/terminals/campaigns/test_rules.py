@@ -1,0 +1,146 @@
+"""Campaigns' rules: what may be said, how waves are cut, when windows open, when a guard holds."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terminals.campaigns.rules import (
+    Counts,
+    Guard,
+    Measured,
+    Verdict,
+    checked,
+    cut,
+    judge_measures,
+    judge_outcomes,
+    next_attempt,
+    opens_at,
+    window_of,
+)
+from terminals.common.errors import Refusal
+
+NIGHT = {"days": [1, 2, 3, 4, 5], "opens": "22:00", "closes": "05:00"}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"waves": []}, "waves: a list of 1 to 20"),
+        ({"waves": [10, 5, 100]}, "each is more than the one before"),
+        ({"waves": [10, 50]}, "the last is 100"),
+        ({"waves": [{"percent": 100, "sleep": 1}]}, "a wave has a percent"),
+        ({"waves": [{"percent": 100, "soak_minutes": -1}]}, "a whole number from 0"),
+        ({"waves": [True, 100]}, "a whole number"),
+        ({"window": {"days": [0], "opens": "01:00", "closes": "02:00"}}, "name days from 1"),
+        ({"window": {"days": [1], "opens": "01:00", "closes": "01:00"}}, "two different times"),
+        ({"window": {"days": [1], "opens": "1"}}, "a window is"),
+        ({"retries": "many"}, "retries: a whole number from 0 to 20"),
+        ({"canary": 5}, "a filter"),
+        ({"speed": 9}, "'speed' is none of"),
+        ([], "is none of"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_write(said: Any, told: str) -> None:
+    with pytest.raises(Refusal, match=told):
+        checked(said)
+
+
+def test_what_is_not_said_is_usual() -> None:
+    kept = checked({"waves": [5, {"percent": 100, "soak_minutes": 5}]})
+    assert kept["waves"] == [{"percent": 5}, {"percent": 100, "soak_minutes": 5}]
+    assert (kept["retries"], kept["soak_minutes"], kept["window"]) == (2, 60, None)
+    assert checked(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("waves", "canaries", "total", "lasts"),
+    [
+        ([1, 10, 100], 0, 1000, [10, 100, 1000]),
+        ([1, 10, 100], 7, 1000, [7, 17, 107, 1000]),
+        ([1, 10, 100], 0, 3, [1, 3]),
+        ([1, 2, 100], 0, 1, [1]),
+        ([50, 100], 4, 4, [4]),
+    ],
+)
+def test_waves_are_cut_with_one_terminal_at_least(
+    waves: list[int], canaries: int, total: int, lasts: list[int]
+) -> None:
+    assert [one.last for one in cut(checked({"waves": waves}), canaries, total)] == lasts
+
+
+@given(st.lists(st.integers(1, 99), max_size=19, unique=True), st.integers(0, 500), st.integers(1, 5000))
+def test_every_terminal_has_just_one_wave(percentages: list[int], canaries: int, more: int) -> None:
+    total = canaries + more
+    lasts = [one.last for one in cut(checked({"waves": [*sorted(percentages), 100]}), canaries, total)]
+    assert lasts == sorted(set(lasts))
+    assert lasts[-1] == total
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "opens"),
+    [
+        ("Europe/Madrid", "2026-11-26T20:30:00", "2026-11-26T21:00:00"),  # Thursday, an hour before
+        ("Europe/Madrid", "2026-11-26T22:00:00", "2026-11-26T22:00:00"),  # open
+        ("Europe/Madrid", "2026-11-28T03:59:00", "2026-11-28T03:59:00"),  # Saturday, but Friday's night
+        ("Europe/Madrid", "2026-11-28T04:00:00", "2026-11-30T21:00:00"),  # over: Monday
+        ("Asia/Kathmandu", "2026-11-26T10:00:00", "2026-11-26T16:15:00"),
+        ("Europe/Berlin", "2026-10-25T12:00:00", "2026-10-26T21:00:00"),  # the day of 25 hours, then winter's offset
+        ("America/Santiago", "2026-09-06T12:00:00", "2026-09-08T01:00:00"),  # midnight shift
+    ],
+)
+def test_a_window_opens_by_the_terminals_own_clock(zone: str, now: str, opens: str) -> None:
+    window = window_of(checked({"window": NIGHT}))
+    instants = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (now, opens)]
+    assert opens_at(window, zone, instants[0]) == instants[1]
+
+
+def test_attempts_wait_twice_as_long_each_time_and_end() -> None:
+    assert [next_attempt(n, 3, 30) for n in (1, 2, 3, 4)] == [
+        timedelta(minutes=30),
+        timedelta(minutes=60),
+        timedelta(minutes=120),
+        None,
+    ]
+
+
+def counts(open_: int, succeeded: int, failed: int, **codes: int) -> Counts:
+    return Counts(open_, succeeded, failed, codes)
+
+
+@pytest.mark.parametrize(
+    ("guard", "seen", "verdict", "why"),
+    [
+        (Guard(), counts(10, 0, 0), Verdict.NOT_YET, []),
+        (Guard(), counts(21, 79, 0), Verdict.NOT_YET, []),
+        (Guard(), counts(20, 80, 0), Verdict.ENOUGH, []),
+        (Guard(sample_least=95), counts(20, 80, 0), Verdict.NOT_YET, []),
+        (Guard(sample_least=500), counts(0, 100, 0), Verdict.ENOUGH, []),  # the wave is smaller than the sample
+        (Guard(), counts(20, 76, 4), Verdict.ENOUGH, []),
+        (Guard(), counts(90, 0, 5), Verdict.UNMET, ["failures"]),  # the rest of the sample cannot make it good
+        (Guard(), counts(90, 0, 3), Verdict.NOT_YET, []),
+        (Guard(success_percent=0, code_percent=2), counts(0, 97, 3, storage=3), Verdict.UNMET, ["code"]),
+        (Guard(success_percent=0, code_percent=3), counts(0, 97, 3, storage=2, battery=1), Verdict.ENOUGH, []),
+        (Guard(), counts(0, 0, 0), Verdict.ENOUGH, []),  # everybody was left out
+    ],
+)
+def test_a_guard_is_judged_by_what_was_seen(guard: Guard, seen: Counts, verdict: Verdict, why: list[str]) -> None:
+    found, unmet = judge_outcomes(guard, seen)
+    assert (found, [one.why for one in unmet]) == (verdict, why)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "peers", "met"),
+    [(0, 2, 0, True), (0, 3, 0, False), (10, 12, 0, True), (0, 10, 90, True), (0, 13, 90, False)],
+)
+def test_a_measure_is_held_against_before_and_against_who_was_not_touched(
+    before: int, after: int, peers: int, met: bool
+) -> None:
+    unmet = judge_measures(Guard(), 100, [Measured("printer", before, after, peers, 900)])
+    assert (not unmet) == met
+
+
+def test_a_roll_back_of_an_empty_wave_divides_by_nothing() -> None:
+    assert judge_measures(Guard(), 0, [Measured("printer", 0, 0, 0, 0)]) == []
