@@ -6,6 +6,7 @@ from rest_framework.routers import APIRootView, DefaultRouter
 from firmware import api as firmware
 from fleet.terminal_api import FleetTerminalViewSet
 from terminals.bulk import api as bulk
+from terminals.campaigns import api as campaigns
 from terminals.common.api.records import AuditViewSet
 from terminals.enrolment import api as enrolment
 from terminals.estate import api as estate
@@ -39,6 +40,7 @@ router.register("groups", estate.GroupViewSet)
 router.register("terminal-models", estate.TerminalModelViewSet)
 router.register("terminals", FleetTerminalViewSet)
 router.register("bulk", bulk.JobViewSet)
+router.register("campaigns", campaigns.CampaignViewSet)
 router.register("enrolment-requests", enrolment.EnrolmentRequestViewSet)
 router.register("imports", importing.ImportViewSet)
 router.register("commands", link.CommandViewSet)

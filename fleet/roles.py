@@ -12,6 +12,8 @@ from django.contrib.auth.models import Group, Permission
 
 from firmware.services import ASSIGN_RELEASE, SET_BASELINE
 from fleet.pages.selectors import PARTS
+from terminals.campaigns.planning import PROPOSE as PROPOSE_CAMPAIGN
+from terminals.campaigns.services import APPROVE as APPROVE_CAMPAIGN
 from terminals.enrolment.codes import CLAIM, ISSUE_CODE
 from terminals.enrolment.queue import DECIDE
 from terminals.estate.replacing import REPLACE
@@ -46,6 +48,7 @@ VIEWER = (
     | _seen("terminals", "organisation", "merchant", "store", "terminalmodel", "terminal")
     | _seen("firmware", "package", "release", "baseline")
     | _seen("keys", "keyrequirement")
+    | _seen("campaigns", "campaign", "member")
     | _seen("parameters", "parametertemplate", "templateversion", "modeltemplate", "parameterset")
     | _seen(
         "settlement",
@@ -86,7 +89,11 @@ OPERATOR = (
     }
     | {permission for verb, permission in TRANSITION_PERMISSIONS.items() if verb.name != "retire"}
 )
-RELEASE_MANAGER = VIEWER | {ASSIGN_RELEASE, SET_BASELINE} | _all_of("firmware", "package", "release", "baseline")
+RELEASE_MANAGER = (
+    VIEWER
+    | {ASSIGN_RELEASE, SET_BASELINE, PROPOSE_CAMPAIGN, APPROVE_CAMPAIGN}
+    | _all_of("firmware", "package", "release", "baseline")
+)
 KEY_CUSTODIAN = VIEWER | {DELIVER_KEY} | _all_of("keys", "keyrequirement")
 INSTALLER = _seen("terminals", "merchant", "store", "terminal", "terminalmodel") | {CLAIM}
 # Who owns the shops, and looks at the own money.
@@ -133,6 +140,7 @@ SENSITIVE = frozenset(
         PROPOSE_ACCOUNT,
         APPROVE_ACCOUNT,
         APPROVE_CASE,
+        APPROVE_CAMPAIGN,
         "access.add_apitoken",
         "firmware.add_release",
     }

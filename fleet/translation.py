@@ -33,6 +33,10 @@ def named_fields(model: type[Model]) -> Iterator["Field[Any, Any]"]:
 # What is called otherwise than its class: model -> (one, several), as in the menu.
 CALLED = {
     "common.auditentry": (gettext_lazy("audit entry"), gettext_lazy("audit")),
+    "campaigns.campaign": (gettext_lazy("campaign"), gettext_lazy("campaigns")),
+    "campaigns.wave": (gettext_lazy("wave"), gettext_lazy("waves")),
+    "campaigns.member": (gettext_lazy("terminal of a campaign"), gettext_lazy("terminals of campaigns")),
+    "campaigns.tally": (gettext_lazy("tally"), gettext_lazy("tallies")),
     "bulk.bulkjob": (gettext_lazy("bulk job"), gettext_lazy("bulk work")),
     "importing.import": (gettext_lazy("import"), gettext_lazy("imports")),
     "enrolment.enrolmentrequest": (gettext_lazy("waiting device"), gettext_lazy("waiting devices")),
@@ -68,6 +72,7 @@ BACKGROUND_WORK = (
     gettext_noop("Settlement: look at settled batches for risk"),
     gettext_noop("Settlement: credits for terminals that were unknown"),
     gettext_noop("Bulk work: go on with running jobs"),
+    gettext_noop("Campaigns: whose turn it is, and whose guard holds"),
     gettext_noop("Import: go on with running imports"),
     gettext_noop("Parameters: send what changed"),
     gettext_noop("API: forget answers to idempotent requests"),

@@ -16,6 +16,7 @@ from fleet.access.urls import account_urls
 from fleet.api import router
 from fleet.pages import (
     bulk,
+    campaigns,
     cases,
     credits,
     enrolling,
@@ -71,6 +72,10 @@ urlpatterns = [
     path("admin/terminals/<int:pk>/action/", views.terminal_action, name="terminal-action"),
     path("admin/views/save/", list_bar.save, name="view-save"),
     path("admin/views/<int:pk>/delete/", list_bar.delete, name="view-delete"),
+    path("admin/campaigns/new/", campaigns.new_page, name="campaign-new"),
+    path("admin/campaigns/<int:pk>/", campaigns.campaign_page, name="campaign"),
+    path("admin/campaigns/<int:pk>/panel/", campaigns.campaign_panel, name="campaign-panel"),
+    path("admin/campaigns/<int:pk>/act/", campaigns.campaign_action, name="campaign-action"),
     path("admin/bulk/new/", bulk.bulk_page, name="bulk"),
     path("admin/bulk/jobs/<int:pk>/", bulk.job_page, name="bulk-job"),
     path("admin/bulk/jobs/<int:pk>/panel/", bulk.job_panel, name="bulk-job-panel"),

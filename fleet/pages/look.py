@@ -87,6 +87,8 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Packages"), "inventory_2", "firmware_package"),
             _list_of(_("Releases"), "deployed_code", "firmware_release"),
             _list_of(_("Baselines"), "flag", "firmware_baseline"),
+            _list_of(_("Campaigns"), "campaign", "campaigns_campaign"),
+            _list_of(_("Terminals of campaigns"), "checklist_rtl", "campaigns_member"),
             _list_of(_("Installations"), "install_mobile", "firmware_installation"),
             _list_of(_("Keys"), "key", "keys_terminalkey"),
             _list_of(_("Key requirements"), "key_vertical", "keys_keyrequirement"),

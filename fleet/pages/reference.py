@@ -24,6 +24,16 @@ BODIES: dict[str, dict[str, Any]] = {
     "groups/": {"name": "Pilots", "filter": "tag = pilot and online"},
     "bulk/": {"verb": "tag", "filter": "state in (registered, active)", "arguments": {"tag": "pilot"}},
     "bulk/preview/": {"verb": "lock", "filter": "not online and last_seen > 2d"},
+    "campaigns/": {
+        "name": "Payment 2.1",
+        "kind": "install",
+        "filter": "state = active",
+        "arguments": {"release": 1},
+        "settings": {"canary": "tag = pilot", "waves": [1, 10, 100], "soak_minutes": 60},
+    },
+    "campaigns/preview/": {"kind": "install", "filter": "state = active", "arguments": {"release": 1}},
+    "campaigns/{id}/approve/": {"digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+    "campaigns/{id}/force/": {"reason": "one broken unit, seen on site"},
     "merchants/": {"name": "Corner bakery", "mid": "000000012345678"},
     "packages/": {"name": "acme-pay", "description": "Payment application"},
     "parameters/templates/": {

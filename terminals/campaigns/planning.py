@@ -22,6 +22,8 @@ from terminals.estate.models import Terminal
 from terminals.estate.targets.choosing import matching
 
 VIEW_TERMINALS = "terminals.view_terminal"
+VIEW_MEMBERS = "campaigns.view_member"  # what seeing a campaign's terminals needs
+PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
 SHOWN = 5
 
 
@@ -59,13 +61,13 @@ def asked(
     """Return what is asked for, checked; raise Refusal where it cannot be, PermissionDenied for who may not. `among` narrows the
     target to some ids."""
     chosen = kinds.named(kind)
-    if not holds(user, chosen.permission):
+    if not holds(user, chosen.permission) or not holds(user, PROPOSE):
         raise PermissionDenied
     if not text.strip():
         raise Refusal("no_target", "say which terminals: a filter, for example state = active")
     kept, checked = rules.checked(settings), chosen.check(arguments, user)
     seen = within(Terminal.objects.order_by(), user, VIEW_TERMINALS)
-    terminals = within(matching(seen, text, user), user, chosen.permission)
+    terminals = within(within(matching(seen, text, user), user, chosen.permission), user, PROPOSE)
     if among is not None:
         terminals = terminals.filter(pk__in=among)
     canaries = matching(terminals, kept["canary"], user) if kept["canary"] else terminals.none()

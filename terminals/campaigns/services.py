@@ -29,7 +29,6 @@ from terminals.common.states import Transition
 from terminals.common.transitions import move
 from terminals.estate.services import hold
 
-PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
 APPROVE = "campaigns.approve_campaign"  # what agreeing to somebody else's needs
 DAY = timedelta(days=1)
 

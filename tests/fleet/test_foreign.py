@@ -20,6 +20,7 @@ from firmware.models import Baseline, Package, Release
 from fleet.pages.verbs import VERBS
 from fleet.roles import ROLES
 from terminals.bulk.services import start
+from terminals.campaigns.planning import propose as propose_campaign
 from terminals.common.scope import below, placed_by
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import ActivationCode, EnrolmentRequest
@@ -86,6 +87,14 @@ class Part:
         self.credits = self._credits()
         SettlementRun.objects.filter(terminal=self.terminal).update(settled_on=DAY)
         set_rule(organisation=self.organisation, signal="velocity", settings={}, enabled=True, actor="ops")
+        self.campaign = propose_campaign(
+            name=name,
+            kind="install",
+            arguments={"release": shared.release.pk},
+            text=f"serial = SN-{name}",
+            settings={},
+            user=shared.root,
+        )
         self.close = close_day(organisation=self.organisation, day=DAY, actor="ops")
 
     def _credits(self) -> CreditFile:
@@ -110,6 +119,7 @@ class Shared:
     def __init__(self) -> None:
         self.model = TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
         self.plan = make_plan("Nightly", cycle="30 22 * * *")
+        self.root = User.objects.create_superuser("proposer")
         package = Package.objects.create(name="pay")
         self.release = Release.objects.create(
             package=package, version="2.0.0", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
@@ -362,6 +372,10 @@ WALKED = {
     "admin/terminals/<int:pk>/action/",
     "admin/views/save/",  # views are one's own: tests/fleet/pages/test_list_bar.py
     "admin/views/<int:pk>/delete/",
+    "admin/campaigns/new/",
+    "admin/campaigns/<int:pk>/",
+    "admin/campaigns/<int:pk>/panel/",
+    "admin/campaigns/<int:pk>/act/",
     "admin/bulk/new/",
     "admin/bulk/jobs/<int:pk>/",
     "admin/bulk/jobs/<int:pk>/panel/",
@@ -499,6 +513,26 @@ def test_no_foreign_credit_file_is_seen_or_taken_back_and_none_is_brought_for_an
     assert CreditFile.objects.filter(profile=theirs.profile_id).count() == 1
     theirs.refresh_from_db()
     assert theirs.state == "done"
+
+
+def test_no_foreign_campaign_is_seen_run_or_made(world: World) -> None:
+    theirs = world.foreign.campaign
+    for name in ("campaign", "campaign-panel"):
+        assert world.browser.get(reverse(name, args=[theirs.pk])).status_code in (403, 404), name
+    for action in ("approve", "start", "pause", "resume", "force", "cancel", "retry", "roll_back"):
+        told = {"action": action, "digest": theirs.digest, "reason": "x"}
+        assert world.browser.post(reverse("campaign-action", args=[theirs.pk]), told).status_code in (403, 404), action
+    wanted = {"name": "x", "release": world.shared.release.pk, "filter": "serial ~ SN-", "preview": "1"}
+    form = world.browser.get(reverse("campaign-new"))
+    if form.status_code == 200:
+        first = {
+            name: field.initial for name, field in form.context["form"].fields.items() if field.initial is not None
+        }
+        answer = world.browser.post(reverse("campaign-new"), {**first, **wanted})
+        assert answer.context["preview"].total == 1
+        assert "SN-FOREIGN" not in answer.content.decode()
+    theirs.refresh_from_db()
+    assert (theirs.state, theirs.approved_by) == ("proposed", None)
 
 
 def test_no_foreign_case_is_seen_worked_on_or_handed_out(world: World) -> None:

@@ -63,6 +63,15 @@ DOES = {
         for verb in ("take", "write", "close", "take_back", "reopen")
     },
     **{f"settlement/cases:{verb}": "settlement.approve_case" for verb in ("agree", "send_back")},
+    **{
+        f"campaigns{verb}": "campaigns.add_campaign"
+        for verb in (
+            ":create",
+            "/preview:preview",
+            *(f":{one}" for one in ("start", "pause", "resume", "force", "cancel", "retry", "roll_back")),
+        )
+    },
+    "campaigns:approve": "campaigns.approve_campaign",
     "settlement/credit-profiles:create": "settlement.add_creditprofile",
     "settlement/credit-files:create": "settlement.add_creditfile",
     "settlement/credit-files:withdraw": "settlement.delete_creditfile",

@@ -64,6 +64,56 @@ class CalendarRequest(TypedDict):
     open_days: NotRequired[Any]
 
 
+CampaignStateEnum = Literal["proposed", "running", "paused", "done", "cancelled"]
+
+
+class Campaign(TypedDict):
+    """Whoever approves sends the `digest` of what was looked at."""
+
+    id: int
+    name: str
+    kind: str
+    arguments: NotRequired[Any]
+    filter: str
+    settings: NotRequired[Any]
+    state: NotRequired[CampaignStateEnum]
+    total: NotRequired[int]
+    digest: str
+    needs_approval: NotRequired[bool]
+    proposed_by: str
+    proposed_at: str
+    approved_by: str
+    approved_at: NotRequired[str | None]
+    started_at: NotRequired[str | None]
+    ends_at: NotRequired[str | None]
+    finished_at: NotRequired[str | None]
+    rolls_back: NotRequired[int | None]
+    waves: list[dict[str, Any]]
+
+
+class CampaignLeftOut(TypedDict):
+    reason: str
+    detail: str
+    count: int
+    serials: list[str]
+
+
+class CampaignPreview(TypedDict):
+    """`waves` is how many terminals each has; `superseded` of them are waiting in other campaigns for the same thing."""
+
+    total: int
+    waves: list[int]
+    left_out: list[CampaignLeftOut]
+    superseded: int
+
+
+class Cancelled(TypedDict):
+    """`under_way` terminals have what was sent: it cannot be taken back."""
+
+    taken_back: int
+    under_way: int
+
+
 SubjectEnum = Literal["records", "settling", "credit", "risk"]
 
 
@@ -305,6 +355,10 @@ class Difference(TypedDict):
     terminal: NotRequired[int | None]
 
 
+class DigestRequest(TypedDict):
+    digest: str
+
+
 class Origin(TypedDict):
     """A value and where it comes from: the template, or what is set at a level."""
 
@@ -537,6 +591,24 @@ class KeyRequirement(TypedDict):
 class KeyRequirementRequest(TypedDict):
     model: int
     usage: UsageEnum
+
+
+MemberStateEnum = Literal["planned", "waiting", "ordered", "succeeded", "failed", "left_out", "superseded", "cancelled"]
+
+
+class Member(TypedDict):
+    """What became of one terminal; `detail` says why, in words."""
+
+    terminal: int
+    serial: str
+    wave: int
+    state: NotRequired[MemberStateEnum]
+    code: NotRequired[str]
+    detail: str
+    attempt: NotRequired[int]
+    due_at: NotRequired[str | None]
+    ordered_at: NotRequired[str | None]
+    finished_at: NotRequired[str | None]
 
 
 class Merchant(TypedDict):
@@ -866,6 +938,20 @@ class Preview(TypedDict):
     warnings: list[str]
 
 
+class ProposalRequest(TypedDict):
+    """What is moved, and to whom. `filter` is the filter language; `arguments` depend on the kind; what `settings` leave out is as usual."""
+
+    name: str
+    kind: str
+    filter: str
+    arguments: NotRequired[dict[str, Any]]
+    settings: NotRequired[dict[str, Any]]
+
+
+class ReasonRequest(TypedDict):
+    reason: str
+
+
 class Registered(TypedDict):
     """A terminal just registered, with the code that enrols it. The code is shown once."""
 
@@ -995,6 +1081,10 @@ class RetirementRequest(TypedDict):
 
     reason: NotRequired[str]
     write_off: NotRequired[dict[str, int]]
+
+
+class Retried(TypedDict):
+    terminals: int
 
 
 RiskRuleSignalEnum = Literal["velocity", "refund_share", "off_hours", "unusual_amount", "repeated_card", "round_amounts", "moved"]
@@ -1369,6 +1459,62 @@ class BulkResource:
     def preview(self, body: WantedRequest) -> Preview:
         """Say what would be done and who would be left out, and why. Changes nothing."""
         return self._transport.call("POST", "/api/v1/bulk/preview/", body=body)  # type: ignore[no-any-return]
+
+
+class CampaignsResource:
+    """One thing on its way to many terminals, in waves. POST proposes one; it needs what its kind needs, too."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, kind: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, state: Literal["cancelled", "done", "paused", "proposed", "running"] | None = None, thing: str | None = None) -> Iterator[Campaign]:
+        return self._transport.pages("/api/v1/campaigns/", {"kind": kind, "ordering": ordering, "page_size": page_size, "state": state, "thing": thing})
+
+    def create(self, body: ProposalRequest) -> Campaign:
+        return self._transport.call("POST", "/api/v1/campaigns/", body=body)  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Campaign:
+        return self._transport.call("GET", f"/api/v1/campaigns/{segment(id)}/")  # type: ignore[no-any-return]
+
+    def approve(self, id: int, body: DigestRequest) -> Campaign:
+        """Agree to what somebody else proposed."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/approve/", body=body)  # type: ignore[no-any-return]
+
+    def cancel(self, id: int) -> Cancelled:
+        """End it: nobody is asked any more, and what nobody can have seen is taken back."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/cancel/")  # type: ignore[no-any-return]
+
+    def force(self, id: int, body: ReasonRequest) -> Campaign:
+        """Go on although a guard does not hold; the reason is kept."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/force/", body=body)  # type: ignore[no-any-return]
+
+    def members(self, id: int) -> Sequence[Member]:
+        """The first thousand terminals that failed or were left out, and why."""
+        return self._transport.call("GET", f"/api/v1/campaigns/{segment(id)}/members/")  # type: ignore[no-any-return]
+
+    def pause(self, id: int) -> Campaign:
+        """Ask no more terminals; those that were asked go on."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/pause/")  # type: ignore[no-any-return]
+
+    def resume(self, id: int) -> Campaign:
+        """Go on; a guard that does not hold is looked at again first."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/resume/")  # type: ignore[no-any-return]
+
+    def retry(self, id: int) -> Retried:
+        """Let those that failed or were left out have another turn."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/retry/")  # type: ignore[no-any-return]
+
+    def roll_back(self, id: int) -> Sequence[Campaign]:
+        """Propose campaigns that bring back what was there before."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/roll_back/")  # type: ignore[no-any-return]
+
+    def start(self, id: int) -> Campaign:
+        """Let the first wave begin."""
+        return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/start/")  # type: ignore[no-any-return]
+
+    def preview(self, body: ProposalRequest) -> CampaignPreview:
+        """Say what a campaign would do. Changes nothing."""
+        return self._transport.call("POST", "/api/v1/campaigns/preview/", body=body)  # type: ignore[no-any-return]
 
 
 class CommandsResource:
@@ -2139,6 +2285,7 @@ class Tillwarden(Transport):
         self.audit = AuditResource(self)
         self.baselines = BaselinesResource(self)
         self.bulk = BulkResource(self)
+        self.campaigns = CampaignsResource(self)
         self.commands = CommandsResource(self)
         self.dead_letters = DeadLettersResource(self)
         self.enrolment_requests = EnrolmentRequestsResource(self)

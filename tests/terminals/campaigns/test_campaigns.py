@@ -17,6 +17,7 @@ from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Store, Terminal
+from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
 from terminals.simulator.device import Device
@@ -350,3 +351,18 @@ def test_statements_do_not_grow_with_the_terminals(devices: Devices, release: Re
             counted.append(len(queries))
         numbers.append(counted)
     assert numbers[0] == numbers[1]
+
+
+def test_a_filter_asks_for_a_campaigns_terminals(devices: Devices, release: Release, ann: User, bob: User) -> None:
+    campaign = started(release, ann, bob, text="serial in (SN-1, SN-2)", per_minute=1)
+    run(campaign)
+    found = {
+        text: sorted(matching(Terminal.objects.all(), text, ann).values_list("serial", flat=True))
+        for text in (
+            f"campaign = {campaign.pk}",
+            "campaign_state = ordered",
+            "campaign != 0 and campaign_state = waiting",
+        )
+    }
+    assert [len(serials) for serials in found.values()] == [2, 1, 1]
+    assert found[f"campaign = {campaign.pk}"] == ["SN-1", "SN-2"]

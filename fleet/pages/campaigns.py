@@ -1,0 +1,345 @@
+"""Campaigns in the browser: say what and to whom, look at what would happen, propose; agree, start, watch, pause, roll back."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_GET, require_POST
+
+from firmware.models import Release
+from fleet.pages.guards import staff_with
+from fleet.pages.selectors import PARTS
+from terminals.campaigns import planning, rules, selectors, services
+from terminals.campaigns.kinds import kinds
+from terminals.campaigns.models import Campaign, Member
+from terminals.campaigns.rules import CampaignState, MemberState, WaveState
+from terminals.common.errors import Refusal
+from terminals.common.fresh import require_fresh_login
+from terminals.common.scope import holds, within
+from terminals.common.words import format_minor, sentence, word
+from terminals.settlement.models import Batch
+
+SEE = "campaigns.view_campaign"
+MOST_CHOICES = 500
+SHOWN = 20  # terminals in trouble that a page names
+DAYS = [
+    (1, gettext_lazy("Mon")),
+    (2, gettext_lazy("Tue")),
+    (3, gettext_lazy("Wed")),
+    (4, gettext_lazy("Thu")),
+    (5, gettext_lazy("Fri")),
+    (6, gettext_lazy("Sat")),
+    (7, gettext_lazy("Sun")),
+]
+
+
+class CampaignForm(forms.Form):
+    """What is moved, to whom, and how carefully."""
+
+    name = forms.CharField(max_length=80, label=gettext_lazy("Name"))
+    release = forms.TypedChoiceField(coerce=int, label=gettext_lazy("Release"))
+    filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
+    canary = forms.CharField(max_length=2000, required=False, label=gettext_lazy("These first (a filter)"))
+    waves = forms.CharField(max_length=200, initial="1, 10, 100", label=gettext_lazy("Waves, per cent in all"))
+    success_percent = forms.IntegerField(
+        min_value=0, max_value=100, initial=95, label=gettext_lazy("Must succeed, per cent")
+    )
+    sample_percent = forms.IntegerField(
+        min_value=1, max_value=100, initial=80, label=gettext_lazy("Outcomes that are waited for, per cent of a wave")
+    )
+    soak_minutes = forms.IntegerField(
+        min_value=0, max_value=43_200, initial=60, label=gettext_lazy("Then watched for, minutes")
+    )
+    worse_percent = forms.IntegerField(
+        min_value=0, max_value=100, initial=2, label=gettext_lazy("Faults may grow by, per cent of a wave")
+    )
+    days = forms.TypedMultipleChoiceField(
+        coerce=int, choices=DAYS, required=False, label=gettext_lazy("Only on"), widget=forms.CheckboxSelectMultiple
+    )
+    opens = forms.CharField(
+        max_length=5,
+        required=False,
+        label=gettext_lazy("from (each terminal's own clock)"),
+        widget=forms.TimeInput({"type": "time"}),
+    )
+    closes = forms.CharField(
+        max_length=5, required=False, label=gettext_lazy("to"), widget=forms.TimeInput({"type": "time"})
+    )
+    per_minute = forms.IntegerField(
+        min_value=1, max_value=100_000, initial=600, label=gettext_lazy("Asked, at most a minute")
+    )
+    retries = forms.IntegerField(min_value=0, max_value=20, initial=2, label=gettext_lazy("Tried again, times"))
+    timeout_minutes = forms.IntegerField(
+        min_value=1, max_value=10_080, initial=120, label=gettext_lazy("Must be back within, minutes")
+    )
+    deadline_days = forms.IntegerField(
+        min_value=1, max_value=180, initial=14, label=gettext_lazy("Those switched off are waited for, days")
+    )
+
+    def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        releases = within(Release.objects.select_related("package").defer("manifest"), user, "firmware.view_release")
+        fields: Any = self.fields
+        fields["release"].choices = [(row.pk, str(row)) for row in releases[:MOST_CHOICES]]
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """What the services are asked for. Raises Refusal for waves that are no numbers."""
+        said = self.cleaned_data
+        window = {name: said[name] for name in ("days", "opens", "closes")} if said["opens"] or said["closes"] else None
+        if window is not None and not window["days"]:
+            window["days"] = [day for day, _name in DAYS]
+        settings = {name: said[name] for name in rules.SETTINGS if name in said}
+        settings |= {"waves": _percentages(said["waves"]), "window": window, "canary": said["canary"]}
+        return {
+            "kind": "install",
+            "arguments": {"release": said["release"]},
+            "text": said["filter"],
+            "settings": settings,
+        }
+
+
+def _percentages(text: str) -> list[int]:
+    parts = [part.strip().rstrip("%").strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 4 for part in parts):
+        raise Refusal("bad_campaign", "write the waves as percentages, for example 1, 10, 100")
+    return [int(part) for part in parts]
+
+
+@staff_with(planning.PROPOSE)
+def new_page(request: HttpRequest) -> HttpResponse:
+    """Choose; see what would happen; press once more to propose it."""
+    first = {name: request.GET.get(name, "")[:2000] for name in ("filter", "release") if name in request.GET}
+    form = CampaignForm(request.user, request.POST or None, initial=first)
+    shown: planning.Preview | None = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            if "propose" in request.POST:
+                require_fresh_login(request, kinds.named("install").permission)
+                made = planning.propose(name=form.cleaned_data["name"], user=request.user, **form.wanted)
+                return redirect("campaign", pk=made.pk)
+            shown = planning.preview(user=request.user, **form.wanted)
+        except Refusal as refusal:
+            form.add_error(None, sentence(refusal))
+    context = admin.site.each_context(request) | {
+        "title": _("New campaign"),
+        "form": form,
+        "preview": shown,
+        "left_out": [(sentence(one.refusal), one.number, one.serials) for one in shown.left_out] if shown else [],
+    }
+    return render(request, "pages/campaign_new.html", context)
+
+
+def _campaign(request: HttpRequest, pk: int) -> Campaign:
+    rows = within(Campaign.objects.select_related("proposed_by", "approved_by", "rolls_back"), request.user, SEE)
+    found: Campaign = get_object_or_404(rows, pk=pk)
+    return found
+
+
+def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
+    waves = selectors.waves_of([campaign])[campaign.pk]
+    may = holds(request.user, planning.PROPOSE, campaign)
+    states: dict[str, int] = {}
+    for wave in waves:
+        for state, number in wave.states.items():
+            states[state] = states.get(state, 0) + number
+    ended = states.get(MemberState.SUCCEEDED, 0) + states.get(MemberState.FAILED, 0)
+    state = CampaignState(campaign.state)
+    return {
+        "campaign": campaign,
+        "told": kinds.named(campaign.kind).told(campaign.arguments),
+        "waves": [(wave, _bars(wave), [_why(one) for one in wave.unmet]) for wave in waves],
+        "states": states,
+        "percent": ended * 100 // max(campaign.total, 1),
+        "next": _next(campaign, waves),
+        "stopped": [wave for wave in waves if wave.state == WaveState.STOPPED],
+        "at_stake": _at_stake(request, campaign),
+        "trouble": selectors.in_trouble(campaign, request.user)[:SHOWN],
+        "shown": SHOWN,
+        "may_approve": state is CampaignState.PROPOSED
+        and campaign.needs_approval
+        and campaign.approved_by_id is None
+        and campaign.proposed_by_id != request.user.pk
+        and holds(request.user, services.APPROVE, campaign),
+        "may_start": may
+        and state is CampaignState.PROPOSED
+        and (not campaign.needs_approval or campaign.approved_by_id is not None),
+        "may_pause": may and state is CampaignState.RUNNING,
+        "may_resume": may and state is CampaignState.PAUSED,
+        "may_cancel": may and state in (CampaignState.PROPOSED, CampaignState.RUNNING, CampaignState.PAUSED),
+        "may_retry": may
+        and state in (CampaignState.RUNNING, CampaignState.PAUSED)
+        and bool(states.get(MemberState.FAILED) or states.get(MemberState.LEFT_OUT)),
+        "may_roll_back": may and state is not CampaignState.PROPOSED and bool(states.get(MemberState.SUCCEEDED)),
+        "roll_backs": campaign.rolled_back_by.order_by("pk"),
+        "refreshed_at": timezone.now(),
+    }
+
+
+BARS = (
+    (MemberState.SUCCEEDED, "tw-bar-good"),
+    (MemberState.FAILED, "tw-bar-bad"),
+    (MemberState.ORDERED, "tw-bar-busy"),
+    (MemberState.WAITING, "tw-bar-wait"),
+)
+
+
+def _bars(wave: selectors.WaveSeen) -> list[tuple[str, str, int, float]]:
+    """Return a wave's bar: class, words, number and width in per cent of each part."""
+    return [
+        (css, word(state.value), wave.states[state], round(wave.states[state] * 100 / wave.total, 2))
+        for state, css in BARS
+        if wave.states.get(state)
+    ]
+
+
+def _why(unmet: dict[str, Any]) -> str:
+    """Say why a guard does not hold."""
+    said = {"found": unmet["found"], "limit": unmet["limit"], "about": word(unmet["about"])}
+    if unmet["why"] == "failures":
+        return _("%(found)s per cent failed; at most %(limit)s may") % said
+    if unmet["why"] == "code":
+        return _("%(found)s per cent failed with %(about)s; at most %(limit)s may") % said
+    return _("%(about)s: faults grew by %(found)s per cent of the wave; at most %(limit)s may") % said
+
+
+def _next(campaign: Campaign, waves: list[selectors.WaveSeen]) -> str:
+    """Say what happens next by itself, or what somebody must press."""
+    if campaign.state == CampaignState.PROPOSED:
+        if campaign.needs_approval and campaign.approved_by_id is None:
+            return _("Somebody other than %(who)s must agree to it.") % {"who": campaign.proposed_by.get_username()}
+        return _("It begins when somebody presses Start.")
+    if campaign.state == CampaignState.PAUSED:
+        return _("Nobody is asked any more until somebody lets it go on; those that were asked go on by themselves.")
+    if campaign.state != CampaignState.RUNNING:
+        return ""
+    for wave in waves:
+        if wave.state == WaveState.RUNNING:
+            due = selectors.next_turn(campaign)
+            if due is not None and due > timezone.now() and not wave.states.get(MemberState.ORDERED):
+                return _("The next terminal is asked at %(when)s.") % {"when": _clock(due)}
+            said = {"number": wave.number, "percent": wave.guard["sample_percent"]}
+            return _("Wave %(number)s is watched when %(percent)s per cent of it have an outcome.") % said
+        if wave.state == WaveState.SOAKING and wave.soaks_until is not None:
+            when = _clock(wave.soaks_until)
+            return _("Wave %(number)s is watched until %(when)s; then its guard is judged.") % {
+                "number": wave.number,
+                "when": when,
+            }
+    return _("All waves hold; those that are switched off are waited for.")
+
+
+def _clock(instant: datetime) -> str:
+    return f"{timezone.localtime(instant):%Y-%m-%d %H:%M %z}"
+
+
+def _at_stake(request: HttpRequest, campaign: Campaign) -> list[str]:
+    """Return the unsettled money on terminals that are being changed just now, for those who may see money."""
+    if campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
+        return []
+    under_way = Member.objects.filter(wave__campaign=campaign, state=MemberState.ORDERED)
+    open_ones = within(Batch.objects.all(), request.user, PARTS["money"]).filter(
+        closed=False, transaction_count__gt=0, terminal__in=under_way.values("terminal")
+    )
+    sums = open_ones.order_by("currency").values_list("currency").annotate(net=Sum("net_minor"))
+    return [format_minor(net, currency) for currency, net in sums]
+
+
+@staff_with(SEE)
+@require_GET
+def campaign_page(request: HttpRequest, pk: int) -> HttpResponse:
+    campaign = _campaign(request, pk)
+    context = admin.site.each_context(request) | _context(request, campaign) | {"title": campaign.name}
+    return render(request, "pages/campaign.html", context)
+
+
+@staff_with(SEE)
+@require_GET
+def campaign_panel(request: HttpRequest, pk: int) -> HttpResponse:
+    return render(request, "pages/campaign_panel.html", _context(request, _campaign(request, pk)))
+
+
+@staff_with(SEE)
+@require_POST
+def campaign_action(request: HttpRequest, pk: int) -> HttpResponse:
+    """Do what a button of the campaign's page asks for."""
+    campaign = _campaign(request, pk)
+    permission, do = ACTIONS.get(request.POST.get("action", ""), (planning.PROPOSE, None))
+    if do is None or not holds(request.user, permission, campaign):
+        raise PermissionDenied
+    require_fresh_login(request, permission)
+    try:
+        messages.success(request, do(request, campaign))
+    except Refusal as refusal:
+        messages.error(request, sentence(refusal))
+    return redirect("campaign", pk)
+
+
+def _approve(request: HttpRequest, campaign: Campaign) -> str:
+    services.approve(campaign=campaign, digest=request.POST.get("digest", ""), user=request.user)
+    return _("You agreed to it; it begins when somebody presses Start.")
+
+
+def _start(request: HttpRequest, campaign: Campaign) -> str:
+    services.start(campaign=campaign, user=request.user)
+    return _("It begins.")
+
+
+def _pause(request: HttpRequest, campaign: Campaign) -> str:
+    services.pause(campaign=campaign, user=request.user)
+    return _("Paused: nobody is asked any more.")
+
+
+def _resume(request: HttpRequest, campaign: Campaign) -> str:
+    services.resume(campaign=campaign, user=request.user)
+    return _("It goes on.")
+
+
+def _force(request: HttpRequest, campaign: Campaign) -> str:
+    services.force(campaign=campaign, reason=request.POST.get("reason", ""), user=request.user)
+    return _("It goes on although the guard does not hold.")
+
+
+def _cancel(request: HttpRequest, campaign: Campaign) -> str:
+    done = services.cancel(campaign=campaign, user=request.user)
+    told = ngettext("Cancelled: %(n)s terminal is spared", "Cancelled: %(n)s terminals are spared", done.taken_back)
+    said = told % {"n": done.taken_back}
+    if done.under_way:
+        more = ngettext(
+            "%(n)s has it already and cannot be stopped", "%(n)s have it already and cannot be stopped", done.under_way
+        )
+        said += "; " + more % {"n": done.under_way}
+    return f"{said}."
+
+
+def _retry(request: HttpRequest, campaign: Campaign) -> str:
+    number = services.retry_failed(campaign=campaign, user=request.user)
+    told = ngettext("%(n)s terminal has another turn.", "%(n)s terminals have another turn.", number)
+    return told % {"n": number}
+
+
+def _roll_back(request: HttpRequest, campaign: Campaign) -> str:
+    made = services.roll_back(campaign=campaign, user=request.user)
+    told = ngettext("%(n)s campaign was proposed", "%(n)s campaigns were proposed", len(made)) % {"n": len(made)}
+    return told + ": " + ", ".join(f"{one.name} ({one.total})" for one in made)
+
+
+ACTIONS: dict[str, tuple[str, Callable[[HttpRequest, Campaign], str] | None]] = {
+    "approve": (services.APPROVE, _approve),
+    "start": (planning.PROPOSE, _start),
+    "pause": (planning.PROPOSE, _pause),
+    "resume": (planning.PROPOSE, _resume),
+    "force": (planning.PROPOSE, _force),
+    "cancel": (planning.PROPOSE, _cancel),
+    "retry": (planning.PROPOSE, _retry),
+    "roll_back": (planning.PROPOSE, _roll_back),
+}

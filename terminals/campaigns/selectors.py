@@ -1,0 +1,75 @@
+"""What campaigns look like: waves with their numbers, who is in trouble, what happens next. Reads only, nobody is counted."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db.models import Min, QuerySet
+
+from terminals.campaigns.models import Campaign, Member, Tally, Wave
+from terminals.campaigns.planning import VIEW_MEMBERS
+from terminals.campaigns.rules import MemberState
+from terminals.common.scope import within
+
+TROUBLE = (MemberState.FAILED, MemberState.LEFT_OUT)
+
+
+class WaveSeen(NamedTuple):
+    """One wave as it is shown."""
+
+    number: int
+    state: str
+    total: int
+    states: dict[str, int]
+    codes: dict[str, int]  # of those that failed or were left out
+    begun_at: datetime | None
+    soaks_until: datetime | None
+    unmet: list[dict[str, Any]]
+    measured: list[dict[str, Any]]
+    forced_by: str
+    guard: dict[str, Any]
+
+
+def waves_of(campaigns: Sequence[Campaign]) -> dict[int, list[WaveSeen]]:
+    """Return campaigns' waves: two statements."""
+    states: dict[int, dict[str, int]] = defaultdict(dict)
+    codes: dict[int, dict[str, int]] = defaultdict(dict)
+    tallies = Tally.objects.filter(wave__campaign__in=campaigns, number__gt=0)
+    for wave_id, state, code, number in tallies.values_list("wave_id", "state", "code", "number"):
+        states[wave_id][state] = states[wave_id].get(state, 0) + number
+        if state in TROUBLE:
+            codes[wave_id][code] = codes[wave_id].get(code, 0) + number
+    found: dict[int, list[WaveSeen]] = defaultdict(list)
+    for wave in Wave.objects.filter(campaign__in=campaigns).order_by("campaign", "number"):
+        numbers = {state.value: states[wave.pk].get(state, 0) for state in MemberState}
+        found[wave.campaign_id].append(
+            WaveSeen(
+                wave.number,
+                wave.state,
+                wave.total,
+                {state: number for state, number in numbers.items() if number},
+                dict(sorted(codes[wave.pk].items(), key=lambda one: -one[1])),
+                wave.begun_at,
+                wave.soaks_until,
+                wave.unmet,
+                wave.measured,
+                wave.forced_by,
+                wave.guard,
+            )
+        )
+    return found
+
+
+def in_trouble(campaign: Campaign, user: Any) -> QuerySet[Member]:
+    """Return the terminals of a campaign that failed or were left out, of those that somebody may see."""
+    rows = Member.objects.filter(wave__campaign=campaign, state__in=TROUBLE).select_related("terminal", "wave")
+    found: QuerySet[Member] = within(rows, user, VIEW_MEMBERS).order_by("wave__number", "code", "pk")
+    return found
+
+
+def next_turn(campaign: Campaign) -> datetime | None:
+    """Return when the next terminal that waits is due; nothing where nobody waits."""
+    waiting = Member.objects.filter(wave__campaign=campaign, state=MemberState.WAITING)
+    due: datetime | None = waiting.aggregate(at=Min("due_at"))["at"]
+    return due
