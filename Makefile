@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One more than there are cores: many tests wait for a browser, a broker or a clock.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Static checks need settings but no running parts: these stand in for a deployment's.
 CHECK_ENV := SECRET_KEY=only-for-static-checks DATABASE_URL=postgresql://check@localhost/check \
 	MQTT_URL=mqtt://127.0.0.1:1883 CELERY_BROKER_URL=memory:// VAULT_MASTER_KEY_FILE=/dev/null DEVICE_CA_KEY_FILE=/dev/null \
@@ -14,7 +16,7 @@ run: $(VENV)/.run-ready
 	@exec $(BIN)/python manage.py up
 
 test: $(VENV)/.dev-ready
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev-ready
 	@$(BIN)/ruff check .

@@ -75,11 +75,12 @@ def seed_demo() -> None:
     package = Package.objects.create(
         name="tillwarden-pay", component="payment", description="Demonstration payment software"
     )
-    releases = [_release(package, version) for version in ("2.0.0", "2.1.0")]
+    # 2.2.0 breaks the printer of some simulated terminals (terminals/simulator/faults.py): a campaign's guard finds it.
+    _first, current, _breaks, _mended = [_release(package, version) for version in ("2.0.0", "2.1.0", "2.2.0", "2.3.0")]
     for vendor, name, platform, capabilities in MODELS:
         model = TerminalModel.objects.create(vendor=vendor, name=name, platform=platform, capabilities=capabilities)
         _audit_created(model)
-        set_baseline(model=model, release=releases[-1], actor=ACTOR)
+        set_baseline(model=model, release=current, actor=ACTOR)
         _audit_created(KeyRequirement.objects.create(model=model, usage="P0"))
     # By the evening, as shops do; and at an amount, so that somebody who looks now sees it happen, too.
     plan = SettlementPlan(

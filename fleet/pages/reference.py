@@ -27,7 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "campaigns/": {
         "name": "Payment 2.1",
         "kind": "install",
-        "filter": "state = active",
+        "filter": "state in (registered, active)",
         "arguments": {"release": 1},
         "settings": {"canary": "tag = pilot", "waves": [1, 10, 100], "soak_minutes": 60},
     },

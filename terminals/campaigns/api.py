@@ -16,15 +16,20 @@ from terminals.common.api.serializers import ModelSerializer
 from terminals.common.words import sentence
 
 
-class ProposalSerializer(serializers.Serializer[Any]):
+class WantedCampaignSerializer(serializers.Serializer[Any]):
     """What is moved, and to whom. `filter` is the filter language; `arguments` depend on the kind; what `settings` leave out
     is as usual."""
 
-    name = serializers.CharField(max_length=80)
     kind = serializers.CharField(max_length=30)
     filter = serializers.CharField(max_length=2000)
     arguments = serializers.DictField(required=False, default=dict)
     settings = serializers.DictField(required=False, default=dict)
+
+
+class ProposalSerializer(WantedCampaignSerializer):
+    """The same, with the name under which people find it."""
+
+    name = serializers.CharField(max_length=80)
 
 
 class CampaignLeftOutSerializer(serializers.Serializer[Any]):
@@ -160,13 +165,10 @@ class CampaignViewSet(IdempotentPosts, ReadViewSet):
         self.seen = selectors.waves_of(page or [])
         return page
 
-    def _wanted(self, request: Request, *, named: bool = True) -> dict[str, Any]:
-        wanted = ProposalSerializer(data=request.data)
+    def _wanted(self, wanted: serializers.Serializer[Any]) -> dict[str, Any]:
         wanted.is_valid(raise_exception=True)
         said = dict(wanted.validated_data)
         said["text"] = said.pop("filter")
-        if not named:
-            said.pop("name")
         return said
 
     def _answer(self) -> Response:
@@ -174,14 +176,14 @@ class CampaignViewSet(IdempotentPosts, ReadViewSet):
 
     @extend_schema(request=ProposalSerializer, responses={201: CampaignSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        made = planning.propose(user=request.user, **self._wanted(request))
+        made = planning.propose(user=request.user, **self._wanted(ProposalSerializer(data=request.data)))
         return Response(self.get_serializer(made).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(request=ProposalSerializer, responses={200: CampaignPreviewSerializer})
+    @extend_schema(request=WantedCampaignSerializer, responses={200: CampaignPreviewSerializer})
     @action(detail=False, methods=["post"])
     def preview(self, request: Request) -> Response:
         """Say what a campaign would do. Changes nothing."""
-        found = planning.preview(user=request.user, **self._wanted(request, named=False))
+        found = planning.preview(user=request.user, **self._wanted(WantedCampaignSerializer(data=request.data)))
         left_out = [
             {"reason": one.refusal.reason, "detail": sentence(one.refusal), "count": one.number, "serials": one.serials}
             for one in found.left_out

@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 KINDS = ("wrong_totals", "rejected_install", "wrong_kcv", "silence", "lost_upload", "doubled_upload")
 OF_RELEASES = ("kills_printer", "fails_install")  # written with a version: kills_printer@2.2.0
-DEFAULT_SHARES = {"wrong_totals": 0.04, "silence": 0.06, "lost_upload": 0.06, "doubled_upload": 0.04}
+DEFAULT_SHARES = {
+    "wrong_totals": 0.04,
+    "silence": 0.06,
+    "lost_upload": 0.06,
+    "doubled_upload": 0.04,
+    "kills_printer@2.2.0": 0.1,
+}
 
 
 class Faults(NamedTuple):

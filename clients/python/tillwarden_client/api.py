@@ -939,13 +939,13 @@ class Preview(TypedDict):
 
 
 class ProposalRequest(TypedDict):
-    """What is moved, and to whom. `filter` is the filter language; `arguments` depend on the kind; what `settings` leave out is as usual."""
+    """The same, with the name under which people find it."""
 
-    name: str
     kind: str
     filter: str
     arguments: NotRequired[dict[str, Any]]
     settings: NotRequired[dict[str, Any]]
+    name: str
 
 
 class ReasonRequest(TypedDict):
@@ -1396,6 +1396,15 @@ class TrialRequest(TypedDict):
     days: NotRequired[int]
 
 
+class WantedCampaignRequest(TypedDict):
+    """What is moved, and to whom. `filter` is the filter language; `arguments` depend on the kind; what `settings` leave out is as usual."""
+
+    kind: str
+    filter: str
+    arguments: NotRequired[dict[str, Any]]
+    settings: NotRequired[dict[str, Any]]
+
+
 class WantedRequest(TypedDict):
     """What to do to which terminals. `filter` is the filter language; `arguments` depend on the verb."""
 
@@ -1512,7 +1521,7 @@ class CampaignsResource:
         """Let the first wave begin."""
         return self._transport.call("POST", f"/api/v1/campaigns/{segment(id)}/start/")  # type: ignore[no-any-return]
 
-    def preview(self, body: ProposalRequest) -> CampaignPreview:
+    def preview(self, body: WantedCampaignRequest) -> CampaignPreview:
         """Say what a campaign would do. Changes nothing."""
         return self._transport.call("POST", "/api/v1/campaigns/preview/", body=body)  # type: ignore[no-any-return]
 

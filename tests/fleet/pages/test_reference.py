@@ -17,7 +17,11 @@ def test_every_body_of_the_reference_is_accepted(
 ) -> None:
     settings.EMAIL_URL = "smtp://localhost"  # without a mail server no report can be scheduled
     terminal = register("SN-1")
-    rows = {"merchant": terminal.store.merchant_id, "store": terminal.store_id, "model": terminal.model_id}
+    rows: dict[str, Any] = {
+        "merchant": terminal.store.merchant_id,
+        "store": terminal.store_id,
+        "model": terminal.model_id,
+    }
     rows["organisation"] = Organisation.objects.create(name="Of the test").pk
     rows["arguments"] = {"release": publish("2.0.0").pk}  # of a campaign; a tag has others
     for path, body in BODIES.items():
