@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
@@ -193,13 +193,24 @@ BARS = (
 )
 
 
-def _bars(wave: selectors.WaveSeen) -> list[tuple[str, str, int, float]]:
-    """Return a wave's bar: class, words, number and width in per cent of each part."""
-    return [
-        (css, word(state.value), wave.states[state], round(wave.states[state] * 100 / wave.total, 2))
-        for state, css in BARS
-        if wave.states.get(state)
-    ]
+class Part(NamedTuple):
+    """A part of a wave's bar: its class, words and number, and where it lies, in thousandths of the bar."""
+
+    css: str
+    told: str
+    number: int
+    start: int
+    width: int
+
+
+def _bars(wave: selectors.WaveSeen) -> list[Part]:
+    parts, start = [], 0
+    for state, css in BARS:
+        if number := wave.states.get(state, 0):
+            width = max(1, number * 1000 // wave.total)
+            parts.append(Part(css, word(state.value), number, start, width))
+            start += width
+    return parts
 
 
 def _why(unmet: dict[str, Any]) -> str:

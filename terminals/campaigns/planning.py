@@ -8,7 +8,6 @@ from django.core.exceptions import EmptyResultSet, PermissionDenied
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from terminals.bulk.rules import ranges
 from terminals.bulk.verbs import Arguments
 from terminals.campaigns import rules
 from terminals.campaigns.kinds import Kind, kinds
@@ -127,12 +126,12 @@ def propose(
         proposed_by=user,
         rolls_back=rolls_back,
     )
-    waves = _make_waves(campaign, rules.cut(said.settings, canaries, total))
-    _choose(campaign, said, waves)
+    cuts = rules.cut(said.settings, canaries, total)
+    waves = _make_waves(campaign, cuts)
+    _choose(campaign, said, waves, cuts)
     _settle_down(campaign, waves)
-    ids = Member.objects.filter(wave__campaign=campaign).values_list("terminal_id", flat=True)
     detail = {"kind": campaign.kind, "arguments": said.arguments, "filter": text, "total": campaign.total}
-    detail |= {"settings": said.settings, "digest": campaign.digest, "ids": ranges(ids)}
+    detail |= {"settings": said.settings, "digest": campaign.digest}  # over the terminals, too: their rows stay
     audit.record(actor=user.get_username(), action="campaign.propose", subject=subject_of(campaign), detail=detail)
     return campaign
 
@@ -154,16 +153,15 @@ SELECT (%s::bigint[])[(SELECT 1 + count(*) FROM unnest(%s::bigint[]) AS last WHE
 """
 
 
-def _choose(campaign: Campaign, said: Asked, waves: list[Wave]) -> None:
+def _choose(campaign: Campaign, said: Asked, waves: list[Wave], cuts: list[Cut]) -> None:
     """Write a campaign's terminals with their waves. Whoever came to pass meanwhile is in the last one."""
-    cuts = rules.cut(said.settings, said.canaries.count(), said.terminals.count())
     target, mine = said.terminals.values("pk").query.sql_with_params()
     try:
         canaries, theirs = said.canaries.values("pk").query.sql_with_params()
     except EmptyResultSet:  # Django knows it without asking
         canaries, theirs = "SELECT NULL::bigint WHERE false", ()
     numbers = [wave.pk for wave in waves]
-    limits = [one.last for one in cuts][: len(waves) - 1]
+    limits = [one.last for one in cuts[:-1]]
     with connection.cursor() as cursor:
         cursor.execute(
             CHOOSE.replace("{canaries}", canaries).replace("{target}", target),

@@ -193,7 +193,8 @@ def ordered(terminal_ids: Iterable[int], prefix: str) -> list[tuple[int, str]]:
 
 
 def report(thing: str, came: Mapping[int, Came]) -> None:
-    """Note what terminals came to with a thing that campaigns move; terminals of none are passed over. The caller holds them.
+    """Note what terminals came to with a thing that campaigns move; terminals of none are passed over. The caller holds them, in
+    a transaction.
 
     A fixed number of statements for any number of terminals, one where no campaign moves it.
     """

@@ -23,6 +23,7 @@ from django.utils.translation import template as django_template
 from firmware.rules import InstallationTransition
 from fleet.translation import BACKGROUND_WORK, named_fields, our_models
 from terminals.bulk.verbs import verbs
+from terminals.campaigns.kinds import kinds as campaign_kinds
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import kinds
 from terminals.common.states import Machine
@@ -210,13 +211,18 @@ def _from_models() -> Iterator[Message]:
 SCHEMES = ("visa", "mastercard", "unionpay", "alipay", "wechat_pay")
 
 
+# Why terminals of a campaign wait or fail, as its page groups them; what a terminal calls it itself is shown as it is.
+CAMPAIGN_CODES = "window not_back deadline moved_by_another not_running expired download storage later"
+
+
 def _vocabulary() -> Iterator[Message]:
     """Every word that `words.word` is given: states, the protocol's words, commands, rooms, dead letters' reasons."""
     words = {str(value) for model in our_models() for field in named_fields(model) for value, _ in field.choices or ()}
     words |= {"view", "add", "change", "delete"}
     words -= {"P0", "D0", "M6", "qr"}
     words |= {"QR", "locked", "online", "offline", "command", "broker", "link", "worker", "database", "web", *TRIGGERS}
-    words |= {verb.name for verb in verbs.all()}
+    words |= {verb.name for verb in verbs.all()} | {kind.name for kind in campaign_kinds.all()}
+    words |= {*campaign_kinds.measures, *CAMPAIGN_CODES.split()}
     words |= {transition.name for machine in MACHINES for transition in machine.all}
     words |= {*REQUESTERS, *messages.COMMANDS, *DEAD_LETTERS.split(), *(kind.partition(".")[0] for kind in kinds())}
     for literal in (health.Part, health.PrinterState, health.Network.__annotations__["kind"]):
