@@ -10,18 +10,23 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
+from django.utils import timezone
 
 from firmware import services
 from firmware.facts import NotReported
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import InstallationState
+from terminals.campaigns.kinds import Order
 from terminals.campaigns.services import Came, ordered, report
 from terminals.estate.models import Terminal
+from terminals.link.protocol.messages.software import Conditions
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import Target, take_back_commands
 
 PREFIX = "software:"
+LATER = "later"  # a terminal's word for: not now
+ASK_AGAIN = timedelta(minutes=30)  # where it does not say when
 
 
 def thing_of(release: Release) -> str:
@@ -37,10 +42,15 @@ def thing(arguments: Mapping[str, Any]) -> str:
     return thing_of(_release(arguments))
 
 
-def order(targets: Sequence[Target], arguments: Mapping[str, Any], valid_for: timedelta, actor: str) -> None:
+def order(targets: Sequence[Target], wanted: Order) -> None:
     """Send a release to terminals that are held and fit."""
-    release = _release(arguments)
-    services.install([(target, release) for target in targets], requested_by=actor, valid_for=valid_for)
+    release = _release(wanted.arguments)
+    services.install(
+        [(target, release) for target in targets],
+        requested_by=wanted.requested_by,
+        valid_for=wanted.valid_for,
+        conditions=Conditions(**wanted.conditions) if wanted.conditions else None,
+    )
 
 
 def before(ids: Sequence[int], arguments: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
@@ -72,6 +82,10 @@ def report_ended(installations: Sequence[Installation], outcomes: Mapping[UUID, 
         outcome = outcomes[one.command_id]
         result = outcome.result
         code = (result.code if result else None) or outcome.state
+        if result is not None and result.code == LATER:
+            later = result.later_until or timezone.now() + ASK_AGAIN
+            came[thing_of(one.release)][one.terminal_id] = Came(False, LATER, tuple(one.reasons), later=later)
+            continue
         final = outcome.state == CommandState.REJECTED or (result is not None and not result.retryable)
         came[thing_of(one.release)][one.terminal_id] = Came(False, code[:40], tuple(one.reasons), final=final)
     for about, some in came.items():

@@ -17,7 +17,7 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal, TerminalModel
 from terminals.link.protocol import signing
-from terminals.link.protocol.messages.software import Install
+from terminals.link.protocol.messages.software import Conditions, Install
 from terminals.link.services import CommandRequest, Target, create_commands, targets_of
 
 ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs
@@ -129,12 +129,17 @@ def _refuse_unfit(release: Release, terminals: Sequence[Terminal]) -> None:
 
 
 def install(
-    wanted: Iterable[tuple[Target, Release]], *, requested_by: str, valid_for: timedelta = VALID_FOR
+    wanted: Iterable[tuple[Target, Release]],
+    *,
+    requested_by: str,
+    valid_for: timedelta = VALID_FOR,
+    conditions: Conditions | None = None,
 ) -> list[Installation]:
     """Queue `install` commands with their installations; two inserts for any number of terminals."""
     wanted = list(wanted)
     requests = [
-        CommandRequest(target, "install", install_body(release, target), valid_for) for target, release in wanted
+        CommandRequest(target, "install", install_body(release, target, conditions), valid_for)
+        for target, release in wanted
     ]
     commands = create_commands(requests, requested_by=requested_by)
     return Installation.objects.bulk_create(
@@ -143,7 +148,7 @@ def install(
     )
 
 
-def install_body(release: Release, target: Target) -> Install:
+def install_body(release: Release, target: Target, conditions: Conditions | None = None) -> Install:
     """Return what a terminal needs to fetch and check a release; the link is its own and ends with the command."""
     token = download_signer().sign(f"{release.pk}:{target.device_id}")
     return Install(
@@ -154,6 +159,7 @@ def install_body(release: Release, target: Target) -> Install:
         size_bytes=release.size_bytes,
         manifest=release.manifest,
         url=f"{settings.PUBLIC_URL}/artifacts/{token}",
+        conditions=conditions,
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Sum
@@ -12,13 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from firmware.models import Release
+from fleet.pages.campaign_form import CampaignForm
 from fleet.pages.guards import staff_with
 from fleet.pages.selectors import PARTS
-from terminals.campaigns import planning, rules, selectors, services
+from terminals.campaigns import planning, selectors, services
 from terminals.campaigns.kinds import kinds
 from terminals.campaigns.models import Campaign, Member
 from terminals.campaigns.rules import CampaignState, MemberState, WaveState
@@ -29,90 +28,7 @@ from terminals.common.words import format_minor, sentence, word
 from terminals.settlement.models import Batch
 
 SEE = "campaigns.view_campaign"
-MOST_CHOICES = 500
 SHOWN = 20  # terminals in trouble that a page names
-DAYS = [
-    (1, gettext_lazy("Mon")),
-    (2, gettext_lazy("Tue")),
-    (3, gettext_lazy("Wed")),
-    (4, gettext_lazy("Thu")),
-    (5, gettext_lazy("Fri")),
-    (6, gettext_lazy("Sat")),
-    (7, gettext_lazy("Sun")),
-]
-
-
-class CampaignForm(forms.Form):
-    """What is moved, to whom, and how carefully."""
-
-    name = forms.CharField(max_length=80, label=gettext_lazy("Name"))
-    release = forms.TypedChoiceField(coerce=int, label=gettext_lazy("Release"))
-    filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
-    canary = forms.CharField(max_length=2000, required=False, label=gettext_lazy("These first (a filter)"))
-    waves = forms.CharField(max_length=200, initial="1, 10, 100", label=gettext_lazy("Waves, per cent in all"))
-    success_percent = forms.IntegerField(
-        min_value=0, max_value=100, initial=95, label=gettext_lazy("Must succeed, per cent")
-    )
-    sample_percent = forms.IntegerField(
-        min_value=1, max_value=100, initial=80, label=gettext_lazy("Outcomes that are waited for, per cent of a wave")
-    )
-    soak_minutes = forms.IntegerField(
-        min_value=0, max_value=43_200, initial=60, label=gettext_lazy("Then watched for, minutes")
-    )
-    worse_percent = forms.IntegerField(
-        min_value=0, max_value=100, initial=2, label=gettext_lazy("Faults may grow by, per cent of a wave")
-    )
-    days = forms.TypedMultipleChoiceField(
-        coerce=int, choices=DAYS, required=False, label=gettext_lazy("Only on"), widget=forms.CheckboxSelectMultiple
-    )
-    opens = forms.CharField(
-        max_length=5,
-        required=False,
-        label=gettext_lazy("from (each terminal's own clock)"),
-        widget=forms.TimeInput({"type": "time"}),
-    )
-    closes = forms.CharField(
-        max_length=5, required=False, label=gettext_lazy("to"), widget=forms.TimeInput({"type": "time"})
-    )
-    per_minute = forms.IntegerField(
-        min_value=1, max_value=100_000, initial=600, label=gettext_lazy("Asked, at most a minute")
-    )
-    retries = forms.IntegerField(min_value=0, max_value=20, initial=2, label=gettext_lazy("Tried again, times"))
-    timeout_minutes = forms.IntegerField(
-        min_value=1, max_value=10_080, initial=120, label=gettext_lazy("Must be back within, minutes")
-    )
-    deadline_days = forms.IntegerField(
-        min_value=1, max_value=180, initial=14, label=gettext_lazy("Those switched off are waited for, days")
-    )
-
-    def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        releases = within(Release.objects.select_related("package").defer("manifest"), user, "firmware.view_release")
-        fields: Any = self.fields
-        fields["release"].choices = [(row.pk, str(row)) for row in releases[:MOST_CHOICES]]
-
-    @property
-    def wanted(self) -> dict[str, Any]:
-        """What the services are asked for. Raises Refusal for waves that are no numbers."""
-        said = self.cleaned_data
-        window = {name: said[name] for name in ("days", "opens", "closes")} if said["opens"] or said["closes"] else None
-        if window is not None and not window["days"]:
-            window["days"] = [day for day, _name in DAYS]
-        settings = {name: said[name] for name in rules.SETTINGS if name in said}
-        settings |= {"waves": _percentages(said["waves"]), "window": window, "canary": said["canary"]}
-        return {
-            "kind": "install",
-            "arguments": {"release": said["release"]},
-            "text": said["filter"],
-            "settings": settings,
-        }
-
-
-def _percentages(text: str) -> list[int]:
-    parts = [part.strip().rstrip("%").strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 4 for part in parts):
-        raise Refusal("bad_campaign", "write the waves as percentages, for example 1, 10, 100")
-    return [int(part) for part in parts]
 
 
 @staff_with(planning.PROPOSE)

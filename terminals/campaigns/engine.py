@@ -14,11 +14,12 @@ from django.utils import timezone
 
 from terminals.campaigns import rules
 from terminals.campaigns.facts import CampaignEnded, DeadlinePassed, LeftOutBecause, NotBack
-from terminals.campaigns.kinds import Kind, kinds
+from terminals.campaigns.kinds import Kind, Order, kinds
 from terminals.campaigns.members import Move, move_members
 from terminals.campaigns.models import Campaign, Member, Tally
 from terminals.campaigns.rules import LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
 from terminals.campaigns.services import Came, report
+from terminals.campaigns.settings import window_of
 from terminals.campaigns.waves import ACTOR, look_at_waves
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
@@ -99,7 +100,7 @@ def _ask(campaign: Campaign, due: Mapping[int, int], held: Mapping[int, Held], n
     room = _room(campaign, now)
     rows = Member.objects.filter(pk__in=list(due), state=MemberState.WAITING).order_by("due_at", "pk")
     members = list(rows.values_list("pk", "terminal_id", "attempt", "terminal__store__time_zone"))
-    window = rules.window_of(campaign.settings)
+    window = window_of(campaign.settings)
     opens = {zone: rules.opens_at(window, zone, now) for zone in {zone for *_rest, zone in members}}
     shut = [Move(pk, "window", due_at=opens[zone]) for pk, _terminal, _attempt, zone in members if opens[zone] > now]
     open_ones = [one for one in members if opens[one[3]] <= now]
@@ -134,10 +135,11 @@ def _order(campaign: Campaign, turn: Mapping[int, tuple[int, int]], held: Mappin
     ordered = {one.terminal_id for one in move_members(moves, MemberTransition.order, now)}
     targets = [Target(pk, held[pk].device_id) for pk in fit if pk in ordered]
     if targets:
-        kind.order(targets, campaign.arguments, timeout, f"{ACTOR} {campaign.pk}")
+        asked_by = f"{ACTOR} {campaign.pk}"
+        kind.order(targets, Order(campaign.arguments, timeout, campaign.settings["conditions"], asked_by))
         subjects = [f"terminal:{held[target.terminal_id].serial}" for target in targets]
         audit.record_many(
-            actor=f"{ACTOR} {campaign.pk}",
+            actor=asked_by,
             action=f"campaign.{campaign.kind}",
             subjects=subjects,
             detail={"campaign": campaign.pk},

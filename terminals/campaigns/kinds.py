@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
@@ -13,6 +13,15 @@ from terminals.estate.models import Terminal
 from terminals.link.services import Target
 
 Ids = Sequence[int]
+
+
+class Order(NamedTuple):
+    """What terminals are asked for: the kind's arguments, how long they have, what must hold at the terminal, and who asks."""
+
+    arguments: Arguments
+    valid_for: timedelta
+    conditions: Mapping[str, Any]
+    requested_by: str
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class Kind:
     name: str
     permission: str
     thing: Callable[[Arguments], str]
-    order: Callable[[Sequence[Target], Arguments, timedelta, str], None]
+    order: Callable[[Sequence[Target], Order], None]
     check: Callable[[Arguments, Any], dict[str, Any]]
     unfit: Callable[[Arguments], Sequence[Unfit]] = lambda arguments: ()
     told: Callable[[Arguments], str] = lambda arguments: ", ".join(str(value) for value in arguments.values() if value)

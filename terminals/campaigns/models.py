@@ -23,7 +23,7 @@ class Campaign(models.Model):
     thing = models.CharField(max_length=80, help_text="What no two campaigns move on a terminal at once")
     filter = models.CharField(max_length=2000, help_text="Who was chosen, when it was proposed")
     path = models.CharField(max_length=255, help_text="Of the node under which all of its terminals stand")
-    settings = models.JSONField(default=dict, help_text="As rules.checked returns them")
+    settings = models.JSONField(default=dict, help_text="As settings.checked returns them")
     state = models.CharField(max_length=10, choices=choices(CampaignState), default=CampaignState.PROPOSED.value)
     total = models.PositiveIntegerField(default=0)
     digest = models.CharField(max_length=64, help_text="SHA-256 over what is moved, how, and to whom")

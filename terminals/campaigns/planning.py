@@ -12,7 +12,8 @@ from terminals.bulk.verbs import Arguments
 from terminals.campaigns import rules
 from terminals.campaigns.kinds import Kind, kinds
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
-from terminals.campaigns.rules import Cut, MemberState, WaveState
+from terminals.campaigns.rules import MemberState, WaveState
+from terminals.campaigns.settings import Cut, checked, cut
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
@@ -64,20 +65,20 @@ def asked(
         raise PermissionDenied
     if not text.strip():
         raise Refusal("no_target", "say which terminals: a filter, for example state = active")
-    kept, checked = rules.checked(settings), chosen.check(arguments, user)
+    kept, told = checked(settings), chosen.check(arguments, user)
     seen = within(Terminal.objects.order_by(), user, VIEW_TERMINALS)
     terminals = within(within(matching(seen, text, user), user, chosen.permission), user, PROPOSE)
     if among is not None:
         terminals = terminals.filter(pk__in=among)
     canaries = matching(terminals, kept["canary"], user) if kept["canary"] else terminals.none()
-    return Asked(chosen, checked, kept, terminals, canaries)
+    return Asked(chosen, told, kept, terminals, canaries)
 
 
 def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: Any) -> Preview:
     """Return what a campaign would do. Changes nothing."""
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user)
     total = said.terminals.count()
-    cuts = rules.cut(said.settings, said.canaries.count(), total) if total else []
+    cuts = cut(said.settings, said.canaries.count(), total) if total else []
     fit, left_out = said.terminals, []
     for unfit in said.kind.unfit(said.arguments):
         concerned = fit.filter(unfit.q).order_by("serial")
@@ -126,7 +127,7 @@ def propose(
         proposed_by=user,
         rolls_back=rolls_back,
     )
-    cuts = rules.cut(said.settings, canaries, total)
+    cuts = cut(said.settings, canaries, total)
     waves = _make_waves(campaign, cuts)
     _choose(campaign, said, waves, cuts)
     _settle_down(campaign, waves)

@@ -43,6 +43,9 @@ class Outgoing(NamedTuple):
     retain: bool = False
 
 
+LATER = timedelta(minutes=15)  # so long it asks for, where it cannot be changed now
+
+
 class PendingInstall(NamedTuple):
     """What the wires must fetch before the device can install."""
 
@@ -220,6 +223,11 @@ class Device:
         refusal = check_manifest(install, self.memory.release_keys)
         if refusal:
             return [self._finish(Result(envelope.id, "rejected", code="bad_manifest", detail=refusal))]
+        if install.conditions and (why := self._hardware.lacks(install.conditions, open_batch=bool(self.memory.batch))):
+            later = self.now() + LATER
+            return [
+                self._finish(Result(envelope.id, "failed", code="later", detail=why, retryable=True, later_until=later))
+            ]
         self.pending_install = PendingInstall(str(envelope.id), install)
         return []
 

@@ -85,6 +85,18 @@ def second(page: Page) -> Page:
     return browser.new_context(viewport={"width": 390, "height": 844}).new_page()
 
 
+def roll_back(page: Page, bob: Page, devices: Devices, campaign: Campaign) -> None:
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("#do-roll-back").click()
+    expect(page.locator("body")).to_contain_text("1 campaign was proposed")
+    page.get_by_role("link", name="Two: roll back 1").click()
+    agree_and_start(page, bob)
+    back = Campaign.objects.get(rolls_back=campaign)
+    in_thread(lambda: live(devices, back))
+    expect(page.locator("#state")).to_have_text("done", timeout=10_000)
+    assert {device.memory.software["payment"] for device in devices.values()} == {"1.0.0"}
+
+
 def test_a_bad_release_is_stopped_and_rolled_back_and_a_good_one_arrives(
     devices: Devices, page: Page, live_server: LiveServer
 ) -> None:
@@ -104,15 +116,7 @@ def test_a_bad_release_is_stopped_and_rolled_back_and_a_good_one_arrives(
     expect(page.locator("#wave-3")).to_contain_text("not begun")
     assert Member.objects.filter(wave__number=3, state="planned").count() == FLEET // 2
 
-    page.on("dialog", lambda dialog: dialog.accept())
-    page.locator("#do-roll-back").click()
-    expect(page.locator("body")).to_contain_text("1 campaign was proposed")
-    page.get_by_role("link", name="Two: roll back 1").click()
-    agree_and_start(page, bob)
-    back = Campaign.objects.get(rolls_back=campaign)
-    in_thread(lambda: live(devices, back))
-    expect(page.locator("#state")).to_have_text("done", timeout=10_000)
-    assert {device.memory.software["payment"] for device in devices.values()} == {"1.0.0"}
+    roll_back(page, bob, devices, campaign)
 
     propose(page, live_server.url, "2.0.1", "Mended", "5, 100")
     mended = Campaign.objects.get(name="Mended")

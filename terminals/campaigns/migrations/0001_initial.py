@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('thing', models.CharField(help_text='What no two campaigns move on a terminal at once', max_length=80)),
                 ('filter', models.CharField(help_text='Who was chosen, when it was proposed', max_length=2000)),
                 ('path', models.CharField(help_text='Of the node under which all of its terminals stand', max_length=255)),
-                ('settings', models.JSONField(default=dict, help_text='As rules.checked returns them')),
+                ('settings', models.JSONField(default=dict, help_text='As settings.checked returns them')),
                 ('state', models.CharField(choices=[('proposed', 'proposed'), ('running', 'running'), ('paused', 'paused'), ('done', 'done'), ('cancelled', 'cancelled')], default='proposed', max_length=10)),
                 ('total', models.PositiveIntegerField(default=0)),
                 ('digest', models.CharField(help_text='SHA-256 over what is moved, how, and to whom', max_length=64)),

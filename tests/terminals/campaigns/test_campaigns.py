@@ -366,3 +366,24 @@ def test_a_filter_asks_for_a_campaigns_terminals(devices: Devices, release: Rele
     }
     assert [len(serials) for serials in found.values()] == [2, 1, 1]
     assert found[f"campaign = {campaign.pk}"] == ["SN-1", "SN-2"]
+
+
+def test_a_terminal_that_says_later_is_asked_again_then_and_has_used_up_no_attempt(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    campaign = started(
+        release, ann, bob, text="serial = SN-1", retries=0, conditions={"no_open_batch": True, "battery_percent": 1}
+    )
+    run(campaign)
+    (device,) = asked(devices)
+    assert device.sell()
+    obey(device, "install")
+    member = Member.objects.get()
+    assert (member.state, member.attempt, member.code) == ("waiting", 0, "later")
+    assert "a batch is open" in member.reason
+    assert member.due_at is not None
+    assert timedelta(minutes=14) < member.due_at - timezone.now() < timedelta(minutes=16)
+    device.memory.batch.clear()
+    run(campaign, after=timedelta(minutes=16))
+    install(device)
+    assert states(campaign) == {"succeeded": 1}

@@ -12,14 +12,12 @@ from terminals.campaigns.rules import (
     Guard,
     Measured,
     Verdict,
-    checked,
-    cut,
     judge_measures,
     judge_outcomes,
     next_attempt,
     opens_at,
-    window_of,
 )
+from terminals.campaigns.settings import checked, cut, window_of
 from terminals.common.errors import Refusal
 
 NIGHT = {"days": [1, 2, 3, 4, 5], "opens": "22:00", "closes": "05:00"}
@@ -39,6 +37,9 @@ NIGHT = {"days": [1, 2, 3, 4, 5], "opens": "22:00", "closes": "05:00"}
         ({"window": {"days": [1], "opens": "1"}}, "a window is"),
         ({"retries": "many"}, "retries: a whole number from 0 to 20"),
         ({"canary": 5}, "a filter"),
+        ({"conditions": {"weather": True}}, "conditions are idle"),
+        ({"conditions": {"idle": 1}}, "true or false"),
+        ({"conditions": {"networks": ["pigeon"]}}, "name some of cellular"),
         ({"speed": 9}, "'speed' is none of"),
         ([], "is none of"),
     ],

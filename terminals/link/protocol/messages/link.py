@@ -15,10 +15,12 @@ from terminals.link.protocol.messages.base import (
     Count,
     Empty,
     Inbound,
+    Instant,
     Kcv,
     Percent,
     Text,
     Word,
+    plausible,
 )
 
 
@@ -49,7 +51,10 @@ class Hello(Struct):
 
 
 class Result(Struct):
-    """Progress and outcome of a command, signed. `accepted` and `running` may be lost; the last word is repeated."""
+    """Progress and outcome of a command, signed. `accepted` and `running` may be lost; the last word is repeated.
+
+    `later_until` goes with the code `later`: not now, ask again then.
+    """
 
     command_id: UUID
     state: Literal["accepted", "running", "succeeded", "failed", "rejected"]
@@ -60,6 +65,11 @@ class Result(Struct):
     kcv: Kcv | None = None
     version: Word | None = None
     batch_number: BatchNumber | None = None
+    later_until: Instant | None = None
+
+    def __post_init__(self) -> None:
+        if self.later_until is not None:
+            plausible(self.later_until)
 
 
 class Presence(Struct):

@@ -1,15 +1,30 @@
 """Payment software on its way to a terminal."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from terminals.common.patterns import whole
-from terminals.link.protocol.messages.base import CommandType, Count, Word
+from terminals.link.protocol.messages.base import CommandType, Count, Percent, Word
+
+
+class Conditions(Struct, omit_defaults=True):
+    """What must hold before a terminal lets itself be changed; while one does not, it answers `failed` with the code `later`, and
+    in `later_until` when to ask again."""
+
+    idle: bool = False  # no payment under way
+    no_open_batch: bool = False
+    charging: bool = False
+    battery_percent: Percent = 0
+    storage_mb: Count = 0
+    networks: list[Literal["cellular", "wifi", "ethernet"]] = []
 
 
 class Install(Struct):
-    """Download, verify and install a release. `manifest` is a compact JWS over {package, version, platform, size, sha256}."""
+    """Download, verify and install a release. `manifest` is a compact JWS over {package, version, platform, size, sha256}.
+
+    `conditions` must hold when it begins.
+    """
 
     release_id: int
     package: Word
@@ -18,6 +33,7 @@ class Install(Struct):
     size_bytes: Count
     sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
     manifest: Annotated[str, Meta(max_length=4096)]
+    conditions: Conditions | None = None
 
 
 COMMANDS = (
@@ -31,6 +47,7 @@ COMMANDS = (
             size_bytes=196608,
             sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
             manifest="<header>.<payload>.<signature>",
+            conditions=Conditions(idle=True, no_open_batch=True, battery_percent=30),
         ),
     ),
 )

@@ -1,0 +1,115 @@
+"""A campaign as people type it: what is moved, to whom, how carefully, and when terminals may be touched."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy
+
+from firmware.models import Release
+from terminals.campaigns.settings import SETTINGS
+from terminals.common.errors import Refusal
+from terminals.common.scope import within
+
+MOST_CHOICES = 500
+DAYS = [
+    (1, gettext_lazy("Mon")),
+    (2, gettext_lazy("Tue")),
+    (3, gettext_lazy("Wed")),
+    (4, gettext_lazy("Thu")),
+    (5, gettext_lazy("Fri")),
+    (6, gettext_lazy("Sat")),
+    (7, gettext_lazy("Sun")),
+]
+
+
+CONDITIONS = [
+    ("idle", gettext_lazy("no payment is under way")),
+    ("no_open_batch", gettext_lazy("no batch is open")),
+    ("charging", gettext_lazy("it is charging")),
+    ("wifi", gettext_lazy("it is on Wi-Fi or a cable")),
+]
+
+
+class CampaignForm(forms.Form):
+    """What is moved, to whom, and how carefully."""
+
+    name = forms.CharField(max_length=80, label=gettext_lazy("Name"))
+    release = forms.TypedChoiceField(coerce=int, label=gettext_lazy("Release"))
+    filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
+    canary = forms.CharField(max_length=2000, required=False, label=gettext_lazy("These first (a filter)"))
+    waves = forms.CharField(max_length=200, initial="1, 10, 100", label=gettext_lazy("Waves, per cent in all"))
+    success_percent = forms.IntegerField(
+        min_value=0, max_value=100, initial=95, label=gettext_lazy("Must succeed, per cent")
+    )
+    sample_percent = forms.IntegerField(
+        min_value=1, max_value=100, initial=80, label=gettext_lazy("Outcomes that are waited for, per cent of a wave")
+    )
+    soak_minutes = forms.IntegerField(
+        min_value=0, max_value=43_200, initial=60, label=gettext_lazy("Then watched for, minutes")
+    )
+    worse_percent = forms.IntegerField(
+        min_value=0, max_value=100, initial=2, label=gettext_lazy("Faults may grow by, per cent of a wave")
+    )
+    days = forms.TypedMultipleChoiceField(
+        coerce=int, choices=DAYS, required=False, label=gettext_lazy("Only on"), widget=forms.CheckboxSelectMultiple
+    )
+    opens = forms.CharField(
+        max_length=5,
+        required=False,
+        label=gettext_lazy("from (each terminal's own clock)"),
+        widget=forms.TimeInput({"type": "time"}),
+    )
+    closes = forms.CharField(
+        max_length=5, required=False, label=gettext_lazy("to"), widget=forms.TimeInput({"type": "time"})
+    )
+    conditions = forms.MultipleChoiceField(
+        choices=CONDITIONS, required=False, label=gettext_lazy("Only while"), widget=forms.CheckboxSelectMultiple
+    )
+    battery_percent = forms.IntegerField(
+        min_value=0, max_value=100, initial=0, label=gettext_lazy("and the battery has at least, per cent")
+    )
+    per_minute = forms.IntegerField(
+        min_value=1, max_value=100_000, initial=600, label=gettext_lazy("Asked, at most a minute")
+    )
+    retries = forms.IntegerField(min_value=0, max_value=20, initial=2, label=gettext_lazy("Tried again, times"))
+    timeout_minutes = forms.IntegerField(
+        min_value=1, max_value=10_080, initial=120, label=gettext_lazy("Must be back within, minutes")
+    )
+    deadline_days = forms.IntegerField(
+        min_value=1, max_value=180, initial=14, label=gettext_lazy("Those switched off are waited for, days")
+    )
+
+    def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        releases = within(Release.objects.select_related("package").defer("manifest"), user, "firmware.view_release")
+        fields: Any = self.fields
+        fields["release"].choices = [(row.pk, str(row)) for row in releases[:MOST_CHOICES]]
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """What the services are asked for. Raises Refusal for waves that are no numbers."""
+        said = self.cleaned_data
+        window = {name: said[name] for name in ("days", "opens", "closes")} if said["opens"] or said["closes"] else None
+        if window is not None and not window["days"]:
+            window["days"] = [day for day, _name in DAYS]
+        settings: dict[str, Any] = {name: said[name] for name in SETTINGS if name in said}
+        chosen = set(said["conditions"])
+        settings["conditions"] = {
+            **dict.fromkeys(chosen - {"wifi"}, True),
+            "battery_percent": said["battery_percent"] or 0,
+            "networks": ["ethernet", "wifi"] if "wifi" in chosen else [],
+        }
+        settings |= {"waves": _percentages(said["waves"]), "window": window, "canary": said["canary"]}
+        return {
+            "kind": "install",
+            "arguments": {"release": said["release"]},
+            "text": said["filter"],
+            "settings": settings,
+        }
+
+
+def _percentages(text: str) -> list[int]:
+    parts = [part.strip().rstrip("%").strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 4 for part in parts):
+        raise Refusal("bad_campaign", "write the waves as percentages, for example 1, 10, 100")
+    return [int(part) for part in parts]
