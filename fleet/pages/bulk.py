@@ -1,6 +1,7 @@
 """Bulk work in the browser: choose what to do to which terminals, see what would happen, start it, watch it, stop it."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -123,6 +124,9 @@ def bulk_page(request: HttpRequest) -> HttpResponse:
         if shown
         else 0,
         "asks": ASKS,
+        "in_waves": urlencode({"filter": form.cleaned_data["filter"], "release": form.cleaned_data["release"]})
+        if shown and form.cleaned_data["verb"] == "install"
+        else "",
         "verb_word": word(form.cleaned_data["verb"]) if shown else "",
     }
     return render(request, "pages/bulk_page.html", context)

@@ -42,6 +42,7 @@ from terminals.settlement.runs.rules import TROUBLE, RunState
 VIEW = "terminals.view_terminal"  # what every page about terminals needs
 # What a page shows of each part, and what seeing it needs: the same as in the API.
 PARTS = {
+    "campaigns": "campaigns.view_member",
     "cases": "settlement.view_case",
     "commands": "link.view_command",
     "credits": "settlement.view_creditentry",

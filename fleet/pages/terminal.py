@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from firmware.models import Installation, InstalledSoftware
 from fleet.pages.selectors import timeline
+from terminals.campaigns.models import Member
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.common.words import word
@@ -128,7 +129,9 @@ def _money(terminal: Terminal, parts: Parts) -> dict[str, Any]:
 def _software(terminal: Terminal, parts: Parts) -> dict[str, Any]:
     mine = {"terminal": terminal.pk}
     installations = Installation.objects.select_related("release__package").defer("release__manifest")
+    campaigns = Member.objects.filter(**mine).select_related("wave__campaign").order_by("-pk")[:5]
     return {
+        "campaigns": campaigns if "campaigns" in parts else [],
         "software": InstalledSoftware.objects.filter(**mine).order_by("component"),
         "installations": installations.filter(**mine)[:10],
     }

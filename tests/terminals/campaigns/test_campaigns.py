@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from firmware.models import Installation, Release
@@ -387,3 +389,17 @@ def test_a_terminal_that_says_later_is_asked_again_then_and_has_used_up_no_attem
     run(campaign, after=timedelta(minutes=16))
     install(device)
     assert states(campaign) == {"succeeded": 1}
+
+
+def test_a_terminals_page_and_bulk_work_lead_to_campaigns(
+    devices: Devices, release: Release, ann: User, bob: User, client: Client
+) -> None:
+    campaign = started(release, ann, bob)
+    client.force_login(ann)
+    page = client.get(reverse("terminal-page", args=[min(devices)]), {"tab": "software"}).content.decode()
+    assert f'id="campaign-{campaign.pk}"' in page
+    wanted = {"filter": "state = active", "verb": "install", "release": release.pk, "preview": "1"}
+    bulk = client.post(reverse("bulk"), wanted).content.decode()
+    address = bulk.partition(f'href="{reverse("campaign-new")}?')[2].partition('"')[0].replace("&amp;", "&")
+    form = client.get(f"{reverse('campaign-new')}?{address}").context["form"]
+    assert (form["filter"].value(), int(form["release"].value())) == ("state = active", release.pk)
