@@ -35,7 +35,8 @@ UPDATE firmware_installation i
    AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
                     WHERE s.terminal_id = i.terminal_id AND s.component = p.component AND s.version = r.version)
    AND NOT EXISTS (SELECT 1 FROM firmware_installation n JOIN firmware_release nr ON nr.id = n.release_id
-                    WHERE n.terminal_id = i.terminal_id AND nr.package_id = p.id AND n.id > i.id)
+                      JOIN firmware_package np ON np.id = nr.package_id AND np.component = p.component
+                    WHERE n.terminal_id = i.terminal_id AND n.id > i.id)
 RETURNING i.terminal_id, r.version, p.component
 """
 
@@ -80,7 +81,7 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         cursor.execute(NOT_RUNNING, parameters)
         lost = cursor.fetchall()
     record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version, _component in lost)
-    moving.report_lost({terminal_id: component for terminal_id, _version, component in lost})
+    moving.report_lost((terminal_id, component) for terminal_id, _version, component in lost)
     moving.report_running(software)
 
 
@@ -111,7 +112,13 @@ SELECT t.id, t.device_id, b.release_id
                     WHERE s.terminal_id = t.id AND s.component = p.component AND s.version = r.version)
    AND NOT EXISTS (SELECT 1 FROM campaigns_member m
                     WHERE m.terminal_id = t.id AND m.thing = 'software:' || p.component
-                      AND m.state IN ('waiting', 'ordered', 'succeeded') AND coalesce(m.ordered_at, now()) > b.set_at)
+                      AND (m.state IN ('waiting', 'ordered')
+                           OR m.state = 'succeeded' AND m.ordered_at > b.set_at
+                              AND EXISTS (SELECT 1 FROM firmware_installation had
+                                            JOIN firmware_release hr ON hr.id = had.release_id
+                                            JOIN firmware_package hp ON hp.id = hr.package_id AND hp.component = p.component
+                                           WHERE had.terminal_id = t.id AND had.state = 'installed'
+                                             AND had.assigned_at >= m.ordered_at - interval '5 minutes')))
    AND NOT EXISTS (SELECT 1 FROM firmware_installation i
                     WHERE i.terminal_id = t.id
                       AND (i.state = ANY(%(open)s)

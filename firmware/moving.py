@@ -67,9 +67,9 @@ def before(ids: Sequence[int], arguments: Mapping[str, Any]) -> dict[int, dict[s
     return {pk: {"release": known[version]} for pk, version in versions.items() if version in known}
 
 
-def take_back(ids: Sequence[int], arguments: Mapping[str, Any]) -> set[int]:
-    """End installations that no terminal can have seen; return their terminals."""
-    return take_back_commands(ids, "install")
+def take_back(ids: Sequence[int], order: Order) -> set[int]:
+    """End a campaign's installations that no terminal can have seen; return their terminals."""
+    return take_back_commands(ids, "install", order.requested_by)
 
 
 # --- what came of it -------------------------------------------------------------------------------------------------
@@ -80,6 +80,8 @@ def report_ended(installations: Sequence[Installation], outcomes: Mapping[UUID, 
         if one.finished_at is None or one.state == InstallationState.INSTALLED or one.command_id is None:
             continue
         outcome = outcomes[one.command_id]
+        if outcome.state == CommandState.CANCELLED:
+            continue  # whoever cancelled it knows what becomes of the terminal
         result = outcome.result
         code = (result.code if result else None) or outcome.state
         if result is not None and result.code == LATER:
@@ -93,10 +95,10 @@ def report_ended(installations: Sequence[Installation], outcomes: Mapping[UUID, 
     report_running(one.terminal_id for one in installations if one.state == InstallationState.INSTALLED)
 
 
-def report_lost(components: Mapping[int, str]) -> None:
-    """Tell campaigns of terminals that run something else than they installed (terminal -> component)."""
+def report_lost(lost: Iterable[tuple[int, str]]) -> None:
+    """Tell campaigns of terminals that run something else than they installed (terminal, component)."""
     by_component: dict[str, dict[int, Came]] = defaultdict(dict)
-    for terminal_id, component in components.items():
+    for terminal_id, component in lost:
         by_component[component][terminal_id] = Came(False, "not_running", (NotReported().stored(),))
     for component, came in by_component.items():
         report(f"{PREFIX}{component}", came)

@@ -1,6 +1,7 @@
 """Whether a terminal's software lets it settle: up to date, and not being changed. Reads only."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import ClassVar
 
 from django.db.models import Exists, F, OuterRef
@@ -13,6 +14,8 @@ from terminals.campaigns.rules import MemberState
 from terminals.common.facts.kinds import Reason
 from terminals.common.sql import id_set
 from terminals.estate.models import Terminal
+
+TWO_CLOCKS = timedelta(minutes=5)  # an installation is dated by the database, an order by the worker
 
 
 class SoftwareOutdated(Reason, frozen=True):
@@ -43,9 +46,13 @@ def outdated(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     mine = InstalledSoftware.objects.filter(terminal=OuterRef("pk"), component="payment")
     rows = Terminal.objects.filter(pk__in=id_set(terminal_ids), model__baselines__package__component="payment")
     moved = Member.objects.filter(terminal=OuterRef("pk"), thing="software:payment", state=MemberState.SUCCEEDED)
-    rows = rows.exclude(
-        Exists(moved.filter(ordered_at__gt=OuterRef("model__baselines__set_at")))
-    )  # a campaign is ahead
+    installed = Installation.objects.filter(
+        terminal=OuterRef("terminal"),
+        state=InstallationState.INSTALLED,
+        assigned_at__gte=OuterRef("ordered_at") - TWO_CLOCKS,
+    )
+    moved = moved.filter(Exists(installed), ordered_at__gt=OuterRef("model__baselines__set_at"))
+    rows = rows.exclude(Exists(moved))  # a campaign is ahead of the baseline
     behind = dict(
         rows.exclude(Exists(mine.filter(version=OuterRef("model__baselines__release__version")))).values_list(
             "pk", wanted

@@ -32,6 +32,7 @@ KINDS = (
         told=partial(name_of, Release, "release"),
         take_back=moving.take_back,
         before=moving.before,
+        passing=frozenset({"installation_under_way", "not_in_service"}),
         needs_approval=True,
     ),
 )

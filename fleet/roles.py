@@ -141,6 +141,7 @@ SENSITIVE = frozenset(
         APPROVE_ACCOUNT,
         APPROVE_CASE,
         APPROVE_CAMPAIGN,
+        PROPOSE_CAMPAIGN,
         "access.add_apitoken",
         "firmware.add_release",
     }

@@ -90,6 +90,8 @@ class CampaignForm(forms.Form):
         """What the services are asked for. Raises Refusal for waves that are no numbers."""
         said = self.cleaned_data
         window = {name: said[name] for name in ("days", "opens", "closes")} if said["opens"] or said["closes"] else None
+        if window is None and said["days"]:  # whole days
+            window = {"days": said["days"], "opens": "00:00", "closes": "23:59"}
         if window is not None and not window["days"]:
             window["days"] = [day for day, _name in DAYS]
         settings: dict[str, Any] = {name: said[name] for name in SETTINGS if name in said}

@@ -20,7 +20,7 @@ from fleet.pages.selectors import PARTS
 from terminals.campaigns import planning, selectors, services
 from terminals.campaigns.kinds import kinds
 from terminals.campaigns.models import Campaign, Member
-from terminals.campaigns.rules import CampaignState, MemberState, WaveState
+from terminals.campaigns.rules import ENDED, CampaignState, MemberState, WaveState
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, within
@@ -68,7 +68,7 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     for wave in waves:
         for state, number in wave.states.items():
             states[state] = states.get(state, 0) + number
-    ended = states.get(MemberState.SUCCEEDED, 0) + states.get(MemberState.FAILED, 0)
+    ended = sum(states.get(state, 0) for state in ENDED)
     state = CampaignState(campaign.state)
     return {
         "campaign": campaign,
@@ -90,6 +90,7 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         and state is CampaignState.PROPOSED
         and (not campaign.needs_approval or campaign.approved_by_id is not None),
         "may_pause": may and state is CampaignState.RUNNING,
+        "may_force": may and campaign.proposed_by_id != request.user.pk,
         "may_resume": may and state is CampaignState.PAUSED,
         "may_cancel": may and state in (CampaignState.PROPOSED, CampaignState.RUNNING, CampaignState.PAUSED),
         "may_retry": may
@@ -134,6 +135,8 @@ def _why(unmet: dict[str, Any]) -> str:
     said = {"found": unmet["found"], "limit": unmet["limit"], "about": word(unmet["about"])}
     if unmet["why"] == "failures":
         return _("%(found)s per cent failed; at most %(limit)s may") % said
+    if unmet["why"] == "sample":
+        return _("%(found)s terminals have an outcome, at least %(limit)s are wanted: nobody tried it") % said
     if unmet["why"] == "code":
         return _("%(found)s per cent failed with %(about)s; at most %(limit)s may") % said
     return _("%(about)s: faults grew by %(found)s per cent of the wave; at most %(limit)s may") % said
@@ -150,8 +153,10 @@ def _next(campaign: Campaign, waves: list[selectors.WaveSeen]) -> str:
     if campaign.state != CampaignState.RUNNING:
         return ""
     for wave in waves:
+        if wave.state == WaveState.PLANNED:
+            return _("Wave %(number)s begins within seconds.") % {"number": wave.number}
         if wave.state == WaveState.RUNNING:
-            due = selectors.next_turn(campaign)
+            due = selectors.next_turn(campaign, wave.number)
             if due is not None and due > timezone.now() and not wave.states.get(MemberState.ORDERED):
                 return _("The next terminal is asked at %(when)s.") % {"when": _clock(due)}
             said = {"number": wave.number, "percent": wave.guard["sample_percent"]}
@@ -242,7 +247,9 @@ def _cancel(request: HttpRequest, campaign: Campaign) -> str:
     said = told % {"n": done.taken_back}
     if done.under_way:
         more = ngettext(
-            "%(n)s has it already and cannot be stopped", "%(n)s have it already and cannot be stopped", done.under_way
+            "%(n)s may have it already and cannot be stopped",
+            "%(n)s may have it already and cannot be stopped",
+            done.under_way,
         )
         said += "; " + more % {"n": done.under_way}
     return f"{said}."

@@ -171,11 +171,18 @@ class CampaignViewSet(IdempotentPosts, ReadViewSet):
         said["text"] = said.pop("filter")
         return said
 
+    def _mine(self, request: Request) -> Any:
+        """The campaign that is run, by somebody whose log-in is fresh; pausing one needs no more than to be there."""
+        campaign = self.get_object()
+        refuse_stale(request, planning.PROPOSE)
+        return campaign
+
     def _answer(self) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(request=ProposalSerializer, responses={201: CampaignSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        refuse_stale(request, planning.PROPOSE)
         made = planning.propose(user=request.user, **self._wanted(ProposalSerializer(data=request.data)))
         return Response(self.get_serializer(made).data, status=status.HTTP_201_CREATED)
 
@@ -205,7 +212,7 @@ class CampaignViewSet(IdempotentPosts, ReadViewSet):
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
         """Let the first wave begin."""
-        services.start(campaign=self.get_object(), user=request.user)
+        services.start(campaign=self._mine(request), user=request.user)
         return self._answer()
 
     @extend_schema(request=None, responses={200: CampaignSerializer})
@@ -219,14 +226,14 @@ class CampaignViewSet(IdempotentPosts, ReadViewSet):
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
         """Go on; a guard that does not hold is looked at again first."""
-        services.resume(campaign=self.get_object(), user=request.user)
+        services.resume(campaign=self._mine(request), user=request.user)
         return self._answer()
 
     @extend_schema(request=ReasonSerializer, responses={200: CampaignSerializer})
     @action(detail=True, methods=["post"])
     def force(self, request: Request, pk: str) -> Response:
         """Go on although a guard does not hold; the reason is kept."""
-        campaign = self.get_object()
+        campaign = self._mine(request)
         said = ReasonSerializer(data=request.data)
         said.is_valid(raise_exception=True)
         services.force(campaign=campaign, user=request.user, **said.validated_data)
@@ -236,19 +243,19 @@ class CampaignViewSet(IdempotentPosts, ReadViewSet):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """End it: nobody is asked any more, and what nobody can have seen is taken back."""
-        return Response(services.cancel(campaign=self.get_object(), user=request.user)._asdict())
+        return Response(services.cancel(campaign=self._mine(request), user=request.user)._asdict())
 
     @extend_schema(request=None, responses={200: RetriedSerializer})
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Let those that failed or were left out have another turn."""
-        return Response({"terminals": services.retry_failed(campaign=self.get_object(), user=request.user)})
+        return Response({"terminals": services.retry_failed(campaign=self._mine(request), user=request.user)})
 
     @extend_schema(request=None, responses={201: CampaignSerializer(many=True)})
     @action(detail=True, methods=["post"], pagination_class=None)
     def roll_back(self, request: Request, pk: str) -> Response:
         """Propose campaigns that bring back what was there before."""
-        made = services.roll_back(campaign=self.get_object(), user=request.user)
+        made = services.roll_back(campaign=self._mine(request), user=request.user)
         return Response(self.get_serializer(made, many=True).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(responses={200: MemberSerializer(many=True)})

@@ -5,22 +5,25 @@ A campaign's row is locked for each step, so that two workers never judge or beg
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from terminals.campaigns import rules
 from terminals.campaigns.facts import CampaignEnded, DeadlinePassed, LeftOutBecause, NotBack
 from terminals.campaigns.kinds import Kind, Order, kinds
-from terminals.campaigns.members import Move, move_members
+from terminals.campaigns.members import Move, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Tally
 from terminals.campaigns.rules import LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
 from terminals.campaigns.services import Came, report
 from terminals.campaigns.settings import window_of
-from terminals.campaigns.waves import ACTOR, look_at_waves
+from terminals.campaigns.waves import ACTOR, begin_rest, counts_of, look_at_waves
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
@@ -28,18 +31,24 @@ from terminals.common.refusals import columns_of
 from terminals.common.sql import id_set
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.services import Held, hold
 from terminals.link.services import Target
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000
+LOOK_AGAIN_AFTER = timedelta(minutes=10)  # at what stands in a terminal's way and passes by itself
+
+
+LONGEST = timedelta(days=4)  # after this nobody waits any more for what a cancelled campaign has sent
 
 
 def run_campaigns(until: float) -> int:
-    """Take steps of the live campaigns in turns, as long as there is time (`until` by the monotonic clock) and anything to do;
-    return how many terminals moved."""
+    """Take steps of the campaigns in turns, as long as there is time (`until` by the monotonic clock) and anything to do; return
+    how many terminals moved."""
     done = 0
-    waiting = list(Campaign.objects.filter(state__in=LIVE).order_by("pk").values_list("pk", flat=True))
+    followed = Q(state__in=LIVE) | Q(state=CampaignState.CANCELLED, finished_at__gt=timezone.now() - LONGEST)
+    waiting = list(Campaign.objects.filter(followed).order_by("pk").values_list("pk", flat=True))
     while waiting and time.monotonic() < until:
         moved = {pk: _step_or_pause(pk) for pk in waiting}
         done += sum(moved.values())
@@ -48,30 +57,46 @@ def run_campaigns(until: float) -> int:
 
 
 def _step_or_pause(campaign_id: int) -> int:
+    """Take a step. One that meets another's (a deadlock, a terminal that was asked by hand meanwhile) is taken anew the next
+    time; a campaign that cannot go on pauses, and holds up no other."""
     try:
         return step(campaign_id, timezone.now())
-    except (OperationalError, InterfaceError):  # the database is away, or a deadlock: it is tried again
-        raise
-    except Exception:  # one campaign that cannot go on holds up no other
-        logger.exception("campaign %s cannot go on", campaign_id)
-        move(Campaign.objects.filter(pk=campaign_id), CampaignTransition.pause)
+    except IntegrityError as error:
+        logger.warning("campaign %s met another's work: %s", campaign_id, str(error).splitlines()[0])
         return 0
+    except (OperationalError, InterfaceError) as error:
+        if isinstance(error.__cause__, DeadlockDetected):
+            return 0
+        raise  # the database is away
+    except Exception:
+        logger.exception("campaign %s cannot go on", campaign_id)
+        with transaction.atomic():
+            if move(Campaign.objects.filter(pk=campaign_id), CampaignTransition.pause):
+                audit.record(actor=ACTOR, action="campaign.error", subject=f"campaign:{campaign_id}")
+        return 0
+
+
+def step(campaign_id: int, now: datetime) -> int:
+    """Do what is due of one campaign; return how many terminals moved, or 1 where a wave did. 0: nothing is due now."""
+    return _close_late(campaign_id, now) + _go_on(campaign_id, now)
 
 
 @transaction.atomic
-def step(campaign_id: int, now: datetime) -> int:
-    """Do what is due of one campaign; return how many terminals moved, or 1 where a wave did. 0: nothing is due now."""
+def _go_on(campaign_id: int, now: datetime) -> int:
     due = _due(campaign_id, now)
     held = hold(due.values())
-    chosen = Campaign.objects.filter(pk=campaign_id, state__in=LIVE).select_for_update(skip_locked=True, of=("self",))
-    campaign = chosen.first()
+    live = Campaign.objects.filter(pk=campaign_id, state__in=LIVE)
+    campaign = live.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
     if campaign is None:
         return 0
-    late = _close_late(campaign, now)
+    if campaign.ends_at is not None and now >= campaign.ends_at:
+        return _end(campaign, now)
     if campaign.state != CampaignState.RUNNING:
-        return late
-    moved = look_at_waves(campaign, now)
-    return late + moved + _ask(campaign, due, held, now)
+        return 0
+    moved = look_at_waves(campaign, now) + begin_rest(campaign, now)
+    if campaign.state != CampaignState.RUNNING:  # a guard has just stopped it
+        return moved
+    return moved + _ask(campaign, due, held, now)
 
 
 # Raw: the ORM would ask each wave. Whose turn has come, the longest due first, in the order in which waves began.
@@ -102,11 +127,14 @@ def _ask(campaign: Campaign, due: Mapping[int, int], held: Mapping[int, Held], n
     members = list(rows.values_list("pk", "terminal_id", "attempt", "terminal__store__time_zone"))
     window = window_of(campaign.settings)
     opens = {zone: rules.opens_at(window, zone, now) for zone in {zone for *_rest, zone in members}}
-    shut = [Move(pk, "window", due_at=opens[zone]) for pk, _terminal, _attempt, zone in members if opens[zone] > now]
+    ends_at = campaign.ends_at or now
+    shut = [
+        Move(pk, "window", due_at=min(opens[zone], ends_at))
+        for pk, _terminal, _attempt, zone in members
+        if opens[zone] > now
+    ]
     open_ones = [one for one in members if opens[one[3]] <= now]
-    if campaign.ends_at is not None and now >= campaign.ends_at:
-        return _end_late([pk for pk, *_rest in members], campaign, now)
-    turn = {terminal_id: (pk, attempt) for pk, terminal_id, attempt, _zone in open_ones[:room]}
+    turn = {terminal_id: Turn(pk, attempt, zone) for pk, terminal_id, attempt, zone in open_ones[:room]}
     move_members(shut, MemberTransition.wait, now)
     asked = _order(campaign, turn, held, now) if turn else 0
     return len(shut) + asked
@@ -123,37 +151,65 @@ def _room(campaign: Campaign, now: datetime) -> int:
     return max(0, min(by_rate, at_once - unanswered))
 
 
-def _order(campaign: Campaign, turn: Mapping[int, tuple[int, int]], held: Mapping[int, Held], now: datetime) -> int:
+class Turn(NamedTuple):
+    """A member that is asked now."""
+
+    member_id: int
+    attempt: int
+    time_zone: str
+
+
+def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], now: datetime) -> int:
     kind, ids = kinds.named(campaign.kind), sorted(turn)
     refused = _refused(kind, campaign.arguments, ids)
     fit = [pk for pk in ids if pk not in refused]
     before = kind.before(fit, campaign.arguments)
     timeout = timedelta(minutes=campaign.settings["timeout_minutes"])
     moves = [
-        Move(turn[pk][0], due_at=now + timeout, attempt=turn[pk][1] + 1, before=_first(before.get(pk))) for pk in fit
+        Move(turn[pk].member_id, due_at=now + timeout, attempt=turn[pk].attempt + 1, before=_first(before.get(pk)))
+        for pk in fit
     ]
     ordered = {one.terminal_id for one in move_members(moves, MemberTransition.order, now)}
-    targets = [Target(pk, held[pk].device_id) for pk in fit if pk in ordered]
-    if targets:
-        asked_by = f"{ACTOR} {campaign.pk}"
-        kind.order(targets, Order(campaign.arguments, timeout, campaign.settings["conditions"], asked_by))
-        subjects = [f"terminal:{held[target.terminal_id].serial}" for target in targets]
-        audit.record_many(
-            actor=asked_by,
-            action=f"campaign.{campaign.kind}",
-            subjects=subjects,
-            detail={"campaign": campaign.pk},
-        )
-    left = [
-        Move(turn[pk][0], refusal.reason, [LeftOutBecause(**_told(refusal)).stored()])
-        for pk, refusal in refused.items()
-    ]
-    move_members(left, MemberTransition.leave_out, now)
-    used = timedelta(minutes=len(targets) / campaign.settings["per_minute"])
+    _send(campaign, {pk: turn[pk] for pk in fit if pk in ordered}, held, now)
+    _put_aside(kind, turn, refused, now)
+    used = timedelta(minutes=len(ordered) / campaign.settings["per_minute"])
     since = max(campaign.asked_to or now, now - timedelta(minutes=1))
     campaign.asked_to = min(now, since + used)
     campaign.save(update_fields=["asked_to"])
     return len(ids)
+
+
+def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], now: datetime) -> None:
+    """Ask terminals; what is sent is good no longer than the window of each."""
+    timeout = timedelta(minutes=campaign.settings["timeout_minutes"])
+    window, asked_by = window_of(campaign.settings), f"{ACTOR} {campaign.pk}"
+    alike: dict[timedelta, list[Target]] = defaultdict(list)
+    valid = {}
+    for zone in {one.time_zone for one in turn.values()}:
+        closes = rules.closes_at(window, zone, now)
+        valid[zone] = min(timeout, closes - now) if closes is not None else timeout
+    for pk, one in turn.items():
+        alike[valid[one.time_zone]].append(Target(pk, held[pk].device_id))
+    for valid_for, targets in alike.items():
+        order = Order(campaign.arguments, valid_for, campaign.settings["conditions"], asked_by)
+        kinds.named(campaign.kind).order(targets, order)
+    if turn:
+        subjects = [f"terminal:{held[pk].serial}" for pk in turn]
+        action, detail = f"campaign.{campaign.kind}", {"campaign": campaign.pk}
+        audit.record_many(actor=asked_by, action=action, subjects=subjects, detail=detail)
+
+
+def _put_aside(kind: Kind, turn: Mapping[int, Turn], refused: Mapping[int, Refusal], now: datetime) -> None:
+    """Those that cannot have it are left out; what passes by itself is waited for."""
+    left, waits = [], []
+    for pk, refusal in refused.items():
+        reasons = [LeftOutBecause(**_told(refusal)).stored()]
+        if refusal.reason in kind.passing:
+            waits.append(Move(turn[pk].member_id, refusal.reason, reasons, due_at=now + LOOK_AGAIN_AFTER))
+        else:
+            left.append(Move(turn[pk].member_id, refusal.reason, reasons))
+    move_members(left, MemberTransition.leave_out, now)
+    move_members(waits, MemberTransition.wait, now)
 
 
 def _first(before: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -176,20 +232,37 @@ def _refused(kind: Kind, arguments: Mapping[str, Any], ids: Sequence[int]) -> di
 
 
 # --- those who do not answer -----------------------------------------------------------------------------------------
-def _close_late(campaign: Campaign, now: datetime) -> int:
-    """Terminals that did not come back in time have failed, or have another turn. They are not held: what they said meanwhile has
-    moved their members already."""
-    rows = Member.objects.filter(wave__campaign=campaign, state=MemberState.ORDERED, due_at__lte=now)
-    ids = list(rows.order_by("pk").values_list("terminal_id", flat=True)[:CHUNK])
-    if ids:
-        reason = NotBack(campaign.settings["timeout_minutes"]).stored()
-        report(campaign.thing, dict.fromkeys(ids, Came(False, "not_back", (reason,))))
-    return len(ids)
+@transaction.atomic
+def _close_late(campaign_id: int, now: datetime) -> int:
+    """Terminals that did not come back in time have failed, or have another turn; those that left service meanwhile say nothing
+    of what was sent. A transaction of its own: whoever reports takes members before tallies."""
+    late = Member.objects.filter(wave__campaign=campaign_id, state=MemberState.ORDERED, due_at__lte=now)
+    columns = ("pk", "terminal_id", "terminal__state", "thing", "wave__campaign__settings")
+    rows = list(late.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns)[:CHUNK])
+    if not rows:
+        return 0
+    gone = [pk for pk, _terminal, state, _thing, _settings in rows if state not in COMMANDED_STATES]
+    move_members((Move(pk, "not_in_service") for pk in gone), MemberTransition.leave_out, now)
+    reason = NotBack(rows[0][4]["timeout_minutes"]).stored()
+    report(rows[0][3], {row[1]: Came(False, "not_back", (reason,)) for row in rows if row[0] not in set(gone)})
+    return len(rows)
 
 
-def _end_late(member_ids: Sequence[int], campaign: Campaign, now: datetime) -> int:
+def _end(campaign: Campaign, now: datetime) -> int:
+    """The deadline has passed: who was tried has failed, who never had a turn is left out, no wave begins, and it is done when
+    those that were asked have answered or are late."""
+    waiting = Member.objects.filter(wave__campaign=campaign, state=MemberState.WAITING).order_by("pk")
+    rows = list(waiting.values_list("pk", "attempt")[:CHUNK])
     reasons = [DeadlinePassed().stored()]
-    ended = move_members((Move(pk, "deadline", reasons) for pk in member_ids), MemberTransition.fail, now)
+    tried = [Move(pk, "deadline", reasons) for pk, attempt in rows if attempt]
+    ended = move_members(tried, MemberTransition.fail, now)
     told = CampaignEnded(campaign.pk, campaign.name, MemberState.FAILED.value, reasons)
     record_facts((one.terminal_id, told) for one in ended)
-    return len(ended)
+    move_members(
+        (Move(pk, "deadline", reasons) for pk, attempt in rows if not attempt), MemberTransition.leave_out, now
+    )
+    waves = list(campaign.waves.values_list("pk", flat=True))
+    dropped = move_all(waves, MemberTransition.drop, now) if not rows else 0
+    if not rows and not any(counts.open for counts in counts_of(waves).values()):
+        move(Campaign.objects.filter(pk=campaign.pk), CampaignTransition.finish, finished_at=now)
+    return len(rows) + dropped

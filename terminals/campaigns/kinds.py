@@ -31,7 +31,8 @@ class Kind:
     `thing` says what no two campaigns may move on a terminal at once; `order` asks terminals (held and fit), set-based, in a
     way that they can answer within a time; what came of it, the feature says by `services.report`. `take_back` ends orders that
     no terminal can have seen and returns their terminals. `before` says what is there now, as arguments of a campaign that
-    would bring it back; a terminal of which nobody knows is left out. `needs_approval`: somebody else agrees before it starts.
+    would bring it back; a terminal of which nobody knows is left out. `passing` are the reasons of `unfit` that pass by
+    themselves: for those a terminal waits. `needs_approval`: somebody else agrees before it starts.
     """
 
     name: str
@@ -41,7 +42,8 @@ class Kind:
     check: Callable[[Arguments, Any], dict[str, Any]]
     unfit: Callable[[Arguments], Sequence[Unfit]] = lambda arguments: ()
     told: Callable[[Arguments], str] = lambda arguments: ", ".join(str(value) for value in arguments.values() if value)
-    take_back: Callable[[Ids, Arguments], set[int]] = lambda ids, arguments: set()
+    take_back: Callable[[Ids, Order], set[int]] = lambda ids, order: set()
+    passing: frozenset[str] = frozenset()
     before: Callable[[Ids, Arguments], Mapping[int, Mapping[str, Any]]] = lambda ids, arguments: {}
     needs_approval: bool = False
 

@@ -10,8 +10,15 @@ from typing import Any, NamedTuple
 import msgspec
 from django.db import connection
 
+from terminals.campaigns.models import Campaign
 from terminals.campaigns.rules import ENDED, MemberState
 from terminals.common.states import Transition
+
+
+def lock_thing(campaign: Campaign) -> None:
+    """Let campaigns that move one thing take terminals one after the other, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"campaign:{campaign.thing}"])
 
 
 class Move(msgspec.Struct):
@@ -85,7 +92,10 @@ def move_members(moves: Iterable[Move], transition: Transition[MemberState], now
 MOVE_ALL = """
 WITH held AS (
     SELECT m.id, m.code, m.state FROM campaigns_member m
-     WHERE m.wave_id = ANY(%(waves)s) AND m.state = ANY(%(sources)s) ORDER BY m.id FOR NO KEY UPDATE
+     WHERE m.wave_id = ANY(%(waves)s) AND m.state = ANY(%(sources)s)
+       AND (NOT %(alone)s OR NOT EXISTS (SELECT 1 FROM campaigns_member o WHERE o.terminal_id = m.terminal_id
+                                            AND o.thing = m.thing AND o.state IN ('waiting', 'ordered')))
+     ORDER BY m.id FOR NO KEY UPDATE
 ), moved AS (
     UPDATE campaigns_member m
        SET state = %(target)s, code = '', due_at = %(now)s::timestamptz + random() * %(spread)s::interval,
@@ -108,13 +118,14 @@ def move_all(
     wave_ids: Sequence[int], transition: Transition[MemberState], now: datetime, *, spread: timedelta | None = None
 ) -> int:
     """Move every member of some waves that may take a transition; return how many. With `spread` each is due at some instant
-    within it."""
+    within it, and those stay where they are on whose terminals another campaign is moving the same."""
     parameters: dict[str, Any] = {
         "waves": list(wave_ids),
         "sources": [state.value for state in transition.sources],
         "target": transition.target.value,
         "ended": transition.target in ENDED,
         "spread": spread,
+        "alone": spread is not None,
         "now": now,
     }
     with connection.cursor() as cursor:

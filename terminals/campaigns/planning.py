@@ -9,7 +9,6 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from terminals.bulk.verbs import Arguments
-from terminals.campaigns import rules
 from terminals.campaigns.kinds import Kind, kinds
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
 from terminals.campaigns.rules import MemberState, WaveState
@@ -25,6 +24,10 @@ VIEW_TERMINALS = "terminals.view_terminal"
 VIEW_MEMBERS = "campaigns.view_member"  # what seeing a campaign's terminals needs
 PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
 SHOWN = 5
+
+
+class NoTerminal(Refusal):
+    """Nothing would be moved."""
 
 
 class Asked(NamedTuple):
@@ -86,12 +89,12 @@ def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: 
             serials = list(concerned.values_list("serial", flat=True)[:SHOWN])
             left_out.append(LeftOut(Refusal(unfit.reason, unfit.template, **unfit.values), number, serials))
             fit = fit.exclude(unfit.q)
-    open_ones = Member.objects.filter(thing=said.kind.thing(said.arguments), state__in=rules.OPEN_MEMBERS)
+    waiting = Member.objects.filter(thing=said.kind.thing(said.arguments), state=MemberState.WAITING)
     return Preview(
         total=total,
         waves=[b - a for a, b in zip([0, *(one.last for one in cuts)], (one.last for one in cuts), strict=False)],
         left_out=left_out,
-        superseded=open_ones.filter(terminal__in=said.terminals.values("pk")).count(),
+        superseded=waiting.filter(terminal__in=said.terminals.values("pk")).count(),
         told=said.kind.told(said.arguments),
     )
 
@@ -115,7 +118,7 @@ def propose(
         raise Refusal("bad_name", "a name has 1 to 80 printable characters")
     total, canaries = said.terminals.count(), said.canaries.count()
     if not total:
-        raise Refusal("no_terminal", "no terminal passes the filter where you may do this")
+        raise NoTerminal("no_terminal", "no terminal passes the filter where you may do this")
     campaign = Campaign.objects.create(
         name=shown,
         kind=said.kind.name,

@@ -1,7 +1,7 @@
 """Campaigns: states, when a terminal is due, when a guard holds. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -32,12 +32,13 @@ class MemberState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     LEFT_OUT = "left_out"  # it could not be asked at all
-    SUPERSEDED = "superseded"  # a newer campaign moves the same thing
+    SUPERSEDED = "superseded"  # a newer campaign moves or has moved the same thing
     CANCELLED = "cancelled"
 
 
 _C, _W, _M = CampaignState, WaveState, MemberState
 LIVE = (_C.RUNNING, _C.PAUSED)
+FOLLOWED = (*LIVE, _C.CANCELLED)  # what was sent before it was cancelled has its outcome, too
 OPEN_MEMBERS = (_M.WAITING, _M.ORDERED)
 ENDED = (_M.SUCCEEDED, _M.FAILED, _M.LEFT_OUT, _M.SUPERSEDED, _M.CANCELLED)
 
@@ -46,7 +47,7 @@ class CampaignTransition(Machine):
     start = Transition((_C.PROPOSED,), _C.RUNNING)
     pause = Transition((_C.RUNNING,), _C.PAUSED)
     resume = Transition((_C.PAUSED,), _C.RUNNING)
-    finish = Transition((_C.RUNNING,), _C.DONE)
+    finish = Transition(LIVE, _C.DONE)
     cancel = Transition((_C.PROPOSED, _C.RUNNING, _C.PAUSED), _C.CANCELLED)
 
 
@@ -54,8 +55,9 @@ class WaveTransition(Machine):
     begin = Transition((_W.PLANNED,), _W.RUNNING)
     soak = Transition((_W.RUNNING,), _W.SOAKING)
     hold = Transition((_W.SOAKING, _W.STOPPED), _W.HELD)
-    stop = Transition((_W.RUNNING, _W.SOAKING), _W.STOPPED)
-    look_again = Transition((_W.STOPPED,), _W.SOAKING)
+    wait_on = Transition((_W.SOAKING,), _W.RUNNING)  # outcomes that were enough are none any more: they are tried again
+    stop = Transition((_W.RUNNING, _W.SOAKING, _W.HELD), _W.STOPPED)
+    look_again = Transition((_W.STOPPED,), _W.RUNNING)  # sample and soak are done anew
 
 
 class MemberTransition(Machine):
@@ -65,7 +67,7 @@ class MemberTransition(Machine):
     put_off = Transition((_M.ORDERED,), _M.WAITING)  # the terminal said later, or is tried again
     succeed = Transition((_M.ORDERED, _M.WAITING), _M.SUCCEEDED)
     fail = Transition((_M.ORDERED, _M.WAITING), _M.FAILED)
-    leave_out = Transition((_M.PLANNED, _M.WAITING), _M.LEFT_OUT)
+    leave_out = Transition((_M.PLANNED, _M.WAITING, _M.ORDERED), _M.LEFT_OUT)
     supersede = Transition((_M.PLANNED, _M.WAITING), _M.SUPERSEDED)
     drop = Transition((_M.PLANNED, _M.WAITING), _M.CANCELLED)
     cancel = Transition((_M.ORDERED,), _M.CANCELLED)  # what was sent could be taken back
@@ -115,6 +117,22 @@ def opens_at(window: Window | None, zone: str, now: datetime) -> datetime:
     raise AssertionError("a window has a day in each week")
 
 
+def closes_at(window: Window | None, zone: str, now: datetime) -> datetime | None:
+    """Return when a window that is open now closes by the clock of a zone; None where there is no window."""
+    if window is None:
+        return None
+    local = now.astimezone(ZoneInfo(zone))
+    ends = []
+    for back in (-1, 0):
+        day = local.date() + timedelta(days=back)
+        end = day if window.closes > window.opens else day + timedelta(days=1)
+        opens = datetime.combine(day, window.opens, ZoneInfo(zone)).astimezone(UTC)
+        closes = datetime.combine(end, window.closes, ZoneInfo(zone)).astimezone(UTC)
+        if day.isoweekday() in window.days and opens <= now < closes:
+            ends.append(closes)
+    return max(ends, default=now)
+
+
 def next_attempt(attempt: int, retries: int, retry_minutes: int) -> timedelta | None:
     """Return how long to wait after so many attempts, twice as long each time; None where there is none left."""
     if attempt > retries:
@@ -148,6 +166,7 @@ class Measured(NamedTuple):
     after: int
     peers: int
     peer_total: int
+    touched: int = 0  # of so many terminals `after` speaks: those that were asked
 
 
 class Unmet(NamedTuple):
@@ -165,19 +184,24 @@ class Verdict(StrEnum):
     UNMET = "unmet"
 
 
-def judge_outcomes(guard: Guard, counts: Counts) -> tuple[Verdict, list[Unmet]]:
-    """Return whether a wave's outcomes are enough, and good enough. A share of failures that the rest cannot make good any more
-    is known before the sample is complete."""
-    unmet = _too_many_failures(guard, counts)
-    if unmet:
+def judge_outcomes(guard: Guard, counts: Counts, *, size: int, is_last: bool) -> tuple[Verdict, list[Unmet]]:
+    """Return whether the outcomes of a wave of so many terminals are enough, and good enough. A share of failures that the rest
+    cannot make good any more is known before the sample is complete; a wave that nobody tried says nothing of the next."""
+    wanted = _sample(guard, counts, size)
+    if unmet := _too_many_failures(guard, counts, max(counts.outcomes, wanted)):
         return Verdict.UNMET, unmet
-    wanted = max(min(guard.sample_least, counts.total), (counts.total * guard.sample_percent + 99) // 100)
-    return (Verdict.ENOUGH if counts.outcomes >= wanted else Verdict.NOT_YET), []
+    if counts.outcomes >= wanted and (counts.outcomes or is_last):
+        return Verdict.ENOUGH, []
+    if not counts.open and not is_last:
+        return Verdict.UNMET, [Unmet("sample", counts.outcomes, max(wanted, 1))]
+    return (Verdict.NOT_YET if counts.open else Verdict.ENOUGH), []
 
 
-def _too_many_failures(guard: Guard, counts: Counts) -> list[Unmet]:
-    enough = max(min(guard.sample_least, counts.total), (counts.total * guard.sample_percent + 99) // 100)
-    base = max(counts.outcomes, enough)  # were all others of the sample to succeed
+def _sample(guard: Guard, counts: Counts, size: int) -> int:
+    return max(min(guard.sample_least, size), (counts.total * guard.sample_percent + 99) // 100)
+
+
+def _too_many_failures(guard: Guard, counts: Counts, base: int) -> list[Unmet]:
     if not base:
         return []
     unmet = []
@@ -190,13 +214,17 @@ def _too_many_failures(guard: Guard, counts: Counts) -> list[Unmet]:
     return unmet
 
 
-def judge_measures(guard: Guard, total: int, measured: Sequence[Measured]) -> list[Unmet]:
-    """Return the measures that are worse than before, and worse than on those that were not touched yet."""
+def judge_measures(guard: Guard, size: int, measured: Sequence[Measured]) -> list[Unmet]:
+    """Return the measures that are worse on the terminals that were touched than on their wave (of so many) before, and worse
+    than on those that were not touched yet."""
     unmet = []
     for one in measured:
-        peers = one.peers / one.peer_total if one.peer_total else 0.0
-        usual = max(one.before / total if total else 0.0, peers)
-        worse = (one.after / total if total else 0.0) - usual
-        if worse * 100 > guard.worse_percent:
-            unmet.append(Unmet("worse", round(worse * 100), guard.worse_percent, one.name))
+        usual = max(_share(one.before, size), _share(one.peers, one.peer_total))
+        worse = (_share(one.after, one.touched) - usual) * 100
+        if worse > guard.worse_percent:
+            unmet.append(Unmet("worse", round(worse), guard.worse_percent, one.name))
     return unmet
+
+
+def _share(number: int, of: int) -> float:
+    return number / of if of else 0.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import Min, QuerySet
+from django.db.models import QuerySet, Subquery
 
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
 from terminals.campaigns.planning import VIEW_MEMBERS
@@ -68,8 +68,8 @@ def in_trouble(campaign: Campaign, user: Any) -> QuerySet[Member]:
     return found
 
 
-def next_turn(campaign: Campaign) -> datetime | None:
-    """Return when the next terminal that waits is due; nothing where nobody waits."""
-    waiting = Member.objects.filter(wave__campaign=campaign, state=MemberState.WAITING)
-    due: datetime | None = waiting.aggregate(at=Min("due_at"))["at"]
-    return due
+def next_turn(campaign: Campaign, number: int) -> datetime | None:
+    """Return when the next terminal of a wave that waits is due; nothing where nobody waits."""
+    wave = Wave.objects.filter(campaign=campaign, number=number).values("pk")
+    waiting = Member.objects.filter(wave=Subquery(wave), state=MemberState.WAITING).order_by("due_at")
+    return waiting.values_list("due_at", flat=True).first()

@@ -1,17 +1,21 @@
 """What people do with campaigns: agree, start, pause, go on, cancel, try again, roll back. And what terminals come to."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import CampaignEnded
-from terminals.campaigns.kinds import kinds
-from terminals.campaigns.members import Move, move_all, move_members
+from terminals.campaigns.kinds import Order, kinds
+from terminals.campaigns.members import Move, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Wave
+from terminals.campaigns.planning import NoTerminal
 from terminals.campaigns.rules import (
     CampaignState,
     CampaignTransition,
@@ -24,6 +28,7 @@ from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
+from terminals.common.scope import holds
 from terminals.common.sql import id_set
 from terminals.common.states import Transition
 from terminals.common.transitions import move
@@ -34,14 +39,22 @@ DAY = timedelta(days=1)
 
 
 def _hold(campaign: Campaign) -> Campaign:
-    return Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
+    return Campaign.objects.select_for_update(of=("self",), no_key=True).get(pk=campaign.pk)
 
 
 def _move(campaign: Campaign, transition: Transition[CampaignState], user: Any, **columns: Any) -> None:
-    """Move a campaign that is held, with its audit entry; raise Refusal where its state does not allow it."""
+    """Move a campaign that is held, with its audit entry; raise Refusal where its state does not allow it, PermissionDenied for
+    whoever may not do there what its kind does."""
+    _check(campaign, user)
     if not move(Campaign.objects.filter(pk=campaign.pk), transition, **columns):
         raise Refusal("decided", "the campaign is %(state)s by now; look at it first", state=campaign.state)
     audit.record(actor=user.get_username(), action=f"campaign.{transition.name}", subject=subject_of(campaign))
+
+
+def _check(campaign: Campaign, user: Any) -> None:
+    """Whoever runs a campaign needs what its kind needs, too."""
+    if not holds(user, kinds.named(campaign.kind).permission, campaign):
+        raise PermissionDenied
 
 
 @transaction.atomic
@@ -79,18 +92,20 @@ def pause(*, campaign: Campaign, user: Any) -> None:
 
 @transaction.atomic
 def resume(*, campaign: Campaign, user: Any) -> None:
-    """Go on. A wave whose guard did not hold is looked at again first: it stops once more while it does not hold."""
+    """Go on. A wave whose guard did not hold is looked at again first, sample and soak: it may stop once more."""
     held = _hold(campaign)
     _move(held, CampaignTransition.resume, user)
     stopped = Wave.objects.filter(campaign=held, state=WaveState.STOPPED)
-    move(stopped, WaveTransition.look_again, soaks_until=timezone.now(), unmet=[])
+    move(stopped, WaveTransition.look_again, soaks_until=None, unmet=[])
 
 
 @transaction.atomic
 def force(*, campaign: Campaign, reason: str, user: Any) -> None:
-    """Let the next wave begin although the guard of the one before does not hold. Raises Refusal without a reason, and where no
-    wave is stopped."""
+    """Let the next wave begin although the guard of the one before does not hold. Raises Refusal without a reason, for whoever
+    proposed it, and where no wave is stopped."""
     held = _hold(campaign)
+    if held.proposed_by_id == user.pk:
+        raise Refusal("four_eyes", "whoever proposed a campaign does not go on against its guard; ask somebody else")
     if not 0 < len(reason.strip()) <= 500:
         raise Refusal("no_reason", "write why it goes on although the guard does not hold")
     stopped = Wave.objects.filter(campaign=held, state=WaveState.STOPPED)
@@ -113,11 +128,12 @@ class Cancelled(NamedTuple):
 def cancel(*, campaign: Campaign, user: Any) -> Cancelled:
     """End a campaign: nobody is asked any more, and what no terminal can have seen is taken back."""
     chosen = Member.objects.filter(wave__campaign=campaign, state=MemberState.ORDERED)
-    ordered = dict(chosen.values_list("terminal_id", "pk"))
-    hold(ordered)
+    known = hold(chosen.values_list("terminal_id", flat=True))
     held, now = _hold(campaign), timezone.now()
     _move(held, CampaignTransition.cancel, user, finished_at=now)
-    gone = kinds.named(held.kind).take_back(sorted(ordered), held.arguments)
+    ordered = {pk: member for pk, member in chosen.values_list("terminal_id", "pk") if pk in known}
+    order = Order(held.arguments, timedelta(0), {}, f"campaign {held.pk}")
+    gone = kinds.named(held.kind).take_back(sorted(ordered), order)
     back = move_members((Move(ordered[pk]) for pk in sorted(gone) if pk in ordered), MemberTransition.cancel, now)
     waves = list(Wave.objects.filter(campaign=held).values_list("pk", flat=True))
     ended = move_all(waves, MemberTransition.drop, now)
@@ -129,8 +145,12 @@ def retry_failed(*, campaign: Campaign, user: Any) -> int:
     """Let those that failed or were left out have another turn; return how many. Raises Refusal where the campaign does not
     run any more, and where nobody failed."""
     held, now = _hold(campaign), timezone.now()
+    _check(held, user)
     if held.state not in rules.LIVE:
         raise Refusal("decided", "the campaign is %(state)s by now; look at it first", state=held.state)
+    if held.ends_at is not None and now >= held.ends_at:
+        raise Refusal("deadline", "the campaign's deadline has passed; propose another one")
+    lock_thing(held)
     failed = Member.objects.filter(wave__campaign=held, state__in=(MemberState.FAILED, MemberState.LEFT_OUT))
     elsewhere = Member.objects.filter(thing=held.thing, state__in=rules.OPEN_MEMBERS).values("terminal")
     ids = failed.exclude(terminal__in=elsewhere).order_by("pk").values_list("pk", flat=True)
@@ -147,8 +167,13 @@ def retry_failed(*, campaign: Campaign, user: Any) -> int:
 def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     """Propose campaigns that bring back to terminals what they had before: one for each thing that they had.
 
-    Raises Refusal where nobody knows what that was. They need what their kind needs, a second person where it says so."""
-    had = Member.objects.filter(wave__campaign=campaign, state__in=(MemberState.SUCCEEDED, MemberState.ORDERED))
+    Raises Refusal where nobody knows what that was. They need what their kind needs, a second person where it says so. What is
+    rolled back pauses.
+    """
+    had = Member.objects.filter(wave__campaign=campaign, ordered_at__isnull=False)
+    held = _hold(campaign)
+    if held.state == CampaignState.RUNNING:
+        _move(held, CampaignTransition.pause, user)
     befores = list(had.exclude(before=None).order_by("before").values_list("before", flat=True).distinct())
     if not befores:
         raise Refusal("nothing_before", "nobody knows what its terminals had before, or none of them has it")
@@ -160,19 +185,20 @@ def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
         "jitter_minutes": 0,
         "window": None,
     }
-    return [
-        planning.propose(
-            name=f"{campaign.name[:60]}: roll back {number}",
-            kind=campaign.kind,
-            arguments=before or {},
-            text=f"campaign = {campaign.pk}",
-            settings=settings,
-            user=user,
-            among=had.filter(before=before).values("terminal"),
-            rolls_back=campaign,
-        )
-        for number, before in enumerate(befores, start=1)
-    ]
+    made = []
+    for number, before in enumerate(befores, start=1):
+        said: dict[str, Any] = {
+            "name": f"{campaign.name[:60]}: roll back {number}",
+            "kind": campaign.kind,
+            "arguments": before or {},
+            "text": f"campaign = {campaign.pk}",
+            "among": had.filter(before=before).values("terminal"),
+        }
+        with suppress(NoTerminal):  # those stand elsewhere by now
+            made.append(planning.propose(settings=settings, user=user, rolls_back=campaign, **said))
+    if not made:
+        raise Refusal("nothing_before", "nobody knows what its terminals had before, or none of them has it")
+    return made
 
 
 # --- what terminals come to ------------------------------------------------------------------------------------------
@@ -188,7 +214,8 @@ class Came(NamedTuple):
 
 def ordered(terminal_ids: Iterable[int], prefix: str) -> list[tuple[int, str]]:
     """Return (terminal, thing) where a campaign waits for what becomes of a thing: one statement."""
-    rows = Member.objects.filter(terminal__in=id_set(terminal_ids), state=MemberState.ORDERED)
+    tried = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING, attempt__gt=0)
+    rows = Member.objects.filter(tried, terminal__in=id_set(terminal_ids))
     return list(rows.filter(thing__startswith=prefix).order_by("terminal_id").values_list("terminal_id", "thing"))
 
 
@@ -198,18 +225,20 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
 
     A fixed number of statements for any number of terminals, one where no campaign moves it.
     """
-    rows = Member.objects.filter(terminal__in=list(came), thing=thing, state=MemberState.ORDERED)
-    columns = ("pk", "terminal_id", "attempt", "wave__campaign", "wave__campaign__name", "wave__campaign__settings")
+    ours = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING, attempt__gt=0)
+    rows = Member.objects.filter(ours, terminal__in=list(came), thing=thing)
+    columns = ("pk", "terminal_id", "state", "attempt", "wave__campaign")
     # Members before tallies, all of them: two who report would wait for each other otherwise.
     members = list(rows.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
-    if not members:
-        return
+    campaigns = Campaign.objects.in_bulk({row[4] for row in members})
     now = timezone.now()
     succeeded, failed, again = [], [], []
     told: dict[int, tuple[int, CampaignEnded]] = {}
-    for pk, terminal_id, attempt, campaign_id, name, settings in members:
-        one = came[terminal_id]
-        due_at = _next_turn(one, attempt, settings, now)
+    for pk, terminal_id, state, attempt, campaign_id in members:
+        one, campaign = came[terminal_id], campaigns[campaign_id]
+        if state == MemberState.WAITING and not one.ok:
+            continue  # an earlier attempt's word; it waits for the next one already
+        due_at = _next_turn(one, attempt, campaign, now)
         if one.ok:
             succeeded.append(Move(pk))
         elif due_at is not None:
@@ -218,8 +247,8 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
             continue
         else:
             failed.append(Move(pk, one.code, list(one.reasons)))
-        state = MemberState.SUCCEEDED if one.ok else MemberState.FAILED
-        told[pk] = (terminal_id, CampaignEnded(campaign_id, name, state.value, list(one.reasons)))
+        came_to = MemberState.SUCCEEDED if one.ok else MemberState.FAILED
+        told[pk] = (terminal_id, CampaignEnded(campaign_id, campaign.name, came_to.value, list(one.reasons)))
     ended = [
         *move_members(succeeded, MemberTransition.succeed, now),
         *move_members(failed, MemberTransition.fail, now),
@@ -228,10 +257,15 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
     record_facts(told[one.id] for one in ended)
 
 
-def _next_turn(one: Came, attempt: int, settings: Mapping[str, Any], now: datetime) -> datetime | None:
-    if one.ok or one.final:
+def _next_turn(one: Came, attempt: int, campaign: Campaign, now: datetime) -> datetime | None:
+    """Return when a terminal has another turn; nothing where it is over. A campaign that was cancelled asks nobody again."""
+    if one.ok or one.final or campaign.state not in rules.LIVE:
         return None
     if one.later is not None:
-        return min(max(one.later, now + timedelta(minutes=1)), now + DAY)
-    pause = rules.next_attempt(attempt, settings["retries"], settings["retry_minutes"])
-    return now + pause if pause is not None else None
+        due_at = min(max(one.later, now + timedelta(minutes=1)), now + DAY)
+    else:
+        pause = rules.next_attempt(attempt, campaign.settings["retries"], campaign.settings["retry_minutes"])
+        if pause is None:
+            return None
+        due_at = now + pause
+    return min(due_at, campaign.ends_at) if campaign.ends_at is not None else due_at

@@ -59,6 +59,7 @@ def _window(value: Any) -> dict[str, Any] | None:
         ) from None
     if not days or any(type(day) is not int or day not in DAYS for day in days):
         raise Refusal("bad_campaign", "name days from 1 (Monday) to 7 (Sunday)")
+    opens, closes = (one.replace(second=0, microsecond=0) for one in (opens, closes))
     if opens.tzinfo or closes.tzinfo or opens == closes:
         raise Refusal("bad_campaign", "it opens and closes at two different times of day, without an offset")
     return {"days": days, "opens": opens.isoformat("minutes"), "closes": closes.isoformat("minutes")}
@@ -106,7 +107,7 @@ SETTINGS: Mapping[str, Setting] = {
     "jitter_minutes": Setting(0, _whole(0, 24 * 60)),  # a wave's terminals are spread over so long
     "per_minute": Setting(600, _whole(1, 100_000)),
     "at_once": Setting(10_000, _whole(1, 1_000_000)),  # terminals that are asked and have not answered
-    "timeout_minutes": Setting(120, _whole(1, 7 * 1440)),  # to come back in, once it was asked
+    "timeout_minutes": Setting(120, _whole(1, 3 * 1440)),  # to come back in, once it was asked
     "retries": Setting(2, _whole(0, 20)),
     "retry_minutes": Setting(30, _whole(1, 7 * 1440)),  # twice as long after each
     "deadline_days": Setting(14, _whole(1, 180)),  # so long those are waited for that are switched off

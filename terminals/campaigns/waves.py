@@ -5,7 +5,7 @@ A wave begins only where each before it holds, by its guard or by a person who s
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from terminals.campaigns import rules
 from terminals.campaigns.facts import MovedByAnother
 from terminals.campaigns.kinds import kinds
-from terminals.campaigns.members import Move, move_all, move_members
+from terminals.campaigns.members import Move, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
 from terminals.campaigns.rules import (
     OPEN_MEMBERS,
@@ -37,25 +37,55 @@ ACTOR = "campaign"
 
 
 def look_at_waves(campaign: Campaign, now: datetime) -> int:
-    """Judge the wave that has its turn, and begin the next where its guard holds; return 1 where anything changed."""
-    waves = list(campaign.waves.order_by("number").select_for_update(of=("self",)))
+    """Judge the waves, and begin the next where the guards of all before it hold; return 1 where anything changed.
+
+    A wave that held and whose later outcomes are bad stops the campaign, too.
+    """
+    # Of a strength that foreign keys do not wait for: whoever reports has tallies, which name waves.
+    waves = list(campaign.waves.order_by("number").select_for_update(of=("self",), no_key=True))
+    counted = counts_of([wave.pk for wave in waves])
     for wave in waves:
+        seen = Seen(wave, Guard(**wave.guard), counted[wave.pk], wave is waves[-1])
+        if wave.state == WaveState.HELD and (wave.forced_by or seen.judged[0] is not Verdict.UNMET):
+            continue
         if wave.state == WaveState.PLANNED:
             _begin(campaign, wave, now)
             return 1
-        if wave.state == WaveState.RUNNING:
-            return _look_at_outcomes(campaign, wave, now)
-        if wave.state == WaveState.SOAKING:
-            return _look_at_soaked(campaign, wave, now)
         if wave.state == WaveState.STOPPED:
             return 0
-    return _finish(campaign, waves, now)
+        if seen.judged[0] is Verdict.UNMET:
+            _stop(campaign, wave, seen.judged[1], now)
+            return 1
+        return _look_at_outcomes(seen, now) if wave.state == WaveState.RUNNING else _look_at_soaked(campaign, seen, now)
+    return _finish(campaign, counted, now)
+
+
+class Seen(NamedTuple):
+    """A wave as it is judged."""
+
+    wave: Wave
+    guard: Guard
+    counts: Counts
+    is_last: bool
+
+    @property
+    def judged(self) -> tuple[Verdict, list[Unmet]]:
+        return rules.judge_outcomes(self.guard, self.counts, size=self.wave.total, is_last=self.is_last)
+
+
+def begin_rest(campaign: Campaign, now: datetime) -> int:
+    """Let those have their turn whose wave has begun while another campaign was moving the same on them, and that is over now."""
+    begun = campaign.waves.filter(begun_at__isnull=False, tallies__state=MemberState.PLANNED, tallies__number__gt=0)
+    waves = list(begun)
+    for wave in waves:
+        lock_thing(campaign)
+        _make_way(campaign, wave, now)
+    return move_all([wave.pk for wave in waves], MemberTransition.begin, now, spread=timedelta(0)) if waves else 0
 
 
 def _begin(campaign: Campaign, wave: Wave, now: datetime) -> None:
     """Let a wave's terminals have their turn. Where another campaign moves the same on one of them, the newer one goes on."""
-    with connection.cursor() as cursor:  # two campaigns for one thing begin one after the other
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"campaign:{campaign.thing}"])
+    lock_thing(campaign)
     _make_way(campaign, wave, now)
     wave.measured = [one._asdict() for one in _measure(campaign, wave, {})]
     move_all([wave.pk], MemberTransition.begin, now, spread=timedelta(minutes=campaign.settings["jitter_minutes"]))
@@ -73,40 +103,35 @@ class Rival(NamedTuple):
     mine: int
 
 
-# Raw: the ORM cannot join a table with itself.
+# Raw: the ORM cannot join a table with itself. Whoever moves the same now, and newer campaigns that have moved it.
 RIVALS = """
 SELECT theirs.id, theirs.state, c.id, c.name, mine.id
   FROM campaigns_member mine
   JOIN campaigns_member theirs ON theirs.terminal_id = mine.terminal_id AND theirs.thing = mine.thing
-   AND theirs.state = ANY(%(open)s) AND theirs.wave_id <> mine.wave_id
+   AND theirs.wave_id <> mine.wave_id
   JOIN campaigns_wave w ON w.id = theirs.wave_id
   JOIN campaigns_campaign c ON c.id = w.campaign_id
  WHERE mine.wave_id = %(wave)s AND mine.state = 'planned'
+   AND (theirs.state = ANY(%(open)s) OR (theirs.state = 'succeeded' AND c.id > %(campaign)s))
 """
 
 
 def _make_way(campaign: Campaign, wave: Wave, now: datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(RIVALS, {"wave": wave.pk, "open": [state.value for state in OPEN_MEMBERS]})
+        said: dict[str, Any] = {
+            "wave": wave.pk,
+            "campaign": campaign.pk,
+            "open": [state.value for state in OPEN_MEMBERS],
+        }
+        cursor.execute(RIVALS, said)
         rivals = [Rival(*row) for row in cursor.fetchall()]
     waiting = [one for one in rivals if one.state == MemberState.WAITING and one.campaign_id < campaign.pk]
     why = [MovedByAnother(campaign.name).stored()]
-    gone = {
-        one.id
-        for one in move_members(
-            (Move(one.member_id, "moved_by_another", why) for one in waiting), MemberTransition.supersede, now
-        )
-    }
-    # What was sent by another is under way, and a newer campaign goes before an older one.
-    move_members(
-        (
-            Move(one.mine, "moved_by_another", [MovedByAnother(one.name).stored()])
-            for one in rivals
-            if one.member_id not in gone
-        ),
-        MemberTransition.supersede,
-        now,
-    )
+    move_members((Move(one.member_id, "moved_by_another", why) for one in waiting), MemberTransition.supersede, now)
+    # A newer campaign goes before an older one. What an older one has sent is under way: its terminals wait for that.
+    newer = {one.mine: one for one in rivals if one.campaign_id > campaign.pk}
+    lost = (Move(pk, "moved_by_another", [MovedByAnother(one.name).stored()]) for pk, one in newer.items())
+    move_members(lost, MemberTransition.supersede, now)
 
 
 def counts_of(wave_ids: Sequence[int]) -> dict[int, Counts]:
@@ -126,33 +151,28 @@ def counts_of(wave_ids: Sequence[int]) -> dict[int, Counts]:
     return found
 
 
-def _look_at_outcomes(campaign: Campaign, wave: Wave, now: datetime) -> int:
-    guard = Guard(**wave.guard)
-    verdict, unmet = rules.judge_outcomes(guard, counts_of([wave.pk])[wave.pk])
-    if verdict is Verdict.UNMET:
-        _stop(campaign, wave, unmet, now)
-        return 1
-    if verdict is Verdict.ENOUGH:
-        wave.state = WaveTransition.soak.after(wave.state)
-        wave.soaks_until = now + timedelta(minutes=guard.soak_minutes)
+def _look_at_outcomes(seen: Seen, now: datetime) -> int:
+    if seen.judged[0] is not Verdict.ENOUGH:
+        return 0
+    seen.wave.state = WaveTransition.soak.after(seen.wave.state)
+    seen.wave.soaks_until = now + timedelta(minutes=seen.guard.soak_minutes)
+    seen.wave.save(update_fields=["state", "soaks_until"])
+    return 1
+
+
+def _look_at_soaked(campaign: Campaign, seen: Seen, now: datetime) -> int:
+    """What is measured is looked at when the time is over; a wave whose failed terminals are tried again is waited for anew."""
+    wave = seen.wave
+    if seen.judged[0] is not Verdict.ENOUGH:
+        wave.state, wave.soaks_until = WaveTransition.wait_on.after(wave.state), None
         wave.save(update_fields=["state", "soaks_until"])
-        return 1
-    return 0
-
-
-def _look_at_soaked(campaign: Campaign, wave: Wave, now: datetime) -> int:
-    """A failure that comes while it soaks stops it at once; what is measured is looked at when the time is over."""
-    guard, counts = Guard(**wave.guard), counts_of([wave.pk])[wave.pk]
-    verdict, unmet = rules.judge_outcomes(guard, counts)
-    if verdict is Verdict.UNMET:
-        _stop(campaign, wave, unmet, now)
         return 1
     if wave.soaks_until is not None and now < wave.soaks_until:
         return 0
     before = {one["name"]: one["before"] for one in wave.measured}
     measured = _measure(campaign, wave, before)
     wave.measured = [one._asdict() for one in measured]
-    if unmet := rules.judge_measures(guard, wave.total, measured):
+    if unmet := rules.judge_measures(seen.guard, wave.total, measured):
         _stop(campaign, wave, unmet, now)
         return 1
     wave.state, wave.judged_at = WaveTransition.hold.after(wave.state), now
@@ -172,15 +192,16 @@ def _stop(campaign: Campaign, wave: Wave, unmet: Sequence[Unmet], now: datetime)
 
 
 def _measure(campaign: Campaign, wave: Wave, before: Mapping[str, int]) -> list[Measured]:
-    """Measure a wave's terminals, and those that were not touched yet."""
-    mine = _of(Member.objects.filter(wave=wave))
+    """Measure a wave's terminals (when it begins all, later those that were asked), and those that were not touched yet."""
+    members = Member.objects.filter(wave=wave)
+    chosen = members.filter(ordered_at__isnull=False) if before else members
     untouched = Member.objects.filter(wave__campaign=campaign, wave__number__gt=wave.number, state=MemberState.PLANNED)
-    peers, peer_total = _of(untouched), untouched.count()
+    mine, touched, peers, peer_total = _of(chosen), chosen.count(), _of(untouched), untouched.count()
     measured = []
     for name, measure in kinds.measures.items():
-        now_bad = measure(mine).count()
+        bad = measure(mine).count()
         peers_bad = measure(peers).count() if peer_total else 0
-        measured.append(Measured(name, before.get(name, now_bad), now_bad, peers_bad, peer_total))
+        measured.append(Measured(name, before.get(name, bad), bad, peers_bad, peer_total, touched))
     return measured
 
 
@@ -188,8 +209,8 @@ def _of(members: QuerySet[Member]) -> QuerySet[Terminal]:
     return Terminal.objects.order_by().filter(pk__in=members.values("terminal"))
 
 
-def _finish(campaign: Campaign, waves: Sequence[Wave], now: datetime) -> int:
+def _finish(campaign: Campaign, counted: Mapping[int, Counts], now: datetime) -> int:
     """A campaign whose waves all held is done when nobody of it is waited for any more."""
-    if any(counts.open for counts in counts_of([wave.pk for wave in waves]).values()):
+    if any(counts.open for counts in counted.values()):
         return 0
     return move(Campaign.objects.filter(pk=campaign.pk), CampaignTransition.finish, finished_at=now)

@@ -274,9 +274,11 @@ def cancel_commands(terminal_ids: Sequence[int]) -> int:
     return _close(_open_of(terminal_ids), CommandTransition.cancel)
 
 
-def take_back_commands(terminal_ids: Iterable[int], command_type: str) -> set[int]:
-    """Close open commands of a type that were never published, so that no terminal can have seen them; return their terminals."""
-    unseen = _open_of(terminal_ids).filter(type=command_type, state=CommandState.QUEUED, attempts=0)
+def take_back_commands(terminal_ids: Iterable[int], command_type: str, requested_by: str) -> set[int]:
+    """Close open commands of a type that somebody asked for and that were never published, so that no terminal can have seen
+    them; return their terminals."""
+    mine = {"type": command_type, "requested_by": requested_by}
+    unseen = _open_of(terminal_ids).filter(**mine, state=CommandState.QUEUED, attempts=0)
     terminals = set(unseen.values_list("terminal_id", flat=True))
     _close(unseen, CommandTransition.cancel)
     return terminals

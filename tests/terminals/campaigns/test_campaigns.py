@@ -18,7 +18,7 @@ from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
-from terminals.estate.models import Store, Terminal
+from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
@@ -102,8 +102,10 @@ def test_failures_stop_the_wave_and_nobody_else_is_asked(
     run(campaign)
     assert (campaign.state, states(campaign)["planned"]) == ("paused", 6), "it is looked at again, and does not hold"
     with pytest.raises(Refusal, match="write why"):
-        services.force(campaign=campaign, reason=" ", user=ann)
-    services.force(campaign=campaign, reason="one broken unit", user=ann)
+        services.force(campaign=campaign, reason=" ", user=bob)
+    with pytest.raises(Refusal, match="whoever proposed a campaign does not go on against its guard"):
+        services.force(campaign=campaign, reason="it is mine", user=ann)
+    services.force(campaign=campaign, reason="one broken unit", user=bob)
     run(campaign)
     assert (campaign.state, states(campaign).get("planned")) == ("running", None)
     assert AuditEntry.objects.get(action="campaign.force").detail["reason"] == "one broken unit"
@@ -205,7 +207,7 @@ def test_a_terminal_that_is_switched_off_gets_it_later(
     assert states(campaign) == {"succeeded": 1}
 
 
-def test_whom_nobody_reached_by_the_deadline_has_failed(
+def test_whom_nobody_reached_by_the_deadline_is_left_out(
     devices: Devices, release: Release, ann: User, bob: User
 ) -> None:
     campaign = started(
@@ -220,7 +222,7 @@ def test_whom_nobody_reached_by_the_deadline_has_failed(
     run(campaign)
     assert Member.objects.get().code == "window"
     run(campaign, after=timedelta(days=2))
-    assert (Member.objects.get().state, Member.objects.get().code) == ("failed", "deadline")
+    assert (Member.objects.get().state, Member.objects.get().code) == ("left_out", "deadline")
     run(campaign, after=timedelta(days=2))
     assert campaign.state == "done"
 
@@ -261,11 +263,17 @@ def test_a_newer_campaign_takes_waiting_terminals_and_leaves_those_under_way(
     preview = planning.preview(
         kind="install", arguments={"release": newer_release.pk}, text="state = active", settings={}, user=ann
     )
-    assert (preview.total, preview.superseded) == (10, 10)
+    assert (preview.total, preview.superseded) == (10, 6)
     newer = started(newer_release, ann, bob)
     run(newer)
     assert states(older) == {"ordered": 4, "superseded": 6}
-    assert states(newer) == {"ordered": 6, "superseded": 4}
+    assert states(newer) == {"ordered": 6, "planned": 4}, "what is under way has its outcome first"
+    for device in asked(devices):
+        install(device)
+    run(newer, after=timedelta(minutes=1))
+    for device in asked(devices):
+        install(device)
+    assert states(newer) == {"succeeded": 10}
     why = {one.reason for one in Member.objects.filter(state="superseded")}
     assert why == {"campaign Release two moves the same there"}
 
@@ -296,13 +304,15 @@ def test_who_cannot_have_it_is_left_out_with_the_reason(
     Installation.objects.create(terminal_id=first, release=release, assigned_by="ops")
     campaign = started(release, ann, bob)
     run(campaign)
-    member = Member.objects.get(state="left_out")
-    assert (member.terminal_id, member.code, member.reason) == (
-        first,
-        "installation_under_way",
-        "an installation is under way",
-    )
-    assert states(campaign) == {"left_out": 1, "ordered": 9}
+    member = Member.objects.get(state="waiting")
+    assert (member.terminal_id, member.reason) == (first, "an installation is under way"), "that passes"
+    assert states(campaign) == {"waiting": 1, "ordered": 9}
+    Installation.objects.filter(terminal=first).update(state="installed")
+    Terminal.objects.filter(pk=first).update(model=TerminalModel.objects.create(vendor="X", name="Y", platform="other"))
+    run(campaign, after=timedelta(minutes=12))
+    member.refresh_from_db()
+    assert (member.state, member.code) == ("left_out", "wrong_platform")
+    assert member.reason == "its platform is not linux-arm64"
 
 
 def test_canaries_come_first(devices: Devices, release: Release, ann: User, bob: User) -> None:

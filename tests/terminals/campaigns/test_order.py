@@ -30,7 +30,8 @@ def check(campaign: Campaign, begun: dict[int, bool]) -> None:
         if later.state != WaveState.PLANNED and not begun.get(later.number):
             begun[later.number] = True
             assert earlier.state == WaveState.HELD, "it begins only after that"
-            verdict, _unmet = judge_outcomes(Guard(**earlier.guard), counts_of([earlier.pk])[earlier.pk])
+            seen = counts_of([earlier.pk])[earlier.pk]
+            verdict, _unmet = judge_outcomes(Guard(**earlier.guard), seen, size=earlier.total, is_last=False)
             assert verdict is Verdict.ENOUGH
         if later.state == WaveState.PLANNED:
             assert not later.members.exclude(state__in=("planned", "superseded", "cancelled")).exists()

@@ -124,11 +124,11 @@ def counts(open_: int, succeeded: int, failed: int, **codes: int) -> Counts:
         (Guard(), counts(90, 0, 3), Verdict.NOT_YET, []),
         (Guard(success_percent=0, code_percent=2), counts(0, 97, 3, storage=3), Verdict.UNMET, ["code"]),
         (Guard(success_percent=0, code_percent=3), counts(0, 97, 3, storage=2, battery=1), Verdict.ENOUGH, []),
-        (Guard(), counts(0, 0, 0), Verdict.ENOUGH, []),  # everybody was left out
+        (Guard(), counts(0, 0, 0), Verdict.UNMET, ["sample"]),  # everybody was left out: nobody tried it
     ],
 )
 def test_a_guard_is_judged_by_what_was_seen(guard: Guard, seen: Counts, verdict: Verdict, why: list[str]) -> None:
-    found, unmet = judge_outcomes(guard, seen)
+    found, unmet = judge_outcomes(guard, seen, size=max(seen.total, 1), is_last=False)
     assert (found, [one.why for one in unmet]) == (verdict, why)
 
 
@@ -139,7 +139,7 @@ def test_a_guard_is_judged_by_what_was_seen(guard: Guard, seen: Counts, verdict:
 def test_a_measure_is_held_against_before_and_against_who_was_not_touched(
     before: int, after: int, peers: int, met: bool
 ) -> None:
-    unmet = judge_measures(Guard(), 100, [Measured("printer", before, after, peers, 900)])
+    unmet = judge_measures(Guard(), 100, [Measured("printer", before, after, peers, 900, 100)])
     assert (not unmet) == met
 
 
