@@ -161,7 +161,7 @@ class Turn(NamedTuple):
 
 def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], now: datetime) -> int:
     kind, ids = kinds.named(campaign.kind), sorted(turn)
-    refused = _refused(kind, campaign.arguments, ids)
+    refused = _refused(kind, campaign, ids)
     fit = [pk for pk in ids if pk not in refused]
     before = kind.before(fit, campaign.arguments)
     timeout = timedelta(minutes=campaign.settings["timeout_minutes"])
@@ -221,10 +221,15 @@ def _told(refusal: Refusal) -> dict[str, Any]:
     return {"template": columns["template"], "values": columns["values"]}
 
 
-def _refused(kind: Kind, arguments: Mapping[str, Any], ids: Sequence[int]) -> dict[int, Refusal]:
-    """Return whom a kind leaves out as they are now, each by the first reason that holds."""
-    refused: dict[int, Refusal] = {}
-    for unfit in kind.unfit(arguments):
+MOVED = Refusal("moved_elsewhere", "it stands elsewhere by now, where nobody has agreed to this")
+
+
+def _refused(kind: Kind, campaign: Campaign, ids: Sequence[int]) -> dict[int, Refusal]:
+    """Return whom a campaign leaves out as they are now, each by the first reason that holds: those that were moved out of the
+    part of the tree for which it was proposed, and those that its kind leaves out."""
+    strangers = Terminal.objects.order_by().filter(pk__in=id_set(ids)).exclude(path__startswith=campaign.path)
+    refused: dict[int, Refusal] = dict.fromkeys(strangers.values_list("pk", flat=True), MOVED)
+    for unfit in kind.unfit(campaign.arguments):
         rest = Terminal.objects.order_by().filter(pk__in=id_set(set(ids) - refused.keys()))
         refusal = Refusal(unfit.reason, unfit.template, **unfit.values)
         refused |= dict.fromkeys(rest.filter(unfit.q).values_list("pk", flat=True), refusal)

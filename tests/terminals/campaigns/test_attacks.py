@@ -16,7 +16,7 @@ from terminals.campaigns.settings import checked
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.facts.models import Fact
-from terminals.estate.models import Store, Terminal
+from terminals.estate.models import Merchant, Organisation, Store, Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.link.models import Command
@@ -270,3 +270,16 @@ def test_a_campaign_that_cannot_go_on_says_so_and_one_that_met_another_is_tried_
     engine.run_campaigns(9e9)
     campaign.refresh_from_db()
     assert (campaign.state, AuditEntry.objects.filter(action="campaign.error").count()) == ("paused", 1)
+
+
+def test_a_terminal_that_was_moved_elsewhere_is_left_alone(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    campaign = started(release, ann, bob)
+    far = Merchant.objects.create(name="Far", mid="77", organisation=Organisation.objects.create(name="Far away"))
+    store = Store.objects.create(merchant=far, name="Away")
+    Terminal.objects.filter(serial="SN-3").update(store=store)
+    run(campaign)
+    left = Member.objects.get(state="left_out")
+    assert (left.terminal.serial, left.code) == ("SN-3", "moved_elsewhere")
+    assert states(campaign) == {"left_out": 1, "ordered": 9}
