@@ -271,7 +271,7 @@ def _settling(arguments: Arguments) -> list[Unfit]:
     ]
 
 
-def _commanded(arguments: Arguments) -> list[Unfit]:
+def commanded(arguments: Arguments) -> list[Unfit]:
     return [_not_in(COMMANDED_STATES)]
 
 
@@ -300,7 +300,7 @@ VERBS = (
         told=partial(name_of, SettlementPlan, "plan"),
         warnings=_own_schedules,
     ),
-    *(BulkVerb(name, SEND_COMMAND, partial(_send, name), _commanded) for name in PLAIN_COMMANDS),
+    *(BulkVerb(name, SEND_COMMAND, partial(_send, name), commanded) for name in PLAIN_COMMANDS),
     *(_for_transition(transition, permission) for transition, permission in TRANSITION_PERMISSIONS.items()),
     BulkVerb("tag", CHANGE_TERMINAL, partial(_tag, tagged=True), check=_check_tag),
     BulkVerb("untag", CHANGE_TERMINAL, partial(_tag, tagged=False), check=_check_tag),

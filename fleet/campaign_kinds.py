@@ -9,12 +9,14 @@ from django.utils import timezone
 from firmware import moving
 from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE
-from fleet.bulk_verbs import check_release, unfit_for_release
+from fleet.bulk_verbs import check_release, commanded, unfit_for_release
 from terminals.bulk.arguments import name_of
+from terminals.campaigns import commands
 from terminals.campaigns.kinds import Kind, Measure
 from terminals.estate.models import Terminal
 from terminals.estate.targets.fields import having
 from terminals.health.models import HealthState
+from terminals.link.services import SEND_COMMAND
 from terminals.settlement.models import SettlementRun
 from terminals.settlement.runs.rules import TROUBLE
 
@@ -34,6 +36,17 @@ KINDS = (
         before=moving.before,
         passing=frozenset({"installation_under_way", "not_in_service"}),
         needs_approval=True,
+        takes_conditions=True,
+    ),
+    Kind(
+        "command",
+        SEND_COMMAND,
+        commands.thing,
+        commands.order,
+        commands.check,
+        commanded,
+        take_back=commands.take_back,
+        passing=frozenset({"not_in_service"}),
     ),
 )
 

@@ -7,11 +7,13 @@ the result that speaks of it), and a type's handlers in the order of their list.
 from functools import partial
 
 from firmware import handlers as firmware
+from terminals.campaigns import commands as campaign_commands
 from terminals.enrolment import handlers as enrolment
 from terminals.health import handlers as health
 from terminals.keys import handlers as keys
 from terminals.link import handlers as link
-from terminals.link.routes import MessageHandler, OutcomeHandler, routes
+from terminals.link.routes import MessageHandler, Outcome, OutcomeHandler, routes
+from terminals.link.services import PLAIN_COMMANDS
 from terminals.parameters import handlers as parameters
 from terminals.settlement import handlers as settlement
 
@@ -39,7 +41,13 @@ def register() -> None:
         "deliver_key": keys.on_key_outcomes,
         "settle": settlement.on_settle_outcomes,
         "configure": parameters.on_configure_outcomes,
-        "lock": partial(link.on_lock_outcomes, locked=True),
-        "unlock": partial(link.on_lock_outcomes, locked=False),
+        **{name: partial(_on_plain_outcomes, name) for name in PLAIN_COMMANDS},
     }
     routes.fill(messages, outcomes)
+
+
+def _on_plain_outcomes(command_type: str, outcomes: list[Outcome]) -> None:
+    """What a plain command did, and what it was sent for."""
+    if command_type in ("lock", "unlock"):
+        link.on_lock_outcomes(outcomes, locked=command_type == "lock")
+    campaign_commands.on_outcomes(outcomes, command_type)

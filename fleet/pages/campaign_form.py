@@ -9,6 +9,8 @@ from firmware.models import Release
 from terminals.campaigns.settings import SETTINGS
 from terminals.common.errors import Refusal
 from terminals.common.scope import within
+from terminals.common.words import word
+from terminals.link.services import PLAIN_COMMANDS
 
 MOST_CHOICES = 500
 DAYS = [
@@ -34,7 +36,10 @@ class CampaignForm(forms.Form):
     """What is moved, to whom, and how carefully."""
 
     name = forms.CharField(max_length=80, label=gettext_lazy("Name"))
-    release = forms.TypedChoiceField(coerce=int, label=gettext_lazy("Release"))
+    release = forms.TypedChoiceField(
+        coerce=int, empty_value=None, required=False, label=gettext_lazy("Release, or none:")
+    )
+    command = forms.ChoiceField(required=False, label=gettext_lazy("a command instead"))
     filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
     canary = forms.CharField(max_length=2000, required=False, label=gettext_lazy("These first (a filter)"))
     waves = forms.CharField(max_length=200, initial="1, 10, 100", label=gettext_lazy("Waves, per cent in all"))
@@ -83,7 +88,8 @@ class CampaignForm(forms.Form):
         super().__init__(*args, **kwargs)
         releases = within(Release.objects.select_related("package").defer("manifest"), user, "firmware.view_release")
         fields: Any = self.fields
-        fields["release"].choices = [(row.pk, str(row)) for row in releases[:MOST_CHOICES]]
+        fields["release"].choices = [("", "---"), *((row.pk, str(row)) for row in releases[:MOST_CHOICES])]
+        fields["command"].choices = [("", "---"), *((name, word(name)) for name in PLAIN_COMMANDS)]
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -102,9 +108,12 @@ class CampaignForm(forms.Form):
             "networks": ["ethernet", "wifi"] if "wifi" in chosen else [],
         }
         settings |= {"waves": _percentages(said["waves"]), "window": window, "canary": said["canary"]}
+        if bool(said["release"]) == bool(said["command"]):
+            raise Refusal("bad_campaign", "choose a release or a command")
+        release = said["release"] is not None
         return {
-            "kind": "install",
-            "arguments": {"release": said["release"]},
+            "kind": "install" if release else "command",
+            "arguments": {"release": said["release"]} if release else {"command": said["command"]},
             "text": said["filter"],
             "settings": settings,
         }

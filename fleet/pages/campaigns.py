@@ -40,8 +40,9 @@ def new_page(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             if "propose" in request.POST:
-                require_fresh_login(request, kinds.named("install").permission)
-                made = planning.propose(name=form.cleaned_data["name"], user=request.user, **form.wanted)
+                wanted = form.wanted
+                require_fresh_login(request, kinds.named(wanted["kind"]).permission)
+                made = planning.propose(name=form.cleaned_data["name"], user=request.user, **wanted)
                 return redirect("campaign", pk=made.pk)
             shown = planning.preview(user=request.user, **form.wanted)
         except Refusal as refusal:

@@ -33,6 +33,7 @@ class Kind:
     no terminal can have seen and returns their terminals. `before` says what is there now, as arguments of a campaign that
     would bring it back; a terminal of which nobody knows is left out. `passing` are the reasons of `unfit` that pass by
     themselves: for those a terminal waits. `needs_approval`: somebody else agrees before it starts.
+    `takes_conditions`: terminals hold what they are asked for against conditions.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Kind:
     passing: frozenset[str] = frozenset()
     before: Callable[[Ids, Arguments], Mapping[int, Mapping[str, Any]]] = lambda ids, arguments: {}
     needs_approval: bool = False
+    takes_conditions: bool = False
 
 
 Measure = Callable[[QuerySet[Terminal]], QuerySet[Terminal]]  # those of some terminals that are in trouble

@@ -129,11 +129,13 @@ def check_plain(command_type: str) -> str:
     return command_type
 
 
-def send_plain_commands(*, targets: Sequence[Target], command_type: str, requested_by: str) -> list[Command]:
+def send_plain_commands(
+    *, targets: Sequence[Target], command_type: str, requested_by: str, valid_for: timedelta = timedelta(hours=1)
+) -> list[Command]:
     """Queue one of PLAIN_COMMANDS for each target, set-based; whoever calls it audits it."""
     if command_type in ("lock", "unlock"):
         supersede_commands([target.terminal_id for target in targets], ["lock", "unlock"])
-    requests = [CommandRequest(target, command_type, Empty(), timedelta(hours=1)) for target in targets]
+    requests = [CommandRequest(target, command_type, Empty(), valid_for) for target in targets]
     return create_commands(requests, requested_by=requested_by)
 
 

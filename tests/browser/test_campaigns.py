@@ -59,7 +59,7 @@ def live(
 def propose(page: Page, url: str, release: str, name: str, waves: str) -> None:
     page.goto(f"{url}/admin/campaigns/new/")
     page.get_by_label("Name").fill(name)
-    page.get_by_label("Release").select_option(label=f"pay {release} (linux-arm64)")
+    page.get_by_label("Release, or none:").select_option(label=f"pay {release} (linux-arm64)")
     page.get_by_label("Terminals", exact=True).fill("state = active")
     page.get_by_label("Waves, per cent in all").fill(waves)
     page.get_by_label("Then watched for, minutes").fill("0")

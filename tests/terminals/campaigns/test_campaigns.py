@@ -21,7 +21,7 @@ from terminals.common.facts.models import Fact
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
-from terminals.link.services import expire_commands
+from terminals.link.services import expire_commands, send_plain_command
 from terminals.simulator.device import Device
 from tests.conftest import deliver, obey
 from tests.terminals.campaigns.conftest import asked, install, proposed, publish, run, started, states
@@ -413,3 +413,30 @@ def test_a_terminals_page_and_bulk_work_lead_to_campaigns(
     address = bulk.partition(f'href="{reverse("campaign-new")}?')[2].partition('"')[0].replace("&amp;", "&")
     form = client.get(f"{reverse('campaign-new')}?{address}").context["form"]
     assert (form["filter"].value(), int(form["release"].value())) == ("state = active", release.pk)
+
+
+def test_a_command_goes_in_waves_too_and_one_by_hand_does_not_count(devices: Devices, ann: User) -> None:
+    said: dict[str, Any] = {"name": "Restart", "kind": "command", "text": "state = active", "user": ann}
+    said |= {
+        "arguments": {"command": "reboot"},
+        "settings": {"waves": [20, 100], "soak_minutes": 0, "per_minute": 1000},
+    }
+    with pytest.raises(Refusal, match="terminals hold no conditions against command"):
+        planning.propose(**{**said, "settings": {"conditions": {"idle": True}}})
+    with pytest.raises(Refusal, match="cannot be sent as it is"):
+        planning.propose(**{**said, "arguments": {"command": "settle"}})
+    campaign = planning.propose(**said)
+    services.start(campaign=campaign, user=ann)
+    run(campaign)
+    ordered = set(Member.objects.filter(state="ordered").values_list("terminal_id", flat=True))
+    assert len(ordered) == 2
+    first = Terminal.objects.get(pk=min(ordered))
+    theirs = Command.objects.get(terminal=first, type="reboot")
+    send_plain_command(terminal=first, command_type="reboot", actor="ann")
+    obey(devices[first.pk], "reboot")
+    assert states(campaign) == {"ordered": 2, "planned": 8}, "the one by hand is another"
+    deliver(*devices[first.pk].receive("", bytes(theirs.payload)))
+    assert states(campaign) == {"ordered": 1, "planned": 8, "succeeded": 1}
+    obey(devices[max(ordered)], "reboot")
+    run(campaign)
+    assert states(campaign) == {"succeeded": 2, "ordered": 8}

@@ -1,0 +1,60 @@
+"""Plain commands (ping, reboot, lock, unlock) as campaigns move them: what is sent, and what an outcome means."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from terminals.campaigns.kinds import Order
+from terminals.campaigns.services import Came, ordered, report
+from terminals.link.facts import failure_reason
+from terminals.link.models import Command
+from terminals.link.protocol.states import CommandState
+from terminals.link.routes import Outcome
+from terminals.link.services import Target, check_plain, send_plain_commands, take_back_commands
+
+PREFIX = "command:"
+
+
+def thing(arguments: Mapping[str, Any]) -> str:
+    """What no two campaigns send at once; a lock and its opposite are one thing."""
+    command = str(arguments["command"])
+    return f"{PREFIX}{'lock' if command == 'unlock' else command}"
+
+
+def check(arguments: Mapping[str, Any], user: Any) -> dict[str, Any]:
+    """Return the arguments as they are kept; raise Refusal for a command that cannot be sent as it is."""
+    return {"command": check_plain(str(arguments.get("command", "")))}
+
+
+def order(targets: Sequence[Target], wanted: Order) -> None:
+    """Send the command to terminals that are held and fit."""
+    send_plain_commands(
+        targets=targets,
+        command_type=str(wanted.arguments["command"]),
+        requested_by=wanted.requested_by,
+        valid_for=wanted.valid_for,
+    )
+
+
+def take_back(ids: Sequence[int], wanted: Order) -> set[int]:
+    """End a campaign's commands that no terminal can have seen; return their terminals."""
+    return take_back_commands(ids, str(wanted.arguments["command"]), wanted.requested_by)
+
+
+def on_outcomes(outcomes: Iterable[Outcome], command_type: str) -> None:
+    """Tell campaigns what became of commands that they sent. One statement where no campaign waits for any."""
+    ended = {one.command_id: one for one in outcomes if one.is_final and one.state != CommandState.CANCELLED}
+    about = thing({"command": command_type})
+    waited_for = {pk for pk, _thing in ordered((one.terminal_id for one in ended.values()), about)} if ended else set()
+    if not waited_for:
+        return
+    ours = Command.objects.filter(pk__in=ended, terminal__in=waited_for, requested_by__startswith="campaign ")
+    report(about, {pk: _came(ended[command_id]) for command_id, pk in ours.values_list("pk", "terminal_id")})
+
+
+def _came(outcome: Outcome) -> Came:
+    if outcome.state == CommandState.SUCCEEDED:
+        return Came(True)
+    result = outcome.result
+    code = (result.code if result else None) or outcome.state
+    final = outcome.state == CommandState.REJECTED or (result is not None and not result.retryable)
+    return Came(False, code[:40], (failure_reason(outcome).stored(),), final=final)
