@@ -16,8 +16,8 @@ from terminals.link.models import Command
 from terminals.link.services import expire_commands
 from terminals.simulator.device import Device
 from tests.browser.conftest import PASSWORD, log_in
-from tests.conftest import deliver, in_thread, obey, working_device
-from tests.terminals.campaigns.conftest import asked, publish
+from tests.conftest import deliver, in_thread, obey
+from tests.terminals.campaigns.conftest import asked, at_work, publish
 
 FLEET = 200
 Devices = dict[int, Device]
@@ -25,10 +25,7 @@ Devices = dict[int, Device]
 
 @pytest.fixture
 def devices(transactional_db: None, register: Callable[[str], Terminal]) -> Devices:
-    made = {}
-    for n in range(FLEET):
-        terminal = register(f"SN-{n:03d}")
-        made[terminal.pk] = working_device(terminal)
+    made = at_work(register(f"SN-{n:03d}") for n in range(FLEET))
     for version in ("1.0.0", "2.0.0", "2.0.1"):
         publish(version)
     organisation = Organisation.objects.create(name="All")

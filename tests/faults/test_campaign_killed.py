@@ -18,8 +18,8 @@ from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from tests import services
-from tests.conftest import deliver, obey, working_device
-from tests.terminals.campaigns.conftest import asked, publish, started, states
+from tests.conftest import deliver, obey
+from tests.terminals.campaigns.conftest import asked, at_work, publish, started, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TERMINALS = 18
@@ -49,12 +49,12 @@ def worker() -> "subprocess.Popen[str]":
 
 def test_a_worker_that_is_killed_again_and_again_asks_each_terminal_once(register: Callable[[str], Terminal]) -> None:
     ann, bob = (User.objects.create_superuser(name) for name in ("ann", "bob"))
-    devices = {terminal.pk: working_device(terminal) for terminal in (register(f"SN-{n}") for n in range(TERMINALS))}
+    devices = at_work(register(f"SN-{n}") for n in range(TERMINALS))
     campaign = started(publish("2.0.0"), ann, bob, waves=[20, 60, 100], sample_percent=100)
     dice = random.Random(9)
     for attempt in range(40):
         process = worker()
-        until = time.monotonic() + (dice.uniform(0.02, 0.25) if attempt < 25 else 3)
+        until = time.monotonic() + (dice.uniform(0.02, 0.25) if attempt < 8 else 3)
         while time.monotonic() < until and Campaign.objects.get().state != "done":
             for device in asked(devices)[:4]:
                 obey(device, "install")

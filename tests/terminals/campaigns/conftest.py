@@ -1,7 +1,7 @@
 """Terminals that install what a campaign sends them, and two persons who release it."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from terminals.campaigns.models import Campaign, Member
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.simulator.device import Device
-from tests.conftest import deliver, obey, working_device
+from tests.conftest import deliver, enrolled_device, obey
 
 NOW = {"waves": [100], "soak_minutes": 0, "per_minute": 100_000}
 
@@ -47,14 +47,16 @@ def release(db: None) -> Release:
 @pytest.fixture
 def devices(register: Callable[[str], Terminal]) -> dict[int, Device]:
     """Ten terminals at work, by their ids, which run 1.0.0."""
-    made = {}
-    for n in range(10):
-        terminal = register(f"SN-{n}")
-        device = working_device(terminal)
+    return at_work(register(f"SN-{n}") for n in range(10))
+
+
+def at_work(terminals: Iterable[Terminal]) -> dict[int, Device]:
+    """Enrol terminals that run 1.0.0, and let them say hello together."""
+    devices = {terminal.pk: enrolled_device(terminal) for terminal in terminals}
+    for device in devices.values():
         device.memory.software = {"payment": "1.0.0"}
-        deliver(device.hello())
-        made[terminal.pk] = device
-    return made
+    deliver(*(device.hello() for device in devices.values()))
+    return devices
 
 
 def proposed(release: Release, user: User, text: str = "state = active", **settings: Any) -> Campaign:
