@@ -35,10 +35,11 @@ def main(terminals: int) -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     call_command("seed_estate", terminals=terminals, verbosity=0)
-    from bench.settlement import healthy, run_sql, take
+    from bench import stage
+    from bench.settlement import healthy, take
     from terminals.estate.models import Terminal
 
-    run_sql("ANALYZE")
+    stage.run_sql("ANALYZE")
     plan, bare = planned(), inserted()
     print(f"plan and first wave: {plan:,.0f} terminals a second beside {bare:,.0f} rows")
     many = tick(None)
@@ -135,7 +136,8 @@ def tick(among: Any) -> float:
     """Return the CPU seconds of a step that asks DUE terminals while all others of a campaign wait for later."""
     from django.utils import timezone
 
-    from bench.settlement import cpu, run_sql
+    from bench import stage
+    from bench.settlement import cpu
     from terminals.campaigns import engine
     from terminals.campaigns.models import Member
 
@@ -146,7 +148,7 @@ def tick(among: Any) -> float:
     engine.CHUNK = 1000
     waiting = Member.objects.filter(wave__campaign=campaign, state="waiting")
     waiting.update(due_at=now + timedelta(days=1))
-    run_sql("ANALYZE campaigns_member")
+    stage.run_sql("ANALYZE campaigns_member")
     spent: list[float] = []
     for _ in range(ROUNDS):
         chosen = list(waiting.filter(due_at__gt=now).order_by("pk").values_list("pk", flat=True)[:DUE])

@@ -78,7 +78,7 @@ class CampaignForm(forms.Form):
     )
     retries = forms.IntegerField(min_value=0, max_value=20, initial=2, label=gettext_lazy("Tried again, times"))
     timeout_minutes = forms.IntegerField(
-        min_value=1, max_value=10_080, initial=120, label=gettext_lazy("Must be back within, minutes")
+        min_value=1, max_value=4320, initial=120, label=gettext_lazy("Must be back within, minutes")
     )
     deadline_days = forms.IntegerField(
         min_value=1, max_value=180, initial=14, label=gettext_lazy("Those switched off are waited for, days")

@@ -1,11 +1,9 @@
 """Campaigns in the browser: say what and to whom, look at what would happen, propose; agree, start, watch, pause, roll back."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
+from fleet.pages.buttons import Button, press
 from fleet.pages.campaign_form import CampaignForm
 from fleet.pages.guards import staff_with
 from fleet.pages.selectors import PARTS
@@ -64,7 +63,8 @@ def _campaign(request: HttpRequest, pk: int) -> Campaign:
 
 def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     waves = selectors.waves_of([campaign])[campaign.pk]
-    may = holds(request.user, planning.PROPOSE, campaign)
+    needed = (planning.PROPOSE, kinds.named(campaign.kind).permission)
+    may = all(holds(request.user, permission, campaign) for permission in needed)
     states: dict[str, int] = {}
     for wave in waves:
         for state, number in wave.states.items():
@@ -205,16 +205,7 @@ def campaign_panel(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def campaign_action(request: HttpRequest, pk: int) -> HttpResponse:
     """Do what a button of the campaign's page asks for."""
-    campaign = _campaign(request, pk)
-    permission, do = ACTIONS.get(request.POST.get("action", ""), (planning.PROPOSE, None))
-    if do is None or not holds(request.user, permission, campaign):
-        raise PermissionDenied
-    require_fresh_login(request, permission)
-    try:
-        messages.success(request, do(request, campaign))
-    except Refusal as refusal:
-        messages.error(request, sentence(refusal))
-    return redirect("campaign", pk)
+    return press(request, _campaign(request, pk), BUTTONS, "campaign")
 
 
 def _approve(request: HttpRequest, campaign: Campaign) -> str:
@@ -268,13 +259,13 @@ def _roll_back(request: HttpRequest, campaign: Campaign) -> str:
     return told + ": " + ", ".join(f"{one.name} ({one.total})" for one in made)
 
 
-ACTIONS: dict[str, tuple[str, Callable[[HttpRequest, Campaign], str] | None]] = {
-    "approve": (services.APPROVE, _approve),
-    "start": (planning.PROPOSE, _start),
-    "pause": (planning.PROPOSE, _pause),
-    "resume": (planning.PROPOSE, _resume),
-    "force": (planning.PROPOSE, _force),
-    "cancel": (planning.PROPOSE, _cancel),
-    "retry": (planning.PROPOSE, _retry),
-    "roll_back": (planning.PROPOSE, _roll_back),
+BUTTONS = {
+    "approve": Button(services.APPROVE, _approve),
+    "start": Button(planning.PROPOSE, _start),
+    "pause": Button(planning.PROPOSE, _pause, stops=True),
+    "resume": Button(planning.PROPOSE, _resume),
+    "force": Button(planning.PROPOSE, _force),
+    "cancel": Button(planning.PROPOSE, _cancel),
+    "retry": Button(planning.PROPOSE, _retry),
+    "roll_back": Button(planning.PROPOSE, _roll_back),
 }

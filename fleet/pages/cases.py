@@ -1,22 +1,19 @@
 """Cases in the browser: the sides next to each other, who says what, what to press, and a letter to the merchant."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils.encoding import iri_to_uri
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from fleet.pages.buttons import Button, press
 from fleet.pages.guards import staff_with
-from terminals.common.errors import Refusal
-from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, within
-from terminals.common.words import choices, sentence
+from terminals.common.words import choices
 from terminals.settlement.cases import services
 from terminals.settlement.cases.models import Case, CaseNote, Difference
 from terminals.settlement.cases.rules import RESOLUTIONS, CaseState, needs_four_eyes
@@ -89,16 +86,7 @@ def _owners(case: Case) -> list[Any]:
 @staff_with(SEE)
 def case_action(request: HttpRequest, pk: int) -> HttpResponse:
     """Do what a button of the case's page asks for."""
-    case = case_at(request, pk)
-    permission, do = ACTIONS.get(request.POST.get("action", ""), (services.WORK, None))
-    if do is None or not holds(request.user, permission, case):
-        raise PermissionDenied
-    require_fresh_login(request, permission)
-    try:
-        messages.success(request, do(request, case))
-    except Refusal as refusal:
-        messages.error(request, sentence(refusal))
-    return redirect("case", pk)
+    return press(request, case_at(request, pk), BUTTONS, "case")
 
 
 def _take(request: HttpRequest, case: Case) -> str:
@@ -155,15 +143,15 @@ def _reopen(request: HttpRequest, case: Case) -> str:
     return _("The case is open again.")
 
 
-ACTIONS: dict[str, tuple[str, Callable[[HttpRequest, Case], str] | None]] = {
-    "take": (services.WORK, _take),
-    "assign": (services.WORK, _assign),
-    "write": (services.WORK, _write),
-    "close": (services.WORK, _close),
-    "agree": (services.APPROVE, _agree),
-    "send_back": (services.APPROVE, _send_back),
-    "take_back": (services.WORK, _take_back),
-    "reopen": (services.WORK, _reopen),
+BUTTONS = {
+    "take": Button(services.WORK, _take),
+    "assign": Button(services.WORK, _assign),
+    "write": Button(services.WORK, _write),
+    "close": Button(services.WORK, _close),
+    "agree": Button(services.APPROVE, _agree),
+    "send_back": Button(services.APPROVE, _send_back),
+    "take_back": Button(services.WORK, _take_back),
+    "reopen": Button(services.WORK, _reopen),
 }
 
 

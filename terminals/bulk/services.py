@@ -17,9 +17,10 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
+from terminals.bulk.fitness import SHOWN, LeftOut, left_out_of, refused_among, without_unfit
 from terminals.bulk.models import BulkItem, BulkJob
 from terminals.bulk.rules import ItemState, ItemTransition, JobState, JobTransition, ranges
-from terminals.bulk.verbs import Arguments, BulkVerb, Unfit, verbs
+from terminals.bulk.verbs import Arguments, BulkVerb, verbs
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
@@ -35,15 +36,6 @@ VIEW = "terminals.view_terminal"
 CHUNK = 1000
 NO_TERMINAL = Refusal("no_terminal", "no terminal passes the filter where you may do this")
 NOT_ALLOWED = Refusal("not_allowed", "you may not do this where it stands")
-SHOWN = 5  # serials that a preview names for each reason
-
-
-class LeftOut(NamedTuple):
-    """How many a verb would leave out for one reason, and some of them."""
-
-    refusal: Refusal
-    number: int
-    serials: list[str]
 
 
 class Preview(NamedTuple):
@@ -64,21 +56,14 @@ def preview(*, verb: str, arguments: Arguments, text: str, user: Any) -> Preview
     total = terminals.count()
     fit = within(terminals, user, chosen.permission)
     allowed = fit.count()
-    left_out = []
-    if allowed < total:
-        strangers = terminals.exclude(pk__in=fit.order_by().values("pk")).order_by("serial")
-        left_out.append(LeftOut(NOT_ALLOWED, total - allowed, list(strangers.values_list("serial", flat=True)[:SHOWN])))
-    for unfit in chosen.unfit(arguments):
-        concerned = fit.filter(unfit.q).order_by("serial")
-        if number := concerned.count():
-            serials = list(concerned.values_list("serial", flat=True)[:SHOWN])
-            left_out.append(LeftOut(_refusal(unfit), number, serials))
-            allowed -= number
-            fit = fit.exclude(unfit.q)
+    strangers = terminals.exclude(pk__in=fit.order_by().values("pk"))
+    foreign = left_out_of(NOT_ALLOWED, strangers) if allowed < total else None
+    fit, unfit = without_unfit(fit, chosen.unfit(arguments))
+    allowed -= sum(one.number for one in unfit)
     return Preview(
         total=total,
         ready=allowed,
-        left_out=left_out,
+        left_out=[foreign, *unfit] if foreign else unfit,
         warnings=chosen.warnings(fit, arguments) if allowed else [],
         serials=list(fit.order_by("serial").values_list("serial", flat=True)[:SHOWN]),
         told=chosen.told(arguments),
@@ -95,10 +80,6 @@ def _asked(verb: str, arguments: Arguments, text: str, user: Any) -> tuple[BulkV
         raise Refusal("no_target", "say which terminals: a filter, for example state = active")
     checked = chosen.check(arguments, user)
     return chosen, checked, matching(within(Terminal.objects.order_by(), user, VIEW), text, user)
-
-
-def _refusal(unfit: Unfit) -> Refusal:
-    return Refusal(unfit.reason, unfit.template, **unfit.values)
 
 
 # Raw: the ORM has no INSERT ... SELECT, and 100,000 ids need not travel.
@@ -183,9 +164,7 @@ def run_chunk(job: BulkJob) -> int:
         return len(items)
     allowed = within(Terminal.objects.order_by().filter(pk__in=held), user, chosen.permission)
     refused: dict[int, Refusal] = dict.fromkeys(held.keys() - set(allowed.values_list("pk", flat=True)), NOT_ALLOWED)
-    for unfit in chosen.unfit(arguments):
-        rest = Terminal.objects.order_by().filter(pk__in=held.keys() - refused.keys())
-        refused |= dict.fromkeys(rest.filter(unfit.q).values_list("pk", flat=True), _refusal(unfit))
+    refused |= refused_among(held.keys() - refused.keys(), chosen.unfit(arguments))
     fit = sorted(held.keys() - refused.keys())
     if fit:
         refused |= chosen.run(fit, arguments, user.get_username())

@@ -8,6 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from terminals.bulk.api import LeftOutSerializer
 from terminals.campaigns import planning, selectors, services
 from terminals.campaigns.models import Campaign, Member
 from terminals.common.api.base import IdempotentPosts, ReadViewSet
@@ -32,19 +33,12 @@ class ProposalSerializer(WantedCampaignSerializer):
     name = serializers.CharField(max_length=80)
 
 
-class CampaignLeftOutSerializer(serializers.Serializer[Any]):
-    reason = serializers.CharField()
-    detail = serializers.CharField()
-    count = serializers.IntegerField()
-    serials = serializers.ListField(child=serializers.CharField())
-
-
 class CampaignPreviewSerializer(serializers.Serializer[Any]):
     """`waves` is how many terminals each has; `superseded` of them are waiting in other campaigns for the same thing."""
 
     total = serializers.IntegerField()
     waves = serializers.ListField(child=serializers.IntegerField())
-    left_out = CampaignLeftOutSerializer(many=True)
+    left_out = LeftOutSerializer(many=True)
     superseded = serializers.IntegerField()
 
 

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
+from terminals.bulk.fitness import refused_among
 from terminals.campaigns import rules
 from terminals.campaigns.facts import CampaignEnded, DeadlinePassed, LeftOutBecause, NotBack
 from terminals.campaigns.kinds import Kind, Order, kinds
@@ -38,8 +39,6 @@ from terminals.link.services import Target
 logger = logging.getLogger(__name__)
 CHUNK = 1000
 LOOK_AGAIN_AFTER = timedelta(minutes=10)  # at what stands in a terminal's way and passes by itself
-
-
 LONGEST = timedelta(days=4)  # after this nobody waits any more for what a cancelled campaign has sent
 
 
@@ -164,9 +163,9 @@ def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held
     refused = _refused(kind, campaign, ids)
     fit = [pk for pk in ids if pk not in refused]
     before = kind.before(fit, campaign.arguments)
-    timeout = timedelta(minutes=campaign.settings["timeout_minutes"])
+    timeout = _timeout(campaign)
     moves = [
-        Move(turn[pk].member_id, due_at=now + timeout, attempt=turn[pk].attempt + 1, before=_first(before.get(pk)))
+        Move(turn[pk].member_id, due_at=now + timeout, attempt=turn[pk].attempt + 1, before=before.get(pk))
         for pk in fit
     ]
     ordered = {one.terminal_id for one in move_members(moves, MemberTransition.order, now)}
@@ -179,9 +178,13 @@ def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held
     return len(ids)
 
 
+def _timeout(campaign: Campaign) -> timedelta:
+    return timedelta(minutes=campaign.settings["timeout_minutes"])
+
+
 def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], now: datetime) -> None:
     """Ask terminals; what is sent is good no longer than the window of each."""
-    timeout = timedelta(minutes=campaign.settings["timeout_minutes"])
+    timeout = _timeout(campaign)
     window, asked_by = window_of(campaign.settings), f"{ACTOR} {campaign.pk}"
     alike: dict[timedelta, list[Target]] = defaultdict(list)
     valid = {}
@@ -212,10 +215,6 @@ def _put_aside(kind: Kind, turn: Mapping[int, Turn], refused: Mapping[int, Refus
     move_members(waits, MemberTransition.wait, now)
 
 
-def _first(before: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return dict(before) if before is not None else None
-
-
 def _told(refusal: Refusal) -> dict[str, Any]:
     columns = columns_of(refusal)
     return {"template": columns["template"], "values": columns["values"]}
@@ -229,11 +228,7 @@ def _refused(kind: Kind, campaign: Campaign, ids: Sequence[int]) -> dict[int, Re
     part of the tree for which it was proposed, and those that its kind leaves out."""
     strangers = Terminal.objects.order_by().filter(pk__in=id_set(ids)).exclude(path__startswith=campaign.path)
     refused: dict[int, Refusal] = dict.fromkeys(strangers.values_list("pk", flat=True), MOVED)
-    for unfit in kind.unfit(campaign.arguments):
-        rest = Terminal.objects.order_by().filter(pk__in=id_set(set(ids) - refused.keys()))
-        refusal = Refusal(unfit.reason, unfit.template, **unfit.values)
-        refused |= dict.fromkeys(rest.filter(unfit.q).values_list("pk", flat=True), refusal)
-    return refused
+    return refused | refused_among(set(ids) - refused.keys(), kind.unfit(campaign.arguments))
 
 
 # --- those who do not answer -----------------------------------------------------------------------------------------

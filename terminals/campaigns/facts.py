@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _
 
 from terminals.common.facts.kinds import FactBody, Reason, reasons_text
-from terminals.common.words import word
+from terminals.common.words import stored_sentence, word
 
 
 class CampaignEnded(FactBody, frozen=True):
@@ -48,8 +48,6 @@ class LeftOutBecause(Reason, frozen=True):
     values: dict[str, Any] = {}
 
     def text(self) -> str:
-        from terminals.common.words import stored_sentence
-
         return stored_sentence(self.template, self.values)
 
 

@@ -3,7 +3,7 @@
 Whoever moves members holds their terminals first (estate.services.hold, or the inbox), then members by id, then tallies.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ class Move(msgspec.Struct):
     reasons: list[dict[str, Any]] = []
     due_at: datetime | None = None
     attempt: int | None = None  # None: as it was
-    before: dict[str, Any] | None = None  # None: as it was
+    before: Mapping[str, Any] | None = None  # None: as it was
 
 
 class Moved(NamedTuple):
@@ -40,8 +40,18 @@ class Moved(NamedTuple):
     terminal_id: int
 
 
-# Raw: the ORM neither updates from rows of values nor returns what it changed. Each state that a member leaves and enters is
-# counted in the same statement; tallies are locked in one order.
+# What each of the two statements below goes on with: a state that a member leaves and one that it enters are counted in the same
+# statement; tallies are locked in one order.
+TALLIED = """, tallied AS (
+    INSERT INTO campaigns_tally AS t (wave_id, state, code, number)
+    SELECT wave_id, state, code, sum(number)
+      FROM (SELECT wave_id, left_state AS state, left_code AS code, -1 AS number FROM moved
+             UNION ALL SELECT wave_id, state, code, 1 FROM moved) AS changes
+     GROUP BY 1, 2, 3 HAVING sum(number) <> 0 ORDER BY 1, 2, 3
+    ON CONFLICT (wave_id, state, code) DO UPDATE SET number = t.number + excluded.number
+)
+"""
+# Raw: the ORM neither updates from rows of values nor returns what it changed.
 MOVE = """
 WITH said AS (
     SELECT * FROM json_to_recordset(%(rows)s) AS r(id bigint, code text, reasons jsonb, due_at timestamptz, attempt smallint,
@@ -58,16 +68,7 @@ WITH said AS (
       FROM said s JOIN held h USING (id)
      WHERE m.id = s.id
     RETURNING m.id, m.wave_id, m.terminal_id, h.state AS left_state, h.code AS left_code, m.state, m.code
-), tallied AS (
-    INSERT INTO campaigns_tally AS t (wave_id, state, code, number)
-    SELECT wave_id, state, code, sum(number)
-      FROM (SELECT wave_id, left_state AS state, left_code AS code, -1 AS number FROM moved
-             UNION ALL SELECT wave_id, state, code, 1 FROM moved) AS changes
-     GROUP BY 1, 2, 3 HAVING sum(number) <> 0 ORDER BY 1, 2, 3
-    ON CONFLICT (wave_id, state, code) DO UPDATE SET number = t.number + excluded.number
-)
-SELECT id, wave_id, terminal_id FROM moved
-"""
+)"""
 
 
 def move_members(moves: Iterable[Move], transition: Transition[MemberState], now: datetime) -> list[Moved]:
@@ -84,7 +85,7 @@ def move_members(moves: Iterable[Move], transition: Transition[MemberState], now
         "now": now,
     }
     with connection.cursor() as cursor:
-        cursor.execute(MOVE, parameters)
+        cursor.execute(MOVE + TALLIED + "SELECT id, wave_id, terminal_id FROM moved", parameters)
         return [Moved(*row) for row in cursor.fetchall()]
 
 
@@ -102,16 +103,7 @@ WITH held AS (
            finished_at = CASE WHEN %(ended)s THEN %(now)s::timestamptz END
       FROM held h WHERE m.id = h.id
     RETURNING m.wave_id, h.state AS left_state, h.code AS left_code, m.state, m.code
-), tallied AS (
-    INSERT INTO campaigns_tally AS t (wave_id, state, code, number)
-    SELECT wave_id, state, code, sum(number)
-      FROM (SELECT wave_id, left_state AS state, left_code AS code, -1 AS number FROM moved
-             UNION ALL SELECT wave_id, state, code, 1 FROM moved) AS changes
-     GROUP BY 1, 2, 3 HAVING sum(number) <> 0 ORDER BY 1, 2, 3
-    ON CONFLICT (wave_id, state, code) DO UPDATE SET number = t.number + excluded.number
-)
-SELECT count(*) FROM moved
-"""
+)"""
 
 
 def move_all(
@@ -129,6 +121,6 @@ def move_all(
         "now": now,
     }
     with connection.cursor() as cursor:
-        cursor.execute(MOVE_ALL, parameters)
+        cursor.execute(MOVE_ALL + TALLIED + "SELECT count(*) FROM moved", parameters)
         (number,) = cursor.fetchone()
         return int(number)

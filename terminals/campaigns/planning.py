@@ -1,4 +1,4 @@
-"""Proposing a campaign: its terminals are chosen, put into waves, and fixed. Four statements for any number of them."""
+"""Proposing a campaign: its terminals are chosen, put into waves, and fixed. No statement of it is for one terminal."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -8,10 +8,11 @@ from django.core.exceptions import EmptyResultSet, PermissionDenied
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
+from terminals.bulk.fitness import LeftOut, without_unfit
 from terminals.bulk.verbs import Arguments
 from terminals.campaigns.kinds import Kind, kinds
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
-from terminals.campaigns.rules import MemberState, WaveState
+from terminals.campaigns.rules import MemberState
 from terminals.campaigns.settings import Cut, checked, cut
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
@@ -23,7 +24,6 @@ from terminals.estate.targets.choosing import matching
 VIEW_TERMINALS = "terminals.view_terminal"
 VIEW_MEMBERS = "campaigns.view_member"  # what seeing a campaign's terminals needs
 PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
-SHOWN = 5
 
 
 class NoTerminal(Refusal):
@@ -38,14 +38,6 @@ class Asked(NamedTuple):
     settings: dict[str, Any]
     terminals: QuerySet[Terminal]
     canaries: QuerySet[Terminal]
-
-
-class LeftOut(NamedTuple):
-    """How many would be left out for one reason, as they are now, and some of them."""
-
-    refusal: Refusal
-    number: int
-    serials: list[str]
 
 
 class Preview(NamedTuple):
@@ -84,13 +76,7 @@ def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: 
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user)
     total = said.terminals.count()
     cuts = cut(said.settings, said.canaries.count(), total) if total else []
-    fit, left_out = said.terminals, []
-    for unfit in said.kind.unfit(said.arguments):
-        concerned = fit.filter(unfit.q).order_by("serial")
-        if number := concerned.count():
-            serials = list(concerned.values_list("serial", flat=True)[:SHOWN])
-            left_out.append(LeftOut(Refusal(unfit.reason, unfit.template, **unfit.values), number, serials))
-            fit = fit.exclude(unfit.q)
+    _fit, left_out = without_unfit(said.terminals, said.kind.unfit(said.arguments))
     waiting = Member.objects.filter(thing=said.kind.thing(said.arguments), state=MemberState.WAITING)
     return Preview(
         total=total,
@@ -194,7 +180,7 @@ def _settle_down(campaign: Campaign, waves: list[Wave]) -> None:
     for wave in waves:
         Wave.objects.filter(pk=wave.pk).update(total=sizes.get(wave.pk, 0))
     Tally.objects.bulk_create(
-        Tally(wave_id=wave_id, state=WaveState.PLANNED.value, number=number) for wave_id, number in sizes.items()
+        Tally(wave_id=wave_id, state=MemberState.PLANNED.value, number=number) for wave_id, number in sizes.items()
     )
     campaign.total = sum(sizes.values())
     campaign.path = common_node(min(row[2] for row in rows), max(row[3] for row in rows))

@@ -38,7 +38,6 @@ class MemberState(StrEnum):
 
 _C, _W, _M = CampaignState, WaveState, MemberState
 LIVE = (_C.RUNNING, _C.PAUSED)
-FOLLOWED = (*LIVE, _C.CANCELLED)  # what was sent before it was cancelled has its outcome, too
 OPEN_MEMBERS = (_M.WAITING, _M.ORDERED)
 ENDED = (_M.SUCCEEDED, _M.FAILED, _M.LEFT_OUT, _M.SUPERSEDED, _M.CANCELLED)
 

@@ -36,6 +36,8 @@ from terminals.estate.services import hold
 
 APPROVE = "campaigns.approve_campaign"  # what agreeing to somebody else's needs
 DAY = timedelta(days=1)
+# Of whom something may come: those that were asked, and those that wait for another attempt and may have done it after all.
+TRIED = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING, attempt__gt=0)
 
 
 def _hold(campaign: Campaign) -> Campaign:
@@ -214,8 +216,7 @@ class Came(NamedTuple):
 
 def ordered(terminal_ids: Iterable[int], prefix: str) -> list[tuple[int, str]]:
     """Return (terminal, thing) where a campaign waits for what becomes of a thing: one statement."""
-    tried = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING, attempt__gt=0)
-    rows = Member.objects.filter(tried, terminal__in=id_set(terminal_ids))
+    rows = Member.objects.filter(TRIED, terminal__in=id_set(terminal_ids))
     return list(rows.filter(thing__startswith=prefix).order_by("terminal_id").values_list("terminal_id", "thing"))
 
 
@@ -225,8 +226,7 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
 
     A fixed number of statements for any number of terminals, one where no campaign moves it.
     """
-    ours = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING, attempt__gt=0)
-    rows = Member.objects.filter(ours, terminal__in=list(came), thing=thing)
+    rows = Member.objects.filter(TRIED, terminal__in=id_set(came), thing=thing)
     columns = ("pk", "terminal_id", "state", "attempt", "wave__campaign")
     # Members before tallies, all of them: two who report would wait for each other otherwise.
     members = list(rows.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))

@@ -91,7 +91,7 @@ class Campaign(TypedDict):
     waves: list[dict[str, Any]]
 
 
-class CampaignLeftOut(TypedDict):
+class LeftOut(TypedDict):
     reason: str
     detail: str
     count: int
@@ -103,7 +103,7 @@ class CampaignPreview(TypedDict):
 
     total: int
     waves: list[int]
-    left_out: list[CampaignLeftOut]
+    left_out: list[LeftOut]
     superseded: int
 
 
@@ -920,13 +920,6 @@ class PlanRequest(TypedDict):
     name: str
     settings: NotRequired[SettingsRequest]
     is_default: NotRequired[bool]
-
-
-class LeftOut(TypedDict):
-    reason: str
-    detail: str
-    count: int
-    serials: list[str]
 
 
 class Preview(TypedDict):

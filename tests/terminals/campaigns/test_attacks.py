@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import IntegrityError
 from django.utils import timezone
 
 from firmware.installations import reset_software, send_baselines
 from firmware.models import Release
 from firmware.services import set_baseline
-from terminals.campaigns import services
+from terminals.campaigns import engine, services
+from terminals.campaigns.members import Move, move_members
 from terminals.campaigns.models import Campaign, Member
+from terminals.campaigns.rules import MemberTransition
 from terminals.campaigns.settings import checked
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
@@ -98,12 +101,8 @@ def test_a_wave_that_nobody_tried_says_nothing_of_the_next(
 ) -> None:
     Terminal.objects.filter(pk=min(devices)).update(tags=["canary"])
     campaign = started(release, ann, bob, canary="tag = canary", deadline_days=30)
-    Member.objects.filter(wave__number=1).update(thing="software:payment")
     run(campaign, steps=1)
     canary = Member.objects.get(wave__number=1)
-    from terminals.campaigns.members import Move, move_members
-    from terminals.campaigns.rules import MemberTransition
-
     move_members([Move(canary.pk, "wrong_platform")], MemberTransition.leave_out, timezone.now())
     run(campaign)
     assert (campaign.state, waves(campaign)) == ("paused", ["stopped", "planned"])
@@ -250,10 +249,6 @@ def test_a_device_that_enrols_anew_gets_its_baseline_again(
 def test_a_campaign_that_cannot_go_on_says_so_and_one_that_met_another_is_tried_again(
     devices: Devices, release: Release, ann: User, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django.db import IntegrityError
-
-    from terminals.campaigns import engine
-
     campaign = started(release, ann, bob)
 
     def fails(error: Exception) -> Any:

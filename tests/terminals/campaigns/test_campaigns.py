@@ -248,10 +248,15 @@ def test_no_more_are_asked_than_the_rate_and_the_limit_allow(
     campaign = started(release, ann, bob, per_minute=4)
     run(campaign)
     assert states(campaign) == {"ordered": 4, "waiting": 6}
-    other = started(publish("3.0.0"), ann, bob, at_once=3, text="state = active")
     run(campaign, after=timedelta(minutes=2))
-    assert states(campaign)["ordered"] == 8
-    assert other.total == 10
+    assert states(campaign) == {"ordered": 8, "waiting": 2}
+    services.cancel(campaign=campaign, user=ann)
+    other = started(publish("3.0.0"), ann, bob, at_once=3)
+    run(other)
+    assert states(other) == {"ordered": 3, "waiting": 7}
+    install(asked(devices)[0])
+    run(other, after=timedelta(minutes=2))
+    assert states(other) == {"succeeded": 1, "ordered": 3, "waiting": 6}
 
 
 def test_a_newer_campaign_takes_waiting_terminals_and_leaves_those_under_way(
