@@ -51,6 +51,8 @@ TALLIED = """, tallied AS (
     ON CONFLICT (wave_id, state, code) DO UPDATE SET number = t.number + excluded.number
 )
 """
+WHICH = "SELECT id, wave_id, terminal_id FROM moved"
+HOW_MANY = "SELECT count(*) FROM moved"
 # Raw: the ORM neither updates from rows of values nor returns what it changed.
 MOVE = """
 WITH said AS (
@@ -85,7 +87,7 @@ def move_members(moves: Iterable[Move], transition: Transition[MemberState], now
         "now": now,
     }
     with connection.cursor() as cursor:
-        cursor.execute(MOVE + TALLIED + "SELECT id, wave_id, terminal_id FROM moved", parameters)
+        cursor.execute(MOVE + TALLIED + WHICH, parameters)
         return [Moved(*row) for row in cursor.fetchall()]
 
 
@@ -121,6 +123,6 @@ def move_all(
         "now": now,
     }
     with connection.cursor() as cursor:
-        cursor.execute(MOVE_ALL + TALLIED + "SELECT count(*) FROM moved", parameters)
+        cursor.execute(MOVE_ALL + TALLIED + HOW_MANY, parameters)
         (number,) = cursor.fetchone()
         return int(number)
