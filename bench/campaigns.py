@@ -59,6 +59,7 @@ def main(terminals: int) -> None:
 def start(among: Any = None, **settings: Any) -> Any:
     """Propose a campaign over all active terminals, or among some, let another person agree, and start it."""
     from django.contrib.auth.models import User
+    from django.utils import timezone
 
     from firmware.models import Package, Release
     from terminals.campaigns import planning
@@ -72,7 +73,9 @@ def start(among: Any = None, **settings: Any) -> Any:
         platform="linux-arm64",
         size_bytes=1,
         sha256="0" * 64,
-        manifest="x",
+        state="approved",
+        approved_by="second",
+        listed_at=timezone.now(),
     )
     campaign = planning.propose(
         name="Bench",

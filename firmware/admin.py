@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
 
-from firmware import services
+from firmware import releases, services
 from firmware.models import Baseline, Installation, Package, Release
 from terminals.common.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
 from terminals.common.words import requester_name
@@ -56,7 +56,7 @@ class ReleaseAdmin(ServiceCreatedAdmin):
         return ["package", "version", "platform", "size_bytes", "sha256", "manifest", "created_at", "created_by"]
 
     def create(self, request: HttpRequest, form: Any) -> Release:
-        return services.publish_release(actor=request.user.get_username(), **form.cleaned_data)
+        return releases.publish_release(actor=request.user.get_username(), **form.cleaned_data)
 
 
 class BaselineForm(forms.ModelForm):  # type: ignore[type-arg]

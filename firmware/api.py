@@ -1,8 +1,10 @@
 """Packages, releases, baselines and installations in the API."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
@@ -10,8 +12,8 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from firmware import services
-from firmware.models import Baseline, Installation, Package, Release
+from firmware import materials, releases, services
+from firmware.models import Baseline, Installation, Package, Release, ReleaseComponent
 from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
 from terminals.common.api.serializers import ModelSerializer
 from terminals.estate.api import TerminalsSerializer
@@ -21,17 +23,21 @@ from terminals.estate.models import TerminalModel
 class PackageSerializer(ModelSerializer[Package]):
     class Meta:
         model = Package
-        fields = ["id", "name", "component", "description"]
+        fields = ["id", "name", "component", "kind", "description"]
 
     def validate_name(self, name: str) -> str:
         if self.instance is not None and name != self.instance.name and self.instance.releases.exists():
-            told = gettext("the manifests of its releases are signed with the old name; make a new package")
+            told = gettext("its releases are signed under the old name; make a new package")
             raise serializers.ValidationError(told)
         return name
 
 
 class ReleaseSerializer(ModelSerializer[Release]):
+    """`listed_at` is null as long as the release repository does not list it; until then it cannot be sent."""
+
     artifact = serializers.FileField(write_only=True)
+    requires = serializers.DictField(child=serializers.CharField(), required=False)
+    conflicts = serializers.DictField(child=serializers.CharField(), required=False)
 
     class Meta:
         model = Release
@@ -43,12 +49,47 @@ class ReleaseSerializer(ModelSerializer[Release]):
             "artifact",
             "size_bytes",
             "sha256",
-            "manifest",
+            "notes",
+            "models_only",
+            "requires",
+            "conflicts",
+            "expires_at",
+            "state",
+            "state_reason",
             "created_at",
             "created_by",
+            "approved_at",
+            "approved_by",
+            "listed_at",
         ]
-        read_only_fields = ["size_bytes", "sha256", "manifest", "created_at", "created_by"]
+        read_only_fields = [
+            "size_bytes",
+            "sha256",
+            "state",
+            "state_reason",
+            "created_at",
+            "created_by",
+            "approved_at",
+            "approved_by",
+            "listed_at",
+        ]
         validators: list[Any] = []
+
+
+class ApprovalSerializer(serializers.Serializer[Any]):
+    """`sha256` is the digest of the file that was looked at."""
+
+    sha256 = serializers.RegexField("^[0-9a-f]{64}$")
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
+
+
+class ComponentSerializer(ModelSerializer[ReleaseComponent]):
+    class Meta:
+        model = ReleaseComponent
+        fields = ["id", "release", "name", "version", "purl", "licences"]
 
 
 class InstallationSerializer(ModelSerializer[Installation]):
@@ -89,18 +130,22 @@ class PackageViewSet(EditViewSet):
 
 
 class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
-    """POST takes multipart form data: package, version, platform and the file as `artifact`."""
+    """POST takes multipart form data: package, version, platform and the file as `artifact`; somebody else approves it then."""
 
-    queryset = Release.objects.select_related("package")
+    queryset = Release.objects.select_related("package").prefetch_related("models_only")
     serializer_class = ReleaseSerializer
-    filterset_fields = ["package", "version", "platform"]
-    needs: ClassVar[dict[str, str]] = {"assign": services.ASSIGN_RELEASE}
+    filterset_fields = ["package", "version", "platform", "state"]
+    needs: ClassVar[dict[str, str]] = {
+        "assign": services.ASSIGN_RELEASE,
+        "bill_of_materials": releases.UPLOAD_RELEASE,
+        **dict.fromkeys(("approve", "deprecate", "reinstate", "withdraw"), releases.APPROVE_RELEASE),
+    }
 
     def get_parsers(self) -> list[Any]:
         return [MultiPartParser()] if self.action_map.get("post") == "create" else super().get_parsers()
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
-        serializer.instance = services.publish_release(actor=actor_of(self.request), **serializer.validated_data)
+        serializer.instance = releases.publish_release(actor=actor_of(self.request), **serializer.validated_data)
 
     @extend_schema(request=TerminalsSerializer, responses={202: InstallationSerializer(many=True)})
     @action(detail=True, methods=["post"], pagination_class=None)
@@ -112,6 +157,56 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
             release=self.get_object(), terminals=wanted.validated_data["terminals"], actor=actor_of(request)
         )
         return Response(InstallationSerializer(installations, many=True).data, status=status.HTTP_202_ACCEPTED)
+
+    @extend_schema(request=ApprovalSerializer, responses=ReleaseSerializer)
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, pk: str) -> Response:
+        """Agree to a release that somebody else built; the release repository lists it then."""
+        wanted = ApprovalSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        return self._answer(releases.approve_release, **wanted.validated_data)
+
+    @extend_schema(request=ReasonSerializer, responses=ReleaseSerializer)
+    @action(detail=True, methods=["post"])
+    def deprecate(self, request: Request, pk: str) -> Response:
+        """Say that nobody should choose this release any more; it can still be sent."""
+        return self._answer(releases.deprecate_release, **self._reason())
+
+    @extend_schema(request=None, responses=ReleaseSerializer)
+    @action(detail=True, methods=["post"])
+    def reinstate(self, request: Request, pk: str) -> Response:
+        """Take a deprecation back."""
+        return self._answer(releases.reinstate_release)
+
+    @extend_schema(request=ReasonSerializer, responses=ReleaseSerializer)
+    @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, pk: str) -> Response:
+        """Take a release out of the repository for good, with a reason: no terminal can fetch it any more."""
+        return self._answer(releases.withdraw_release, **self._reason())
+
+    @extend_schema(request=OpenApiTypes.OBJECT, responses=ComponentSerializer(many=True))
+    @action(detail=True, methods=["post"], url_path="bill-of-materials", pagination_class=None)
+    def bill_of_materials(self, request: Request, pk: str) -> Response:
+        """Attach the release's bill of materials: a CycloneDX document (JSON) as the body. It replaces an earlier one."""
+        parts = materials.attach(release=self.get_object(), document=request.data, actor=actor_of(request))
+        return Response(ComponentSerializer(parts, many=True).data)
+
+    def _reason(self) -> dict[str, Any]:
+        wanted = ReasonSerializer(data=self.request.data)
+        wanted.is_valid(raise_exception=True)
+        return dict(wanted.validated_data)
+
+    def _answer(self, verb: Callable[..., Release], **arguments: Any) -> Response:
+        release = verb(release=self.get_object(), actor=actor_of(self.request), **arguments)
+        return Response(self.get_serializer(release).data)
+
+
+class ComponentViewSet(ReadViewSet):
+    """What releases are made of, by their bills of materials: `?name=openssl&version=3.0.7`."""
+
+    queryset = ReleaseComponent.objects.select_related("release")
+    serializer_class = ComponentSerializer
+    filterset_fields = {"name": ["exact", "iexact"], "version": ["exact"], "release": ["exact"]}
 
 
 class BaselineViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):

@@ -23,6 +23,7 @@ from django.http import (
 from django.views.decorators.http import require_safe
 
 from firmware.models import Release
+from firmware.rules import ReleaseState
 from firmware.services import VALID_FOR, download_signer
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES
@@ -33,8 +34,11 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 @require_safe
-def download_artifact(request: HttpRequest, token: str) -> HttpResponseBase:
-    """Stream a release to the terminal that the link was made for: 200, 206, 302, 304, 403, 404 or 416."""
+def download_artifact(request: HttpRequest, token: str, target: str = "") -> HttpResponseBase:
+    """Stream a release to the terminal that the link was made for: 200, 206, 302, 304, 403, 404 or 416.
+
+    `target` is what a TUF client appends to the address; the link alone says which release it is.
+    """
     try:
         release_id, _, device_id = download_signer().unsign(token, max_age=VALID_FOR).partition(":")
     except SignatureExpired:
@@ -44,8 +48,8 @@ def download_artifact(request: HttpRequest, token: str) -> HttpResponseBase:
     if not Terminal.objects.filter(device_id=device_id, state__in=LINKED_STATES).exists():
         return _refuse("the terminal is not in service")
     release = Release.objects.filter(pk=release_id).first()
-    if release is None:
-        return JsonResponse({"title": "Not found", "status": 404}, status=404)
+    if release is None or release.state == ReleaseState.WITHDRAWN:
+        return _refuse("there is no such release any more", status=404, title="Not found")
     etag = f'"{release.sha256}"'
     if request.headers.get("If-None-Match") == etag:
         return HttpResponse(status=304)

@@ -1,11 +1,12 @@
-"""Packages, releases, what terminals shall run and what they say they run."""
+"""Packages, releases and their repository, what terminals shall run and what they say they run."""
 
 from django.core.files.storage import Storage, storages
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import F, Q
+from django.db.models.functions import Lower, Now
+from django.utils.text import slugify
 
-from firmware.rules import OPEN, InstallationState
+from firmware.rules import OFFERED, OPEN, InstallationState, ReleaseState, SoftwareKind
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.words import choices, word
 from terminals.estate.models import Terminal, TerminalModel
@@ -21,6 +22,9 @@ class Package(models.Model):
 
     name = models.CharField(max_length=60, unique=True)
     component = models.SlugField(max_length=40, default="payment", help_text="Reported by terminals, e.g. payment")
+    kind = models.CharField(
+        max_length=16, choices=choices(SoftwareKind), default=SoftwareKind.PAYMENT_APP.value, db_default="payment_app"
+    )
     description = models.CharField(max_length=200, blank=True)
 
     shared = True
@@ -33,26 +37,88 @@ class Package(models.Model):
 
 
 class Release(models.Model):
-    """One version of a package for one platform. Its bytes and what its manifest says of them never change."""
+    """One version of a package for one platform. Its bytes and what the repository says of them never change."""
 
     package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="releases")
-    version = models.CharField(max_length=40)
+    version = models.CharField(max_length=40, help_text="A semantic version, like 2.1.0")
     platform = models.CharField(max_length=60, help_text="Only terminals whose model has this platform can take it")
     artifact = models.FileField(upload_to="releases/", storage=artifact_storage)
     size_bytes = models.PositiveBigIntegerField(editable=False)
     sha256 = models.CharField("SHA-256", max_length=64, editable=False)
-    manifest = models.TextField(editable=False, help_text="JWS by the release key over what identifies the release")
+    notes = models.TextField(blank=True, max_length=10_000, help_text="What changed, for those who approve and send it")
+    models_only = models.ManyToManyField(
+        TerminalModel, blank=True, related_name="+", help_text="Only these models of the platform; none named: all"
+    )
+    requires = models.JSONField(default=dict, blank=True, help_text="Component: lowest version that must run beside it")
+    conflicts = models.JSONField(default=dict, blank=True, help_text="Component: version beside which it must not run")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Nobody is sent it after this")
+    state = models.CharField(
+        max_length=10, choices=choices(ReleaseState), default=ReleaseState.DRAFT.value, db_default="draft"
+    )
+    state_reason = models.CharField(max_length=200, blank=True, db_default="", editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     created_by = models.CharField(max_length=150, editable=False)
+    approved_at = models.DateTimeField(null=True, editable=False)
+    approved_by = models.CharField(max_length=150, blank=True, db_default="", editable=False)
+    listed_at = models.DateTimeField(null=True, editable=False, help_text="Since when the repository lists it")
 
     shared = True
 
     class Meta:
         ordering = ["-id"]
-        constraints = [models.UniqueConstraint(fields=["package", "version", "platform"], name="release_once")]
+        permissions = [("approve_release", "Can approve, deprecate and withdraw releases")]
+        constraints = [
+            models.UniqueConstraint(fields=["package", "version", "platform"], name="release_once"),
+            models.CheckConstraint(
+                name="release_approved_by_another",
+                condition=~Q(state__in=[state.value for state in OFFERED])
+                | (~Q(approved_by="") & ~Q(approved_by=F("created_by"))),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.package} {self.version} ({self.platform})"
+
+    @property
+    def target(self) -> str:
+        """Its path in the release repository; two packages never share one."""
+        return f"{self.platform}/{self.package_id}-{slugify(self.package.name) or 'package'}-{self.version}.bin"
+
+
+class ReleaseComponent(models.Model):
+    """A part of a release, as its bill of materials (CycloneDX) names it."""
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="components")
+    name = models.CharField(max_length=200)
+    version = models.CharField(max_length=100, blank=True)
+    purl = models.CharField("package URL", max_length=500, blank=True)
+    licences = models.CharField(max_length=200, blank=True)
+
+    shared = True
+
+    class Meta:
+        ordering = ["name", "version"]
+        indexes = [models.Index(Lower("name"), "version", name="component_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+class RepositoryDocument(models.Model):
+    """One version of a document of the release repository (TUF), byte for byte as it is served."""
+
+    role = models.CharField(max_length=80)
+    version = models.PositiveIntegerField()
+    content = models.TextField()
+    expires_at = models.DateTimeField()
+    made_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["role", "-version"]
+        constraints = [models.UniqueConstraint(fields=["role", "version"], name="repository_document_once")]
+
+    def __str__(self) -> str:
+        return f"{self.version}.{self.role}"
 
 
 class Baseline(models.Model):
@@ -84,6 +150,9 @@ class Installation(models.Model):
     assigned_at = models.DateTimeField(db_default=Now())
     assigned_by = models.CharField(max_length=150)
     finished_at = models.DateTimeField(null=True)
+    counter = models.BigIntegerField(
+        db_default=0, help_text="Of its assignment: a terminal takes none that is not higher"
+    )
     percent = models.PositiveSmallIntegerField(default=0)
     reasons = models.JSONField(default=list, help_text="Why it did not succeed, as data")
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from firmware import services
 from firmware.facts import NotReported
 from firmware.models import Installation, InstalledSoftware, Release
-from firmware.rules import InstallationState
+from firmware.rules import OPEN, InstallationState
 from terminals.campaigns.kinds import Order
 from terminals.campaigns.services import Came, ordered, report
 from terminals.estate.models import Terminal
@@ -70,6 +70,17 @@ def before(ids: Sequence[int], arguments: Mapping[str, Any]) -> dict[int, dict[s
 def take_back(ids: Sequence[int], order: Order) -> set[int]:
     """End a campaign's installations that no terminal can have seen; return their terminals."""
     return take_back_commands(ids, "install", order.requested_by)
+
+
+def report_withdrawn(release: Release) -> None:
+    """End the orders of a withdrawn release that no terminal can have seen, and tell campaigns of them."""
+    open_ones = Installation.objects.filter(release=release, state__in=OPEN)
+    by_requester: dict[str, list[int]] = defaultdict(list)
+    for terminal_id, requested_by in open_ones.values_list("terminal_id", "assigned_by"):
+        by_requester[requested_by].append(terminal_id)
+    for requested_by, ids in by_requester.items():
+        taken = take_back_commands(ids, "install", requested_by)
+        report(thing_of(release), dict.fromkeys(taken, Came(False, "withdrawn", final=True)))
 
 
 # --- what came of it -------------------------------------------------------------------------------------------------

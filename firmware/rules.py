@@ -1,9 +1,105 @@
-"""How an installation moves. Pure."""
+"""How releases and installations move, and what a release may be called. Pure."""
 
+import re
+from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
+import semver
+
+from terminals.common.errors import Refusal
 from terminals.common.states import Machine, Transition
 from terminals.link.protocol.states import CommandState
+
+if TYPE_CHECKING:
+    from firmware.models import Release
+
+
+class SoftwareKind(StrEnum):
+    PAYMENT_APP = "payment_app"
+    OS = "os"
+    EMV_KERNEL = "emv_kernel"
+    PARAMETER_FILE = "parameter_file"
+    OTHER = "other"
+
+
+class ReleaseState(StrEnum):
+    DRAFT = "draft"  # uploaded; somebody else must approve it
+    APPROVED = "approved"
+    DEPRECATED = "deprecated"  # still there, and still sent to whom it was promised; nobody should choose it any more
+    WITHDRAWN = "withdrawn"  # no terminal can get it any more
+
+
+_R = ReleaseState
+OFFERED = (_R.APPROVED, _R.DEPRECATED)  # what the repository lists
+
+
+class ReleaseTransition(Machine):
+    approve = Transition((_R.DRAFT,), _R.APPROVED)
+    deprecate = Transition((_R.APPROVED,), _R.DEPRECATED)
+    reinstate = Transition((_R.DEPRECATED,), _R.APPROVED)
+    withdraw = Transition((_R.DRAFT, *OFFERED), _R.WITHDRAWN)
+
+
+PLATFORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
+LONGEST_VERSION = 40
+
+
+def check_version(version: str) -> None:
+    """Raise Refusal unless a version is a semantic one (semver.org 2.0.0)."""
+    if len(version) > LONGEST_VERSION or not semver.Version.is_valid(version):
+        raise Refusal(
+            "bad_version",
+            "%(version)s is no semantic version; write three numbers, like 2.1.0 or 2.1.0-rc.1",
+            version=repr(version[:60]),
+        )
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether a semantic version precedes another; one that is none (a terminal reports what it likes) precedes nothing."""
+    if not (semver.Version.is_valid(version) and semver.Version.is_valid(than)):
+        return False
+    return semver.Version.parse(version) < semver.Version.parse(than)
+
+
+def check_sendable(release: "Release", now: datetime) -> None:
+    """Raise Refusal unless terminals may be sent a release: approved, listed in the repository, not expired."""
+    if release.state not in OFFERED:
+        raise Refusal(
+            "not_approved", "%(release)s is %(state)s; it must be approved", release=release, state=release.state
+        )
+    if release.listed_at is None:
+        raise Refusal(
+            "not_listed",
+            "%(release)s waits for the custodians of its platform to list it (docs/releases.md)",
+            release=release,
+        )
+    if release.expires_at is not None and release.expires_at <= now:
+        raise Refusal("release_expired", "%(release)s expired; choose a newer one", release=release)
+
+
+COMPONENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+BESIDE_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
+MOST_BESIDE = 20
+
+
+def checked_beside(name: str, wanted: Any) -> dict[str, str]:
+    """Return component -> version, of what must or must not run beside a release; raise Refusal for anything else."""
+    fits = isinstance(wanted, dict) and len(wanted) <= MOST_BESIDE
+    if not fits or not all(
+        isinstance(component, str)
+        and COMPONENT.fullmatch(component)
+        and isinstance(version, str)
+        and BESIDE_VERSION.fullmatch(version)
+        for component, version in wanted.items()
+    ):
+        raise Refusal(
+            "bad_" + name,
+            "%(name)s: write components with a version of numbers each, like {%(example)s}",
+            name=name,
+            example='"os": "12.4"',
+        )
+    return dict(wanted)
 
 
 class InstallationState(StrEnum):

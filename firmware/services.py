@@ -1,100 +1,34 @@
-"""Releases: publish one, send it to terminals, name it a model's baseline."""
+"""Sending releases to terminals, and naming one a model's baseline."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from django.conf import settings
-from django.core.files import File
 from django.core.signing import TimestampSigner
-from django.db import IntegrityError, transaction
+from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
-from firmware import manifests
-from firmware.models import Baseline, Installation, Package, Release
-from firmware.rules import OPEN
+from firmware import assignments
+from firmware.models import Baseline, Installation, Release
+from firmware.rules import OPEN, check_sendable
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.sql import id_set
 from terminals.estate.models import Terminal, TerminalModel
-from terminals.link.protocol import signing
-from terminals.link.protocol.messages.software import Conditions, Install
+from terminals.link.protocol.messages.software import Assignment, Conditions, Install
 from terminals.link.services import CommandRequest, Target, create_commands, targets_of
 
 ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs
 VALID_FOR = timedelta(days=3)
 SET_BASELINE = "firmware.change_baseline"  # what making a release its models' baseline needs
-MAX_ARTIFACT_BYTES = 10**9
-
-
-@transaction.atomic
-def publish_release(*, package: Package, version: str, platform: str, artifact: "File[bytes]", actor: str) -> Release:
-    """Store an artifact with its digest and signed manifest; raise Refusal for an empty or repeated one."""
-    if Release.objects.filter(package=package, version=version, platform=platform).exists():
-        raise _exists(package, version, platform)  # before its file is stored
-    size_bytes, sha256 = manifests.digest_file(artifact)
-    if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
-        raise Refusal(
-            "bad_artifact",
-            "the file has %(size_bytes)s bytes; a release has 1 to %(max_artifact_bytes)s",
-            size_bytes=size_bytes,
-            max_artifact_bytes=MAX_ARTIFACT_BYTES,
-        )
-    manifest = manifests.sign(
-        package=package.name, version=version, platform=platform, size_bytes=size_bytes, sha256=sha256
-    )
-    artifact.name = f"{sha256}.bin"
-    release = Release(
-        package=package,
-        version=version,
-        platform=platform,
-        artifact=artifact,
-        size_bytes=size_bytes,
-        sha256=sha256,
-        manifest=manifest,
-        created_by=actor,
-    )
-    try:
-        with transaction.atomic():
-            release.save(force_insert=True)
-    except IntegrityError:  # somebody published the same meanwhile
-        release.artifact.delete(save=False)
-        raise _exists(package, version, platform) from None
-    detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
-    audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
-    return release
-
-
-def _exists(package: Package, version: str, platform: str) -> Refusal:
-    return Refusal(
-        "release_exists",
-        "%(package)s %(version)s for %(platform)s exists already; give the new file a new version",
-        package=package,
-        version=version,
-        platform=platform,
-    )
-
-
-@transaction.atomic
-def resign_releases(*, actor: str) -> int:
-    """Sign every release's manifest with the present release key, after a change of it; return how many. Bytes stay."""
-    releases = list(Release.objects.select_related("package").select_for_update(of=("self",)))
-    for release in releases:
-        release.manifest = manifests.sign(
-            package=release.package.name,
-            version=release.version,
-            platform=release.platform,
-            size_bytes=release.size_bytes,
-            sha256=release.sha256,
-        )
-    Release.objects.bulk_update(releases, ["manifest"], batch_size=500)
-    detail = {"key": signing.release_signing_key().key_id}
-    audit.record_many(actor=actor, action="release.resign", subjects=map(subject_of, releases), detail=detail)
-    return len(releases)
 
 
 @transaction.atomic
 def assign_release(*, release: Release, terminals: Iterable[Terminal], actor: str) -> list[Installation]:
     """Send a release to terminals; raise Refusal, and send it to none, where one of them cannot take it."""
+    check_sendable(release, timezone.now())
     chosen = list({terminal.pk: terminal for terminal in terminals}.values())
     targets = targets_of(chosen)
     _refuse_unfit(release, chosen)
@@ -135,29 +69,63 @@ def install(
     valid_for: timedelta = VALID_FOR,
     conditions: Conditions | None = None,
 ) -> list[Installation]:
-    """Queue `install` commands with their installations; two inserts for any number of terminals."""
+    """Queue `install` commands with their installations; the same few statements for any number of terminals."""
     wanted = list(wanted)
+    ids = [target.terminal_id for target, _release in wanted]
+    serials = dict(Terminal.objects.filter(pk__in=id_set(ids)).values_list("pk", "serial"))
+    counters = _next_counters(ids)
     requests = [
-        CommandRequest(target, "install", install_body(release, target, conditions), valid_for)
+        CommandRequest(
+            target,
+            "install",
+            install_body(release, target, serials[target.terminal_id], counters[target.terminal_id], conditions),
+            valid_for,
+        )
         for target, release in wanted
     ]
     commands = create_commands(requests, requested_by=requested_by)
     return Installation.objects.bulk_create(
-        Installation(terminal_id=target.terminal_id, release=release, command=command, assigned_by=requested_by)
+        Installation(
+            terminal_id=target.terminal_id,
+            release=release,
+            command=command,
+            counter=counters[target.terminal_id],
+            assigned_by=requested_by,
+        )
         for (target, release), command in zip(wanted, commands, strict=True)
     )
 
 
-def install_body(release: Release, target: Target, conditions: Conditions | None = None) -> Install:
+def _next_counters(terminal_ids: Sequence[int]) -> dict[int, int]:
+    """Return the counter of each terminal's next assignment: the time in milliseconds, or one above its last. It goes on
+    rising after the database was restored from a backup, as terminals remember what they took since."""
+    now = int(timezone.now().timestamp() * 1000)
+    last = Installation.objects.filter(terminal__in=id_set(terminal_ids)).order_by().values("terminal")
+    known = dict(last.annotate(last=Max("counter")).values_list("terminal", "last"))
+    return {pk: max(now, known.get(pk, 0) + 1) for pk in terminal_ids}
+
+
+def install_body(
+    release: Release, target: Target, serial: str, counter: int, conditions: Conditions | None = None
+) -> Install:
     """Return what a terminal needs to fetch and check a release; the link is its own and ends with the command."""
     token = download_signer().sign(f"{release.pk}:{target.device_id}")
+    assignment = Assignment(
+        serial=serial,
+        platform=release.platform,
+        target=release.target,
+        size_bytes=release.size_bytes,
+        sha256=release.sha256,
+        counter=counter,
+    )
     return Install(
         release_id=release.pk,
         package=release.package.name,
         version=release.version,
         sha256=release.sha256,
         size_bytes=release.size_bytes,
-        manifest=release.manifest,
+        metadata_url=f"{settings.PUBLIC_URL}/tuf/",
+        assignment=assignments.sign(assignment),
         url=f"{settings.PUBLIC_URL}/artifacts/{token}",
         conditions=conditions,
     )
@@ -173,6 +141,7 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
 
     `instead_of` (a baseline's id) ends where it was another model's or another package's.
     """
+    check_sendable(release, timezone.now())
     if model.platform != release.platform:
         raise Refusal(
             "wrong_platform",

@@ -5,6 +5,7 @@ from functools import partial
 from firmware import readiness as firmware_readiness
 from firmware import targets as firmware_fields
 from firmware.installations import forget_software, reset_software
+from firmware.tuf.services import root_document
 from fleet.bulk_verbs import VERBS
 from fleet.campaign_kinds import KINDS, MEASURES
 from fleet.roles import SENSITIVE
@@ -14,6 +15,7 @@ from terminals.campaigns.kinds import kinds
 from terminals.common.fresh import freshness
 from terminals.enrolment import services as enrolment
 from terminals.enrolment.codes import withdraw_codes
+from terminals.enrolment.trust import release_root
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import hooks, on_move, on_replace, on_store_clock
@@ -73,6 +75,7 @@ def join_rooms() -> None:
     on_store_clock[:] = [plans.follow_store]
     on_move[:] = [plans.follow_terminals]
     protection.protect = protect_texts
+    release_root.document = root_document
     on_replace[:] = [plans.take_over_schedule, take_over_values]
     hooks.before_move = [leaving.refuse_other_merchant]
     hooks.before = {TerminalTransition.retire: [leaving.refuse_stranded_money]}

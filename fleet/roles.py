@@ -10,6 +10,7 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 
+from firmware.releases import APPROVE_RELEASE, UPLOAD_RELEASE
 from firmware.services import ASSIGN_RELEASE, SET_BASELINE
 from fleet.pages.selectors import PARTS
 from terminals.campaigns.planning import PROPOSE as PROPOSE_CAMPAIGN
@@ -46,7 +47,7 @@ VIEWER = (
     OWN_TOKENS
     | set(PARTS.values())
     | _seen("terminals", "organisation", "merchant", "store", "terminalmodel", "terminal")
-    | _seen("firmware", "package", "release", "baseline")
+    | _seen("firmware", "package", "release", "releasecomponent", "baseline")
     | _seen("keys", "keyrequirement")
     | _seen("campaigns", "campaign", "member")
     | _seen("parameters", "parametertemplate", "templateversion", "modeltemplate", "parameterset")
@@ -91,7 +92,7 @@ OPERATOR = (
 )
 RELEASE_MANAGER = (
     VIEWER
-    | {ASSIGN_RELEASE, SET_BASELINE, PROPOSE_CAMPAIGN, APPROVE_CAMPAIGN}
+    | {ASSIGN_RELEASE, SET_BASELINE, APPROVE_RELEASE, PROPOSE_CAMPAIGN, APPROVE_CAMPAIGN}
     | _all_of("firmware", "package", "release", "baseline")
 )
 KEY_CUSTODIAN = VIEWER | {DELIVER_KEY} | _all_of("keys", "keyrequirement")
@@ -143,7 +144,8 @@ SENSITIVE = frozenset(
         APPROVE_CAMPAIGN,
         PROPOSE_CAMPAIGN,
         "access.add_apitoken",
-        "firmware.add_release",
+        UPLOAD_RELEASE,
+        APPROVE_RELEASE,
     }
     | _all_of("firmware", "baseline", verbs=("add", "change", "delete"))
     | _all_of("keys", "keyrequirement", verbs=("add", "change", "delete"))

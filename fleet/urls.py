@@ -10,6 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
 from firmware.downloads import download_artifact
+from firmware.tuf.views import repository_document
 from fleet import readiness
 from fleet.access.logins import change_own_password
 from fleet.access.urls import account_urls
@@ -66,6 +67,8 @@ urlpatterns = [
     path("metrics", readiness.metrics),
     path("enrol", enrol_terminal, name="enrol"),
     path("artifacts/<str:token>", download_artifact, name="artifact"),
+    path("artifacts/<str:token>/<path:target>", download_artifact, name="artifact-target"),
+    path("tuf/<str:name>", repository_document, name="repository-document"),
     path("admin/overview/panel/", views.overview_panel, name="overview-panel"),
     path("admin/terminals/<int:pk>/", views.terminal_page, name="terminal-page"),
     path("admin/terminals/<int:pk>/panel/", views.terminal_panel, name="terminal-panel"),

@@ -12,7 +12,9 @@ from django.db import transaction
 from django.db.models import Model
 
 from firmware.models import Package, Release
-from firmware.services import publish_release, set_baseline
+from firmware.releases import approve_release, publish_release
+from firmware.services import set_baseline
+from fleet.local import custody
 from terminals.common.audit.services import record_change, values_of
 from terminals.estate.levels import INSTALLATION
 from terminals.estate.models import Merchant, Organisation, Store, TerminalModel
@@ -23,7 +25,7 @@ from terminals.settlement.credits.rules import checked
 from terminals.settlement.models import CreditProfile, SettlementPlan
 from terminals.simulator.acquirer import ACQUIRER, BANK
 
-ACTOR = "demo"
+ACTOR, SECOND = "demo", "demo-second-person"
 MERCHANTS = {
     "Nordlicht Bakeries": [("Hafenstrasse", "Hamburg", "Europe/Berlin"), ("Altmarkt", "Dresden", "Europe/Berlin")],
     "Casa Verde Market": [("Gran Via", "Madrid", "Europe/Madrid"), ("Ribeira", "Porto", "Europe/Lisbon")],
@@ -75,10 +77,14 @@ def seed_demo() -> None:
     package = Package.objects.create(
         name="tillwarden-pay", component="payment", description="Demonstration payment software"
     )
+    models = [
+        TerminalModel.objects.create(vendor=vendor, name=name, platform=platform, capabilities=capabilities)
+        for vendor, name, platform, capabilities in MODELS
+    ]
+    custody.hold_ceremony([PLATFORM])
     # 2.2.0 breaks the printer of some simulated terminals (terminals/simulator/faults.py): a campaign's guard finds it.
     _first, current, _breaks, _mended = [_release(package, version) for version in ("2.0.0", "2.1.0", "2.2.0", "2.3.0")]
-    for vendor, name, platform, capabilities in MODELS:
-        model = TerminalModel.objects.create(vendor=vendor, name=name, platform=platform, capabilities=capabilities)
+    for model in models:
         _audit_created(model)
         set_baseline(model=model, release=current, actor=ACTOR)
         _audit_created(KeyRequirement.objects.create(model=model, usage="P0"))
@@ -147,11 +153,11 @@ def _parameters() -> None:
     )
 
 
-def _release(package: Package, version: str) -> Release:
+def _release(package: Package, version: str, platform: str = PLATFORM) -> Release:
     content = random.Random(version).randbytes(RELEASE_BYTES)  # noqa: S311 - a stand-in for software, not a secret
-    return publish_release(
-        package=package, version=version, platform=PLATFORM, artifact=File(io.BytesIO(content)), actor=ACTOR
-    )
+    artifact = File(io.BytesIO(content))
+    release = publish_release(package=package, version=version, platform=platform, artifact=artifact, actor=ACTOR)
+    return approve_release(release=release, actor=SECOND, sha256=release.sha256)
 
 
 def _audit_created(instance: Model) -> None:

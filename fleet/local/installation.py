@@ -132,7 +132,7 @@ def _secret_settings(secrets_dir: Path) -> dict[str, str]:
     """Make what is missing of the installation's secrets and return the settings that point to them."""
     _write_once(secrets_dir / "secret_key", secrets.token_urlsafe(48))
     _write_once(secrets_dir / "vault_master_key", secrets.token_hex(32))
-    for name in ("device_ca", "command_signing", "release_signing", "audit_signing"):
+    for name in ("device_ca", "command_signing", "release_signing", "audit_signing", "tuf_online", "tuf_platform"):
         if not (secrets_dir / f"{name}.key.pem").exists():
             write_private(secrets_dir / f"{name}.key.pem", _new_private_key_pem())
     certificate = secrets_dir / "device_ca.crt.pem"
@@ -146,6 +146,8 @@ def _secret_settings(secrets_dir: Path) -> dict[str, str]:
         "COMMAND_SIGNING_KEY_FILE": str(secrets_dir / "command_signing.key.pem"),
         "AUDIT_SIGNING_KEY_FILE": str(secrets_dir / "audit_signing.key.pem"),
         "RELEASE_SIGNING_KEY_FILE": str(secrets_dir / "release_signing.key.pem"),
+        "TUF_ONLINE_KEY_FILE": str(secrets_dir / "tuf_online.key.pem"),
+        "TUF_PLATFORM_KEY_FILE": str(secrets_dir / "tuf_platform.key.pem"),
     }
 
 

@@ -46,7 +46,7 @@ ASKS = {
     "retire": "reason",
 }
 CHOSEN_BY_ID = {
-    "release": (Release.objects.select_related("package").defer("manifest"), "firmware.view_release"),
+    "release": (Release.objects.select_related("package"), "firmware.view_release"),
     "plan": (SettlementPlan.objects.order_by("name"), "settlement.view_settlementplan"),
     "store": (Store.objects.select_related("merchant"), CHANGE_TERMINAL),
     "group": (TerminalGroup.objects.filter(filter=""), CHANGE_GROUP),

@@ -86,7 +86,7 @@ class CampaignForm(forms.Form):
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        releases = within(Release.objects.select_related("package").defer("manifest"), user, "firmware.view_release")
+        releases = within(Release.objects.select_related("package"), user, "firmware.view_release")
         fields: Any = self.fields
         fields["release"].choices = [("", "---"), *((row.pk, str(row)) for row in releases[:MOST_CHOICES])]
         fields["command"].choices = [("", "---"), *((name, word(name)) for name in PLAIN_COMMANDS)]

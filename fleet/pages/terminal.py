@@ -128,7 +128,7 @@ def _money(terminal: Terminal, parts: Parts) -> dict[str, Any]:
 
 def _software(terminal: Terminal, parts: Parts) -> dict[str, Any]:
     mine = {"terminal": terminal.pk}
-    installations = Installation.objects.select_related("release__package").defer("release__manifest")
+    installations = Installation.objects.select_related("release__package")
     campaigns = Member.objects.filter(**mine).select_related("wave__campaign").order_by("-pk")[:5]
     return {
         "campaigns": campaigns if "campaigns" in parts else [],

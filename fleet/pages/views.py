@@ -145,7 +145,7 @@ def _tab_of(request: HttpRequest, tabs: Container[str]) -> str:
 
 def _releases_for(terminal: Terminal) -> QuerySet[Release]:
     fitting = Release.objects.filter(platform=terminal.model.platform)
-    return fitting.select_related("package").defer("manifest")[:20]
+    return fitting.select_related("package")[:20]
 
 
 @staff_with(selectors.VIEW)

@@ -6,8 +6,9 @@ A terminal gets the anchors at enrolment and says in each hello which it holds. 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import rfc8785
 from django.conf import settings
@@ -25,17 +26,36 @@ from terminals.link.services import CommandRequest, Target, create_commands, sup
 
 UPDATE = "update_trust"
 VALID_FOR = timedelta(days=7)
+
+
+class ReleaseRoot:
+    """The root document of the release repository, which its feature knows; filled by the project. Without one there is none."""
+
+    def __init__(self) -> None:
+        self.document: Callable[[], str] = lambda: ""
+
+
+release_root = ReleaseRoot()
 AGAIN_AFTER = timedelta(hours=1)  # a terminal that does not take it is not sent it at each hello
 
 
 def anchors() -> UpdateTrust:
-    """Return the present anchors; `trust` is the digest of the others, by which a terminal says that it holds them."""
+    """Return the present anchors; `trust` is the digest of the others, by which a terminal says that it holds them.
+
+    Of the release repository only whether it has a root counts: a terminal that has one finds the later ones by itself.
+    """
     command_keys = signing.trusted_keys(signing.command_signing_key(), settings.TRUSTED_COMMAND_KEYS_FILE)
     release_keys = signing.trusted_keys(signing.release_signing_key(), settings.TRUSTED_RELEASE_KEYS_FILE)
     device_ca = authority.ca_certificates_pem()
-    identified = {"ca": device_ca, "command": sorted(command_keys), "release": sorted(release_keys)}
+    root = release_root.document()
+    identified: dict[str, Any] = {
+        "ca": device_ca,
+        "command": sorted(command_keys),
+        "release": sorted(release_keys),
+        "root": bool(root),
+    }
     digest = hashlib.sha256(rfc8785.dumps(identified)).hexdigest()[:16]
-    return UpdateTrust(digest, device_ca, list(command_keys.values()), list(release_keys.values()))
+    return UpdateTrust(digest, device_ca, list(command_keys.values()), list(release_keys.values()), root)
 
 
 def note_trust(held: Mapping[int, str], now: datetime) -> None:

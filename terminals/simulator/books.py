@@ -10,7 +10,7 @@ import rfc8785
 
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.settlement import Total, TransactionRecord
-from terminals.link.protocol.messages.software import Install
+from terminals.link.protocol.messages.software import Assignment, Install
 
 
 def batch_totals(batch: list[TransactionRecord]) -> list[Total]:
@@ -40,24 +40,27 @@ def inflated(total: Total) -> Total:
     return msgspec.structs.replace(total, count=total.count + 1, amount_minor=total.amount_minor + 12_34)
 
 
-def check_manifest(install: Install, release_keys: dict[str, str]) -> str:
-    """Return why a release must not be installed, or nothing: signed by a trusted release key, and about this very file."""
+def read_assignment(install: Install, release_keys: dict[str, str]) -> Assignment:
+    """Return what the terminal shall run; raise BadSignature unless a trusted release key signed it about this very release."""
     try:
-        key = signing.chosen_key(install.manifest, release_keys)
+        key = signing.chosen_key(install.assignment, release_keys)
         signed = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"]).decode(
-            install.manifest, key, algorithms=[signing.algorithm_for(key)]
+            install.assignment, key, algorithms=[signing.algorithm_for(key)]
         )
-    except (jwt.InvalidTokenError, signing.BadSignature) as error:
-        return f"the manifest's signature does not hold: {error}"
-    manifest = msgspec.json.decode(signed)
-    expected = {
-        "package": install.package,
-        "version": install.version,
-        "size_bytes": install.size_bytes,
-        "sha256": install.sha256,
-    }
-    if any(manifest.get(name) != value for name, value in expected.items()) or signed != rfc8785.dumps(manifest):
-        return "the manifest speaks of another release"
+        assignment = msgspec.json.decode(signed, type=Assignment)
+    except (jwt.InvalidTokenError, msgspec.DecodeError) as error:
+        raise signing.BadSignature(f"the assignment does not hold: {error}") from None
+    if (assignment.size_bytes, assignment.sha256) != (install.size_bytes, install.sha256):
+        raise signing.BadSignature("the assignment speaks of another release")
+    return assignment
+
+
+def check_assignment(assignment: Assignment, *, serial: str, counter: int, target: str) -> str:
+    """Return why a terminal must not follow an assignment, or nothing: `counter` and `target` are of the last one it took."""
+    if assignment.serial != serial:
+        return "the assignment is for another terminal"
+    if assignment.counter < counter or (assignment.counter == counter and assignment.target != target):
+        return "the assignment is older than one that was taken"
     return ""
 
 

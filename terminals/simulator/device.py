@@ -24,9 +24,9 @@ from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence, Result
 from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.protocol.messages.settlement import UploadTransactions
-from terminals.link.protocol.messages.software import Install
+from terminals.link.protocol.messages.software import Assignment, Install
 from terminals.simulator import till
-from terminals.simulator.books import check_manifest, net_minor, parameters_digest
+from terminals.simulator.books import check_assignment, net_minor, parameters_digest, read_assignment
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
 from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
@@ -51,6 +51,7 @@ class PendingInstall(NamedTuple):
 
     command_id: str
     body: Install
+    assignment: Assignment
 
 
 class Device:
@@ -220,15 +221,23 @@ class Device:
         install = msgspec.json.decode(envelope.body, type=Install)
         if self.faults.rejected_install:
             return [self._finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
-        refusal = check_manifest(install, self.memory.release_keys)
+        memory = self.memory
+        try:
+            assignment = read_assignment(install, memory.release_keys)
+        except signing.BadSignature as error:
+            return [self._finish(Result(envelope.id, "rejected", code="bad_assignment", detail=str(error)[:300]))]
+        refusal = check_assignment(
+            assignment, serial=memory.serial, counter=memory.assigned_counter, target=memory.assigned
+        )
         if refusal:
-            return [self._finish(Result(envelope.id, "rejected", code="bad_manifest", detail=refusal))]
+            return [self._finish(Result(envelope.id, "rejected", code="not_assigned", detail=refusal))]
         if install.conditions and (why := self._hardware.lacks(install.conditions, open_batch=bool(self.memory.batch))):
             later = self.now() + LATER
             return [
                 self._finish(Result(envelope.id, "failed", code="later", detail=why, retryable=True, later_until=later))
             ]
-        self.pending_install = PendingInstall(str(envelope.id), install)
+        memory.assigned, memory.assigned_counter, self.changed = assignment.target, assignment.counter, True
+        self.pending_install = PendingInstall(str(envelope.id), install, assignment)
         return []
 
     def installing(self, percent: int) -> Outgoing:
@@ -236,14 +245,14 @@ class Device:
         pending = cast(PendingInstall, self.pending_install)
         return self.answer(Result(msgspec.convert(pending.command_id, UUID), "running", percent=percent))
 
-    def finish_install(self, failure: str = "") -> Outgoing:
+    def finish_install(self, failure: str = "", code: str = "download") -> Outgoing:
         """End the installation: the new version runs after the reboot that follows."""
         pending, self.pending_install = cast(PendingInstall, self.pending_install), None
         command_id = msgspec.convert(pending.command_id, UUID)
         if self.faults.has("fails_install", pending.body.version):
             return self._finish(Result(command_id, "failed", code="storage", detail="planted fault", retryable=True))
         if failure:
-            return self._finish(Result(command_id, "failed", code="download", detail=failure, retryable=True))
+            return self._finish(Result(command_id, "failed", code=code, detail=failure[:300], retryable=True))
         self.memory.software = {**self.memory.software, "payment": pending.body.version}
         self.reboot_wanted = True
         return self._finish(Result(command_id, "succeeded", version=pending.body.version))

@@ -1,7 +1,6 @@
 """The wires: many virtual terminals in one asyncio loop, each with an MQTT connection of its own."""
 
 import asyncio
-import hashlib
 import logging
 import random
 import time
@@ -15,7 +14,7 @@ import aiomqtt
 import httpx
 
 from terminals.link.protocol import topics
-from terminals.simulator import acquirer, enrol, memory, yesterday
+from terminals.simulator import acquirer, enrol, memory, updates, yesterday
 from terminals.simulator.device import Device, Outgoing, PendingInstall
 from terminals.simulator.faults import Faults
 
@@ -27,8 +26,7 @@ REPEAT_EVENTS_SECONDS = 20.0
 SALE_SECONDS, FLEET_SALES_PER_SECOND = 8.0, 60.0
 LINK_DROP_MEAN_SECONDS = 600.0
 FIRST_FILE_SECONDS, FILE_SECONDS = 45.0, 600.0  # of the imagined acquirer
-DOWNLOAD_CHUNK = 64 * 1024
-DOWNLOAD_ATTEMPTS = 5
+DOWNLOAD_STEP_PERCENT = 10
 
 
 class _LinkDropped(Exception):
@@ -39,7 +37,14 @@ class VirtualTerminal:
     """One terminal's life: enrol, connect, sell, report, obey; over and over."""
 
     def __init__(
-        self, serial: str, folder: Path, http: httpx.AsyncClient, faults: Faults, seed: int, fleet_size: int
+        self,
+        serial: str,
+        folder: Path,
+        http: httpx.AsyncClient,
+        downloads: httpx.Client,
+        faults: Faults,
+        seed: int,
+        fleet_size: int,
     ) -> None:
         self.serial = serial
         self._folder = folder
@@ -49,6 +54,8 @@ class VirtualTerminal:
         self._memory = memory.load(folder, serial)
         self.device = Device(self._memory, faults=faults, dice=self._dice, now=lambda: datetime.now(UTC))
         self._outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
+        self._downloads = downloads
+        self._told_percent: dict[str, int] = {}  # of the download under way
 
     @property
     def enrolled(self) -> bool:
@@ -175,38 +182,38 @@ class VirtualTerminal:
         raise _LinkDropped
 
     async def _install(self, pending: PendingInstall) -> None:
-        """Fetch the release by ranges, check its digest as it comes, and install it."""
-        digest, offset = hashlib.sha256(), 0
-        try:
-            while offset < pending.body.size_bytes:
-                last = min(offset + DOWNLOAD_CHUNK, pending.body.size_bytes) - 1
-                content = await self.fetch(pending.body.url, offset, last)
-                digest.update(content)
-                offset += len(content)
-                self._queue([self.device.installing(min(99, offset * 100 // pending.body.size_bytes))])
-        except httpx.HTTPError as error:
-            self._queue([self.device.finish_install(f"download failed: {type(error).__name__} {error}"[:300])])
-            return
-        good = offset == pending.body.size_bytes and digest.hexdigest() == pending.body.sha256
-        self._queue([self.device.finish_install("" if good else "the digest of the download is not the release's")])
+        """Fetch the release as the repository and the assignment agree on it, and install it."""
+        loop, folder = asyncio.get_running_loop(), self._folder / f"{self.serial}.releases"
 
-    async def fetch(self, url: str, first: int, last: int) -> bytes:
-        """Return one range of a file; a connection that breaks costs this range, not the download; a busy server only time."""
-        failures = 0
-        while True:
-            try:
-                response = await self._http.get(url, headers={"Range": f"bytes={first}-{last}"})
-                if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # busy is no failure: come back when told
-                    seconds = float(response.headers.get("Retry-After", "2"))
-                    await asyncio.sleep(seconds * self._dice.uniform(0.5, 1.5))
-                    continue
-                response.raise_for_status()
-                return response.content
-            except httpx.HTTPError:
-                failures += 1
-                if failures == DOWNLOAD_ATTEMPTS:
-                    raise
-                await asyncio.sleep(self._dice.uniform(0.2, 2.0**failures))
+        def progress(received: int) -> None:
+            percent = min(99, received * 100 // pending.body.size_bytes)
+            loop.call_soon_threadsafe(self._tell_progress, pending, percent)
+
+        fetcher = updates.ResumingFetcher(self._downloads, self._dice, progress)
+        try:
+            await asyncio.to_thread(
+                updates.fetch,
+                pending.assignment,
+                root=self._memory.release_root,
+                metadata_url=pending.body.metadata_url,
+                url=pending.body.url,
+                folder=folder,
+                fetcher=fetcher,
+            )
+        except updates.NotFetched as error:
+            self._queue([self.device.finish_install(f"download failed: {error}")])
+        except updates.NotTrusted as error:
+            self._queue([self.device.finish_install(str(error), code="untrusted")])
+        else:
+            self._queue([self.device.finish_install()])
+        updates.forget(folder, pending.assignment)
+
+    def _tell_progress(self, pending: PendingInstall, percent: int) -> None:
+        """Report how far a download is; one that ended meanwhile says nothing more."""
+        told = self._told_percent.get(pending.command_id, 0)
+        if self.device.pending_install is pending and percent >= told + DOWNLOAD_STEP_PERCENT:
+            self._told_percent = {pending.command_id: percent}
+            self._queue([self.device.installing(percent)])
 
     async def _flush_and_reboot(self) -> None:
         """Let the last words out, then restart with a new boot id."""

@@ -40,6 +40,9 @@ class Memory(Struct):
     trust: str = ""
     command_keys: dict[str, str] = field(default_factory=dict)  # key id -> PEM
     release_keys: dict[str, str] = field(default_factory=dict)
+    release_root: str = ""  # where its trust in the release repository began
+    assigned: str = ""  # the target of its last assignment
+    assigned_counter: int = 0
     kbpk_hex: str = ""
     keys: list[HeldWorkingKey] = field(default_factory=list)
     software: dict[str, str] = field(default_factory=lambda: {"payment": "1.0.0", "os": "12.4"})
@@ -67,8 +70,9 @@ class Memory(Struct):
         return bool(self.certificate_pem)
 
     def trust_anchors(self, anchors: UpdateTrust) -> None:
-        """Trust these keys and no other from now on."""
+        """Trust these keys and no other from now on; of the release repository's roots only the first."""
         self.trust = anchors.trust
+        self.release_root = self.release_root or anchors.release_root
         self.command_keys, self.release_keys = (
             {signing.key_id(signing.public_key(pem)): pem for pem in pems}
             for pems in (anchors.command_signing_keys, anchors.release_signing_keys)

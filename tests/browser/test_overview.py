@@ -1,20 +1,17 @@
 """A person at a browser: logs in, sees the overview change by itself, opens a terminal."""
 
-import io
 from collections.abc import Callable
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.files import File
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from firmware.models import Package
-from firmware.services import publish_release
 from terminals.estate.models import Terminal
 from terminals.settlement.runs.services import request_settlement
 from tests.browser.conftest import PASSWORD, log_in
 from tests.conftest import deliver, enrolled_device, obey
+from tests.releases import ready
 
 
 @pytest.fixture
@@ -120,22 +117,15 @@ def test_a_choice_stays_the_same_when_the_list_changes(
 ) -> None:
     terminal = register("SN-1")
     deliver(enrolled_device(terminal).hello())
-    package = Package.objects.create(name="pay")
-
-    def publish(version: str) -> None:
-        publish_release(
-            package=package, version=version, platform="linux-arm64", artifact=File(io.BytesIO(b"x")), actor="ops"
-        )
-
-    for version in ("1", "2", "3"):
-        publish(version)
+    for version in ("1.0.0", "2.0.0", "3.0.0"):
+        ready(version)
     overview.goto(f"{live_server.url}/admin/terminals/{terminal.pk}/")
     overview.get_by_text("More", exact=True).click()
     chosen = overview.get_by_label("Release", exact=True)
-    chosen.select_option(label="pay 2 (linux-arm64)")
-    publish("4")
-    expect(chosen).to_contain_text("pay 4", timeout=15_000)
-    assert chosen.evaluate("s => s.selectedOptions[0].textContent") == "pay 2 (linux-arm64)"
+    chosen.select_option(label="pay 2.0.0 (linux-arm64)")
+    ready("4.0.0")
+    expect(chosen).to_contain_text("pay 4.0.0", timeout=15_000)
+    assert chosen.evaluate("s => s.selectedOptions[0].textContent") == "pay 2.0.0 (linux-arm64)"
 
 
 def test_a_server_that_fails_is_told_and_a_session_that_ended_asks_to_log_in(

@@ -1,6 +1,5 @@
 """Two dozen readers of one download link that never read: pages, API and enrolment must not notice."""
 
-import io
 import os
 import socket
 import subprocess
@@ -12,15 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from django.core.files import File
 from django.db import connection
 
-from firmware.models import Package
-from firmware.services import install_body, publish_release
+from firmware.services import install_body
 from terminals.estate.models import Terminal
 from terminals.link.services import target_of
 from tests import services
 from tests.conftest import deliver, enrolled_device, wait_until
+from tests.releases import ready
 
 READERS = 24
 RELEASE_BYTES = 32 * 1024 * 1024  # more than any socket's buffers take
@@ -54,14 +52,8 @@ def test_slow_readers_of_one_link_do_not_stop_the_web(web: int, register: Callab
     terminal = register("SN-1")
     deliver(enrolled_device(terminal).hello())
     terminal.refresh_from_db()
-    release = publish_release(
-        package=Package.objects.create(name="pay"),
-        version="1.0",
-        platform="linux-arm64",
-        artifact=File(io.BytesIO(bytes(RELEASE_BYTES))),
-        actor="ops",
-    )
-    path = "/" + install_body(release, target_of(terminal)).url.split("/", 3)[3]
+    release = ready(content=bytes(RELEASE_BYTES))
+    path = "/" + install_body(release, target_of(terminal), terminal.serial, 1).url.split("/", 3)[3]
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     with ExitStack() as readers:
         lines = []

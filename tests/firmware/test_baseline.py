@@ -1,35 +1,27 @@
 """The baseline: given once, and never again and again to a terminal that has had it."""
 
-import io
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.core.files import File
 from django.test import Client
 from django.utils import timezone
 
 from firmware.models import Installation, InstalledSoftware, Package
-from firmware.services import publish_release, set_baseline
+from firmware.services import set_baseline
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey, working_device
+from tests.releases import ready
 
 
 @pytest.fixture
 def terminal(register: Callable[[str], Terminal]) -> Terminal:
     made = register("SN-1")
-    release = publish_release(
-        package=Package.objects.create(name="pay"),
-        version="2.0",
-        platform="linux-arm64",
-        artifact=File(io.BytesIO(b"software")),
-        actor="ops",
-    )
-    set_baseline(model=made.model, release=release, actor="ops")
+    set_baseline(model=made.model, release=ready("2.0.0"), actor="ops")
     return made
 
 
@@ -79,7 +71,7 @@ def test_one_that_was_switched_off_too_long_is_offered_it_again(terminal: Termin
     assert list(Installation.objects.order_by("id").values_list("state", flat=True)) == ["expired", "assigned"]
 
 
-def test_a_package_with_releases_keeps_the_name_that_their_manifests_are_signed_with(
+def test_a_package_with_releases_keeps_the_name_under_which_they_are_signed(
     terminal: Terminal, admin_client: Client
 ) -> None:
     package = Package.objects.get()

@@ -1,24 +1,23 @@
 """Artifact downloads: whole, by range, resumed, and only for the terminal that the link was made for."""
 
-import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
-from django.core.files import File
 from django.core.signing import BadSignature
 from django.test import Client
 from django.utils import timezone
 
 from firmware import downloads
 from firmware.downloads import Slots
-from firmware.models import Package, Release
-from firmware.services import VALID_FOR, assign_release, download_signer, publish_release
+from firmware.models import Release
+from firmware.services import VALID_FOR, assign_release, download_signer
 from terminals.estate.models import Terminal
 from terminals.link.protocol.messages.software import Install
 from tests.conftest import working_device
+from tests.releases import ready
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -33,13 +32,7 @@ def link(register: Callable[[str], Terminal]) -> str:
     """The path at which SN-1 fetches a release of 256,000 bytes."""
     terminal = register("SN-1")
     device = working_device(terminal)
-    release = publish_release(
-        package=Package.objects.create(name="pay"),
-        version="1.0",
-        platform="linux-arm64",
-        artifact=File(io.BytesIO(CONTENT)),
-        actor="ops",
-    )
+    release = ready(content=CONTENT)
     terminal.refresh_from_db()
     assign_release(release=release, terminals=[terminal], actor="ops")
     device.receive("", bytes(terminal.commands.get(type="install").payload))

@@ -14,14 +14,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from firmware.models import Package, Release
+from firmware.models import Package
 from fleet.access.models import ApiToken
 from terminals.common.api.models import IdempotentResponse
 from terminals.common.audit.models import AuditEntry
-from terminals.estate.models import Merchant, Store, Terminal
+from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
 from terminals.keys.services import request_key_delivery
 from terminals.link.models import Command
 from tests.conftest import deliver, enrolled_device, make_plan, obey, set_schedule
+from tests.releases import row
 
 Shop = dict[str, int]
 TERMINALS = "/api/v1/terminals/"
@@ -107,7 +108,8 @@ def test_half_a_surrogate_pair_is_no_character(api: APIClient, body: dict[str, A
 
 def test_a_refused_upload_leaves_no_file(api: APIClient) -> None:
     package = Package.objects.create(name="pay")
-    upload = {"package": package.pk, "version": "1", "platform": "linux-arm64"}
+    upload = {"package": package.pk, "version": "1.0.0", "platform": "linux-arm64"}
+    TerminalModel.objects.get_or_create(vendor="Acme", name="One", platform="linux-arm64")
     folder = settings.STATE_DIR / "artifacts" / "releases"
     before = set(folder.glob("*")) if folder.exists() else set()
     for content, status in ((b"one", 201), (b"two", 409), (b"three", 409)):
@@ -318,10 +320,11 @@ def test_a_commands_message_is_for_who_may_read_it(register: Callable[[str], Ter
 
 def test_an_upload_with_the_same_key_and_other_bytes_is_another_request(api: APIClient) -> None:
     package = Package.objects.create(name="pay")
+    TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
 
     def upload(content: bytes) -> Any:
         file = SimpleUploadedFile("pay.bin", content)
-        body = {"package": package.pk, "version": "1.0", "platform": "linux-arm64", "artifact": file}
+        body = {"package": package.pk, "version": "1.0.0", "platform": "linux-arm64", "artifact": file}
         return api.post("/api/v1/releases/", body, format="multipart", HTTP_IDEMPOTENCY_KEY="k1")
 
     assert [upload(b"aaaa").status_code, upload(b"aaaa").status_code, upload(b"bbbb").status_code] == [201, 201, 409]
@@ -343,10 +346,7 @@ def test_sending_to_many_costs_the_statements_of_sending_to_one(
 ) -> None:
     terminals = [register(f"SN-{n}") for n in range(12)]
     Terminal.objects.update(state="active")
-    package = Package.objects.create(name="pay")
-    release = Release.objects.create(
-        package=package, version="2", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
-    )
+    release = row(Package.objects.create(name="pay"))
     url = f"/api/v1/releases/{release.pk}/assign/"
     api.get(TERMINALS)  # the first use of a token in a minute is noted
     costs = []

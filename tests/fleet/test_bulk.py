@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from firmware.models import Installation, Package, Release
+from firmware.models import Installation, Package
 from fleet.roles import ROLES
 from terminals.bulk import services
 from terminals.bulk.models import BulkJob
@@ -30,6 +30,7 @@ from terminals.parameters.services import publish_template
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.runs.services import request_settlement
 from tests.conftest import TEMPLATE, deliver, make_plan, set_schedule, sold, working_device
+from tests.releases import row
 
 Register = Callable[[str], Terminal]
 
@@ -78,11 +79,7 @@ def values_for(fleet: list[Terminal]) -> dict[str, Any]:
 def arguments_for(verb: str, fleet: list[Terminal]) -> dict[str, Any]:
     """Return arguments with which each verb can be done."""
     if verb == "install":
-        package, _ = Package.objects.get_or_create(name="pay")
-        release, _ = Release.objects.get_or_create(
-            package=package, version="2", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
-        )
-        return {"release": release.pk}
+        return {"release": row(Package.objects.get_or_create(name="pay")[0]).pk}
     made: dict[str, Callable[[], dict[str, Any]]] = {
         "deliver_key": lambda: {"usage": "P0"},
         "configure": lambda: values_for(fleet),

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from firmware.models import Baseline, Package, Release
+from firmware.models import Baseline, Package
 from fleet.pages.verbs import VERBS
 from fleet.roles import ROLES
 from terminals.bulk.services import start
@@ -52,6 +52,7 @@ from terminals.settlement.runs.services import request_settlement
 from terminals.settlement.tasks import work_on_credits
 from tests.conftest import deliver, make_plan, obey, set_parameters, set_schedule, sold, working_device
 from tests.fleet import test_permissions
+from tests.releases import row
 from tests.terminals.settlement.credits.files import Credit, camt
 
 DAY = date(2026, 1, 5)
@@ -121,9 +122,7 @@ class Shared:
         self.plan = make_plan("Nightly", cycle="30 22 * * *")
         self.root = User.objects.create_superuser("proposer")
         package = Package.objects.create(name="pay")
-        self.release = Release.objects.create(
-            package=package, version="2.0.0", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
-        )
+        self.release = row(package)
         self.baseline = Baseline.objects.create(model=self.model, package=package, release=self.release)
 
 

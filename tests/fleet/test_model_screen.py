@@ -1,15 +1,13 @@
 """A terminal model's screen: platform, software, keys and parameters in one form."""
 
-import io
 import time
 from typing import Any
 
-from django.core.files import File
 from django.test import Client
 from django.urls import reverse
 
 from firmware.models import Baseline, Package, Release
-from firmware.services import publish_release, replace_baselines
+from firmware.services import replace_baselines
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Store, TerminalModel
 from terminals.estate.registering import register_terminal
@@ -18,6 +16,7 @@ from terminals.link.models import Command
 from terminals.parameters.sending import run_due
 from terminals.parameters.services import publish_template
 from tests.conftest import TEMPLATE, deliver, enrolled_device, working_device
+from tests.releases import ready
 
 
 def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
@@ -31,9 +30,7 @@ def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
 def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
     staff: Client, shop: dict[str, int]
 ) -> None:
-    package = Package.objects.create(name="pay")
-    file: Any = File(io.BytesIO(b"software"))
-    release = publish_release(package=package, version="1", platform="linux-arm64", artifact=file, actor="ops")
+    release = ready()
     template = publish_template(name="till", schema=TEMPLATE, actor="ops").template
     form = {
         "vendor": "Acme",
@@ -66,9 +63,7 @@ def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
 
 
 def test_a_baseline_that_does_not_fit_is_refused_on_the_screen(staff: Client, shop: dict[str, int]) -> None:
-    package = Package.objects.create(name="pay")
-    file: Any = File(io.BytesIO(b"software"))
-    release = publish_release(package=package, version="1", platform="other", artifact=file, actor="ops")
+    release = ready(platform="other")
     form = {
         "vendor": "Acme",
         "name": "Two",
@@ -87,14 +82,7 @@ def test_a_baseline_that_does_not_fit_is_refused_on_the_screen(staff: Client, sh
 def test_baselines_that_change_places_on_the_screen_are_all_kept(staff: Client, shop: dict[str, int]) -> None:
     model = TerminalModel.objects.get(pk=shop["model"])
     releases = [
-        publish_release(
-            package=Package.objects.create(name=name),
-            version="1",
-            platform=model.platform,
-            artifact=File(io.BytesIO(name.encode())),
-            actor="ops",
-        )
-        for name in ("app", "kernel", "fonts")
+        ready(package=Package.objects.create(name=name), platform=model.platform) for name in ("app", "kernel", "fonts")
     ]
     app, kernel, fonts = releases
     replace_baselines(model=model, gone=[], releases=[app, kernel], actor="ops")

@@ -1,7 +1,6 @@
 """What an attack found: each way in is refused cheaply, and none harms a neighbour or ends in a failure of ours."""
 
 import base64
-import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,14 +10,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
-from django.core.files import File
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, SolarSchedule
 from rest_framework.test import APIClient
 
-from firmware.models import Baseline, Package
-from firmware.services import publish_release, set_baseline
+from firmware.models import Baseline
+from firmware.services import set_baseline
 from fleet.pages.models import Tally, TallyChange
 from fleet.pages.tasks import fold_tallies
 from terminals.estate.models import Terminal
@@ -30,6 +28,7 @@ from terminals.link.routes import routes
 from terminals.settlement.models import SettlementSchedule
 from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device, make_plan, set_parameters, set_schedule, sold, working_device
+from tests.releases import ready
 
 Register = Callable[[str], Terminal]
 
@@ -191,9 +190,7 @@ def test_a_programs_write_off_names_the_amounts(api: APIClient, device: Device) 
 
 def test_who_may_only_look_at_baselines_ends_none(client: Client, device: Device) -> None:
     model = Terminal.objects.get().model
-    file: Any = File(io.BytesIO(b"software"))
-    package = Package.objects.create(name="pay")
-    release = publish_release(package=package, version="1", platform=model.platform, artifact=file, actor="ops")
+    release = ready(platform=model.platform)
     set_baseline(model=model, release=release, actor="ops")
     clerk = User.objects.create_user("clerk", is_staff=True)
     names = ("view_terminalmodel", "change_terminalmodel", "view_baseline")

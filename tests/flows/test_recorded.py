@@ -1,16 +1,13 @@
 """Whatever is done leaves its audit entry and its fact: one table of both."""
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.files import File
 from rest_framework.test import APIClient
 
-from firmware.models import Package
-from firmware.services import assign_release, publish_release, set_baseline
+from firmware.services import assign_release, set_baseline
 from terminals.common.audit.models import AuditEntry
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
@@ -27,15 +24,13 @@ from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey, set_parameters, set_schedule, working_device
+from tests.releases import ready
 
 Register = Callable[[str], Terminal]
 
 
-def release_of(terminal: Terminal, version: str = "1") -> Any:
-    package, _ = Package.objects.get_or_create(name="pay")
-    file: Any = File(io.BytesIO(version.encode()))
-    platform = terminal.model.platform
-    return publish_release(package=package, version=version, platform=platform, artifact=file, actor="ops")
+def release_of(terminal: Terminal, version: str = "1.0.0") -> Any:
+    return ready(version, platform=terminal.model.platform)
 
 
 def install(terminal: Terminal, device: Device) -> None:

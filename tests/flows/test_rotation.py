@@ -13,11 +13,9 @@ import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from django.core.files import File
 from django.core.management import call_command
 
-from firmware.models import Package, Release
-from firmware.services import publish_release
+from firmware.services import install_body
 from fleet.local.installation import self_signed_ca_pem
 from terminals.common import vault
 from terminals.common.audit import anchors, chain
@@ -29,10 +27,11 @@ from terminals.keys.models import TerminalKey
 from terminals.keys.services import establish_protection_key, request_key_delivery
 from terminals.link.models import Command
 from terminals.link.protocol import signing
-from terminals.link.services import send_plain_command
+from terminals.link.services import send_plain_command, target_of
 from terminals.simulator.device import Device
 from terminals.simulator.enrol import EnrolmentFailed, accept_signed_offer
 from tests.conftest import deliver, enrolled_device, obey, working_device
+from tests.releases import ready
 
 Register = Callable[[str], Terminal]
 
@@ -108,29 +107,25 @@ def test_an_installations_trust_changes_only_by_a_key_that_is_trusted(
     assert device.memory.command_keys == held
 
 
-def test_the_release_key_is_replaced_and_releases_are_signed_anew(
+def test_the_release_key_is_replaced_and_assignments_are_signed_by_the_new_one(
     device: Device, settings: Any, tmp_path: Path
 ) -> None:
-    package = Package.objects.create(name="pay")
-    file: Any = File(io.BytesIO(b"software"))
-    release = publish_release(package=package, version="1", platform="linux-arm64", artifact=file, actor="ops")
+    terminal, release = Terminal.objects.get(), ready("2.0.0")
+    before = install_body(release, target_of(terminal), terminal.serial, 1).assignment
     old, new = settings.RELEASE_SIGNING_KEY_FILE, new_key(tmp_path / "new.pem")
     settings.RELEASE_SIGNING_KEY_FILE, settings.TRUSTED_RELEASE_KEYS_FILE = new, public_bundle(tmp_path / "o.pem", old)
     deliver(device.hello())
     obey(device, "update_trust")
-    signing.chosen_key(release.manifest, device.memory.release_keys)  # the old manifest still holds
-    call_command("rotation", "resign-releases", stdout=io.StringIO())
-    call_command("rotation", "status", stdout=io.StringIO())
-    again = Release.objects.get()
-    assert (again.sha256, again.size_bytes) == (release.sha256, release.size_bytes)
-    assert AuditEntry.objects.get(action="release.resign").detail == {"key": signing.key_id(signing.private_key(new))}
+    after = install_body(release, target_of(terminal), terminal.serial, 2).assignment
+    for assignment in (before, after):
+        signing.chosen_key(assignment, device.memory.release_keys)  # an order that is under way still holds
     settings.TRUSTED_RELEASE_KEYS_FILE = ""
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=2)):
         deliver(device.hello())
         obey(device, "update_trust")
-    signing.chosen_key(again.manifest, device.memory.release_keys)
+    signing.chosen_key(after, device.memory.release_keys)
     with pytest.raises(signing.BadSignature, match="not trusted"):
-        signing.chosen_key(release.manifest, device.memory.release_keys)
+        signing.chosen_key(before, device.memory.release_keys)
 
 
 def test_the_device_ca_is_replaced_and_both_are_trusted(register: Register, settings: Any, tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """The whole job of a terminal, told once from the first registration to the settled batch."""
 
-import io
 from collections.abc import Callable
 
 import pytest
-from django.core.files import File
 
-from firmware.models import Installation, InstalledSoftware, Package
-from firmware.services import assign_release, publish_release
+from firmware.models import Installation, InstalledSoftware
+from firmware.services import assign_release
 from terminals.common.audit import chain
 from terminals.estate.models import Terminal
 from terminals.health.models import HealthState
@@ -18,6 +16,7 @@ from terminals.settlement.models import SettlementRun
 from terminals.settlement.runs.services import request_settlement
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey, working_device
+from tests.releases import ready
 
 
 def test_a_terminal_goes_from_registration_to_a_balanced_settlement(register: Callable[[str], Terminal]) -> None:
@@ -27,18 +26,14 @@ def test_a_terminal_goes_from_registration_to_a_balanced_settlement(register: Ca
     assert terminal.state == "active"
     assert DeviceSession.objects.get(terminal=terminal).online
 
-    package = Package.objects.create(name="pay")
-    release = publish_release(
-        package=package, version="2.0", platform="linux-arm64", artifact=File(io.BytesIO(b"software")), actor="ops"
-    )
-    assign_release(release=release, terminals=[terminal], actor="ops")
+    assign_release(release=ready("2.0.0"), terminals=[terminal], actor="ops")
     obey(device, "install")
     assert device.pending_install is not None
     deliver(device.installing(50), device.finish_install())
     device.boot()
     deliver(device.hello())
     assert Installation.objects.get().state == "installed"
-    assert InstalledSoftware.objects.get(component="payment").version == "2.0"
+    assert InstalledSoftware.objects.get(component="payment").version == "2.0.0"
 
     key = request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     assert obey(device, "deliver_key").state == "succeeded"

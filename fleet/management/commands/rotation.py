@@ -5,7 +5,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from firmware.services import resign_releases
 from fleet.access.adapters import reseal_factors
 from terminals.enrolment import trust
 from terminals.keys.services import keys_under_earlier_masters, reseal_keys
@@ -17,13 +16,13 @@ ACTOR = "manage.py rotation"
 
 
 class Command(BaseCommand):
-    help = "Replace a secret step by step (docs/operations.md, Rotation): see how far it is, seal or sign anew."
+    help = "Replace a secret step by step (docs/operations.md, Rotation): see how far it is, seal anew."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("step", choices=["status", "reseal-keys", "resign-releases"])
+        parser.add_argument("step", choices=["status", "reseal-keys"])
 
     def handle(self, *args: Any, **options: Any) -> None:
-        {"status": self._status, "reseal-keys": self._reseal, "resign-releases": self._resign}[options["step"]]()
+        {"status": self._status, "reseal-keys": self._reseal}[options["step"]]()
 
     def _status(self) -> None:
         held, lacking, stale = trust.progress()
@@ -42,8 +41,3 @@ class Command(BaseCommand):
             self.stdout.write("No key lies under an earlier master key: its line may go.")
         else:
             self.stdout.write(f"{left} keys still lie under an earlier master key: keep its line, and repeat this.")
-
-    def _resign(self) -> None:
-        signed = resign_releases(actor=ACTOR)
-        self.stdout.write(f"{signed} releases signed anew. Installs that are under way bear the earlier signature:")
-        self.stdout.write("leave the earlier release key among the trusted ones for three days.")

@@ -19,9 +19,10 @@ from django.db import OperationalError, connection
 
 from fleet import env
 from fleet.access.models import ApiToken
-from fleet.local import demo, embedded, installation
+from fleet.local import custody, demo, embedded, installation
 from fleet.local.embedded import Child
 from fleet.local.supervisor import Part, Supervisor, say
+from terminals.estate.models import TerminalModel
 from terminals.link.mqtt import broker_answers
 
 READY_SECONDS = 90
@@ -73,6 +74,7 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
     except OperationalError as error:
         raise CommandError(f"the database cannot be used: {str(error).strip().splitlines()[-1]}") from None
     demo.seed_demo()
+    custody.hold_ceremony(TerminalModel.objects.values_list("platform", flat=True))
     first_password = _ensure_operator(state_dir)
     connection.close()
     say("up", "starting web, device link, worker and simulated terminals ...")

@@ -1,23 +1,21 @@
 """Terminals that install what a campaign sends them, and two persons who release it."""
 
-import io
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.files import File
 from django.utils import timezone
 
-from firmware.models import Package, Release
-from firmware.services import publish_release
+from firmware.models import Release
 from terminals.campaigns import engine, planning, services
 from terminals.campaigns.models import Campaign, Member
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device, obey
+from tests.releases import ready
 
 NOW = {"waves": [100], "soak_minutes": 0, "per_minute": 100_000}
 
@@ -33,9 +31,7 @@ def bob(db: None) -> User:
 
 
 def publish(version: str) -> Release:
-    package, _ = Package.objects.get_or_create(name="pay")
-    file = File(io.BytesIO(f"software {version}".encode()))
-    return publish_release(package=package, version=version, platform="linux-arm64", artifact=file, actor="ops")
+    return ready(version)
 
 
 @pytest.fixture

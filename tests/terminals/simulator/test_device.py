@@ -67,10 +67,10 @@ def test_a_command_whose_time_is_over_is_rejected(device: Device) -> None:
     assert [a["code"] for a in answers(device, command(valid_for=timedelta(seconds=-1)))] == ["expired"]
 
 
-def test_a_release_whose_manifest_does_not_hold_is_rejected(device: Device) -> None:
-    order = Install(1, "pay", "2.0", "http://x/", 10, "0" * 64, manifest="a.b.c")
+def test_a_release_whose_assignment_does_not_hold_is_rejected(device: Device) -> None:
+    order = Install(1, "pay", "2.0.0", "http://x/", 10, "0" * 64, "http://x/tuf/", assignment="a.b.c")
     rejected = answers(device, command("install", order))[-1]
-    assert (rejected["state"], rejected["code"]) == ("rejected", "bad_manifest")
+    assert (rejected["state"], rejected["code"]) == ("rejected", "bad_assignment")
     assert device.pending_install is None
 
 

@@ -20,10 +20,23 @@ class Conditions(Struct, omit_defaults=True):
     networks: list[Literal["cellular", "wifi", "ethernet"]] = []
 
 
-class Install(Struct):
-    """Download, verify and install a release. `manifest` is a compact JWS over {package, version, platform, size, sha256}.
+class Assignment(Struct, forbid_unknown_fields=True):
+    """What one terminal shall run: the claims of `assignment`. A terminal takes none whose `counter` is below its last one's."""
 
-    `conditions` must hold when it begins.
+    serial: Annotated[str, Meta(max_length=64)]
+    platform: Word
+    target: Annotated[str, Meta(max_length=200, description="path in the release repository")]
+    size_bytes: Count
+    sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
+    counter: Annotated[int, Meta(ge=1, le=2**53)]
+
+
+class Install(Struct):
+    """Download, verify and install a release.
+
+    `assignment` is a compact JWS by a release signing key over the canonical JSON of {serial, platform, target, size_bytes,
+    sha256, counter}. The terminal looks `target` up in the release repository (TUF; documents under `metadata_url`), holds the
+    assignment against what that says, and fetches the file below `url`. `conditions` must hold when it begins.
     """
 
     release_id: int
@@ -32,7 +45,8 @@ class Install(Struct):
     url: Annotated[str, Meta(max_length=500)]
     size_bytes: Count
     sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
-    manifest: Annotated[str, Meta(max_length=4096)]
+    metadata_url: Annotated[str, Meta(max_length=500)]
+    assignment: Annotated[str, Meta(max_length=4096)]
     conditions: Conditions | None = None
 
 
@@ -46,7 +60,8 @@ COMMANDS = (
             url="https://tms.example.com/artifacts/MTI6U04tMjA0MTc:1vVxyz:signature",
             size_bytes=196608,
             sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-            manifest="<header>.<payload>.<signature>",
+            metadata_url="https://tms.example.com/tuf/",
+            assignment="<header>.<payload>.<signature>",
             conditions=Conditions(idle=True, no_open_batch=True, battery_percent=30),
         ),
     ),

@@ -87,24 +87,37 @@ def _read_operator() -> dict[str, str]:
 
 
 async def _run(options: dict[str, Any], url: str, folder: Path, token: str, shares: dict[str, float]) -> None:
+    limits = httpx.Limits(max_connections=16)
+    with httpx.Client(timeout=30, limits=limits) as downloads:
+        async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as http:
+            await _wait_for_server(http)
+            await _live(options, http, downloads, folder, token, shares)
+
+
+async def _live(
+    options: dict[str, Any],
+    http: httpx.AsyncClient,
+    downloads: httpx.Client,
+    folder: Path,
+    token: str,
+    shares: dict[str, float],
+) -> None:
     one, seed = options["serial"], options["seed"]
     serials = [one] if one else [f"SIM-{number:05d}" for number in range(1, options["terminals"] + 1)]
-    async with httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=16)) as http:
-        await _wait_for_server(http)
-        terminals = [
-            fleet.VirtualTerminal(serial, folder, http, faults_of(serial, seed, shares), seed, len(serials))
-            for serial in serials
-        ]
-        if one and not terminals[0].enrolled:
-            await terminals[0].enrol(options["code"] or "")
-            logger.info("%s enrolled", one)
-        elif not one:
-            courier = acquirer.Courier(http, token, folder)
-            for number, terminal in enumerate(terminals, start=1):
-                terminal.tell(courier, f"{number:08d}")
-            await fleet.enrol_fleet(terminals, http, token)
-        logger.info("%d terminal%s at work", len(terminals), "" if one else "s")
-        await fleet.live(terminals, None if one else courier)
+    terminals = [
+        fleet.VirtualTerminal(serial, folder, http, downloads, faults_of(serial, seed, shares), seed, len(serials))
+        for serial in serials
+    ]
+    if one and not terminals[0].enrolled:
+        await terminals[0].enrol(options["code"] or "")
+        logger.info("%s enrolled", one)
+    elif not one:
+        courier = acquirer.Courier(http, token, folder)
+        for number, terminal in enumerate(terminals, start=1):
+            terminal.tell(courier, f"{number:08d}")
+        await fleet.enrol_fleet(terminals, http, token)
+    logger.info("%d terminal%s at work", len(terminals), "" if one else "s")
+    await fleet.live(terminals, None if one else courier)
 
 
 async def _wait_for_server(http: httpx.AsyncClient) -> None:

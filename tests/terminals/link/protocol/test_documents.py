@@ -1,6 +1,5 @@
 """The protocol's documents say what the code speaks, and what the simulator really sends and hears fits them."""
 
-import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,11 +10,9 @@ import jsonschema
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives import serialization
-from django.core.files import File
 from django.core.management import call_command
 
-from firmware.models import Package
-from firmware.services import assign_release, publish_release
+from firmware.services import assign_release
 from terminals.enrolment import trust
 from terminals.estate.models import Terminal
 from terminals.keys import rules as key_rules
@@ -29,6 +26,7 @@ from terminals.settlement.runs.services import request_settlement
 from terminals.settlement.transactions.gaps import ask_for_missing
 from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device, set_parameters
+from tests.releases import ready
 
 DOCS = Path(__file__).parent.parent.parent.parent.parent / "docs" / "protocol"
 
@@ -78,11 +76,7 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
     for _ in range(3):
         device.sell()
     send(*device.upload_transactions(), device.report("tamper", Tamper(False, device.now())))
-    package = Package.objects.create(name="pay")
-    release = publish_release(
-        package=package, version="2.0", platform="linux-arm64", artifact=File(io.BytesIO(b"software")), actor="ops"
-    )
-    assign_release(release=release, terminals=[terminal], actor="ops")
+    assign_release(release=ready("2.0.0"), terminals=[terminal], actor="ops")
     request_key_delivery(terminal=terminal, usage="P0", actor="ops")
     set_parameters(terminal, currency="EUR")
     request_settlement(terminal=terminal, actor="ops")

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from firmware.models import Baseline, Installation, Package, Release
+from firmware.models import Baseline, Installation, Package
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Merchant, Terminal
@@ -27,6 +27,7 @@ from terminals.settlement.runs.services import request_settlement
 from terminals.settlement.runs.waiting import check_ahead, look_again
 from terminals.simulator.device import Device
 from tests.conftest import deliver, make_plan, obey, working_device
+from tests.releases import row
 
 Register = Callable[[str], Terminal]
 IBAN = "DE89370400440532013000"
@@ -59,9 +60,7 @@ def break_everything(terminal: Terminal) -> None:
     HealthState.objects.update(printer="fault", screen="fault", keypad="absent")
     HealthState.objects.update(sent_at=timezone.now() + timedelta(minutes=12))
     package = Package.objects.create(name="pay", component="payment")
-    release = Release.objects.create(
-        package=package, version="2", platform="linux-arm64", size_bytes=1, sha256="0" * 64, manifest="x"
-    )
+    release = row(package)
     Baseline.objects.create(model=terminal.model, package=package, release=release)
     Installation.objects.create(terminal=terminal, release=release, state="installing", assigned_by="ops")
     KeyRequirement.objects.create(model=terminal.model, usage="D0")

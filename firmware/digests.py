@@ -1,0 +1,17 @@
+"""The digest by which an artifact is known."""
+
+import hashlib
+from typing import IO
+
+_CHUNK = 1024 * 1024
+
+
+def digest_file(file: IO[bytes]) -> tuple[int, str]:
+    """Return size in bytes and hex SHA-256 of an open file, and rewind it."""
+    digest, size = hashlib.sha256(), 0
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    file.seek(0)
+    return size, digest.hexdigest()

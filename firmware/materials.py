@@ -1,0 +1,79 @@
+"""Bills of materials (CycloneDX): what a release is made of, so that somebody can ask which terminals run a weak library."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component
+from django.db import transaction
+
+from firmware.models import Release, ReleaseComponent
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
+from terminals.common.errors import Refusal
+
+MOST_COMPONENTS = 10_000
+NESTED = 5  # how deep components may lie in components
+
+
+@transaction.atomic
+def attach(*, release: Release, document: Any, actor: str) -> list[ReleaseComponent]:
+    """Replace a release's components by those of a CycloneDX document (parsed JSON, versions 1.2 to 1.6); return them.
+
+    Raises Refusal, with nothing changed, for anything else.
+    """
+    rows = [_row(release, one) for one in islice(_components(_read(document)), MOST_COMPONENTS + 1)]
+    if len(rows) > MOST_COMPONENTS:
+        raise Refusal("too_many_components", "the document names more than %(most)s components", most=MOST_COMPONENTS)
+    parts = {(row.name, row.version, row.purl): row for row in rows}
+    ReleaseComponent.objects.filter(release=release).delete()
+    made = ReleaseComponent.objects.bulk_create(parts.values(), batch_size=1000)
+    detail = {"release": str(release), "components": len(made)}
+    audit.record(actor=actor, action="release.bill_of_materials", subject=subject_of(release), detail=detail)
+    return made
+
+
+def _read(document: Any) -> Bom:
+    if not isinstance(document, dict) or document.get("bomFormat") != "CycloneDX":
+        raise _unreadable('it has no "bomFormat": "CycloneDX"')
+    try:
+        bom: Bom = Bom.from_json(json.loads(json.dumps(document)))  # type: ignore[attr-defined]  # made by a decorator
+    except RecursionError:
+        raise _unreadable("it is nested too deeply") from None
+    except Exception as error:  # noqa: BLE001 - the library raises whatever its parsers do
+        raise _unreadable(f"{type(error).__name__}: {error}"[:200]) from None
+    return bom
+
+
+def _unreadable(why: str) -> Refusal:
+    return Refusal("bad_bill_of_materials", "this is no CycloneDX document in JSON: %(why)s", why=why)
+
+
+def _components(bom: Bom) -> Iterator[Component]:
+    waiting = [(1, one) for one in bom.components]
+    while waiting:
+        depth, one = waiting.pop()
+        yield one
+        if depth < NESTED:
+            waiting += [(depth + 1, inner) for inner in one.components]
+
+
+def _row(release: Release, one: Component) -> ReleaseComponent:
+    licences = (licence for licence in one.licenses)
+    told = ", ".join(
+        str(getattr(one, "value", None) or getattr(one, "id", None) or getattr(one, "name", "")) for one in licences
+    )
+    return ReleaseComponent(
+        release=release,
+        name=_plain(one.name, 200),
+        version=_plain(one.version or "", 100),
+        purl=_plain(one.purl.to_string() if one.purl else "", 500),
+        licences=_plain(told, 200),
+    )
+
+
+def _plain(text: str, most: int) -> str:
+    """What PostgreSQL can keep and a list can show."""
+    return "".join(one for one in text if one.isprintable())[:most]

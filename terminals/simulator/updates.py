@@ -1,0 +1,99 @@
+"""How a virtual terminal gets software: the TUF reference client, unmodified, on a fetcher that resumes cut downloads.
+
+What the assignment says (this terminal, this file) is held against what the release repository says (this file is authentic and
+current); only where both agree is anything fetched.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.ngclient import FetcherInterface, Updater
+
+from terminals.link.protocol.messages.software import Assignment
+
+ATTEMPTS = 5  # without a byte between them
+LONGEST_PAUSE = 8.0  # seconds
+
+Progress = Callable[[int], None]  # bytes that came so far
+
+
+class NotTrusted(Exception):
+    """What the repository says, or the file itself, does not hold; the message says why."""
+
+
+class NotFetched(Exception):
+    """The network or the server did not give what was asked for."""
+
+
+class ResumingFetcher(FetcherInterface):
+    """Fetches by HTTP; a connection that breaks costs what was under way, not what has come (`Range`, `If-Range`)."""
+
+    def __init__(self, http: httpx.Client, dice: random.Random, progress: Progress = lambda _bytes: None) -> None:
+        self._http, self._dice, self._progress = http, dice, progress
+        self.received = 0  # bytes over the wire, of all files
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        offset, etag, failures = 0, "", 0
+        while True:
+            asked = {"Accept-Encoding": "identity"}
+            if offset:
+                asked |= {"Range": f"bytes={offset}-", "If-Range": etag}
+            try:
+                with self._http.stream("GET", url, headers=asked) as answer:
+                    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # busy is no failure: come back when told
+                        self._wait(float(answer.headers.get("Retry-After", "2")))
+                        continue
+                    if answer.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+                        raise DownloadHTTPError(f"{url}: {answer.status_code}", answer.status_code)
+                    if offset and answer.status_code != httpx.codes.PARTIAL_CONTENT:
+                        raise DownloadError(f"{url} changed while it was fetched")
+                    etag = answer.headers.get("ETag", "")
+                    for chunk in answer.iter_raw():  # as it comes: what is gathered first is lost by a cut
+                        offset += len(chunk)
+                        self.received += len(chunk)
+                        failures = 0
+                        self._progress(offset)
+                        yield chunk
+                return
+            except httpx.TransportError as error:
+                failures += 1
+                if failures == ATTEMPTS or (offset and not etag):
+                    raise DownloadError(f"{url}: {type(error).__name__} {error}") from error
+                self._wait(2.0**failures / 4)
+
+    def _wait(self, seconds: float) -> None:
+        time.sleep(min(LONGEST_PAUSE, seconds) * self._dice.uniform(0.5, 1.5))
+
+
+def fetch(
+    assignment: Assignment, *, root: str, metadata_url: str, url: str, folder: Path, fetcher: FetcherInterface
+) -> Path:
+    """Return the file that the assignment means, verified; its older documents and files lie in `folder`.
+
+    Raises NotTrusted where the repository's documents or the file do not hold, NotFetched where they cannot be got.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        known = (folder / "root.json").exists()
+        first_root = None if known else root.encode()
+        updater = Updater(str(folder), metadata_url, str(folder), url, fetcher, bootstrap=first_root)
+        info = updater.get_targetinfo(assignment.target)
+        if info is None:
+            raise NotTrusted(f"the repository does not list {assignment.target}")
+        if (info.length, info.hashes.get("sha256")) != (assignment.size_bytes, assignment.sha256):
+            raise NotTrusted("the assignment means other bytes than the repository lists")
+        return Path(updater.find_cached_target(info) or updater.download_target(info))
+    except RepositoryError as error:
+        raise NotTrusted(f"{type(error).__name__}: {error}") from error
+    except DownloadError as error:
+        raise NotFetched(f"{type(error).__name__}: {error}") from error
+
+
+def forget(folder: Path, assignment: Assignment) -> None:
+    """Remove a file that is installed, or that was of no use."""
+    (folder / quote(assignment.target, "")).unlink(missing_ok=True)
