@@ -82,6 +82,12 @@ class ApprovalSerializer(serializers.Serializer[Any]):
     sha256 = serializers.RegexField("^[0-9a-f]{64}$")
 
 
+class AssignmentSerializer(TerminalsSerializer):
+    """`downgrade`: it may replace a newer version."""
+
+    downgrade = serializers.BooleanField(default=False)
+
+
 class ReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
 
@@ -147,14 +153,14 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
         serializer.instance = releases.publish_release(actor=actor_of(self.request), **serializer.validated_data)
 
-    @extend_schema(request=TerminalsSerializer, responses={202: InstallationSerializer(many=True)})
+    @extend_schema(request=AssignmentSerializer, responses={202: InstallationSerializer(many=True)})
     @action(detail=True, methods=["post"], pagination_class=None)
     def assign(self, request: Request, pk: str) -> Response:
         """Send this release to terminals: to all of them, or to none where one cannot take it."""
-        wanted = TerminalsSerializer(data=request.data, context=self.get_serializer_context())
+        wanted = AssignmentSerializer(data=request.data, context=self.get_serializer_context())
         wanted.is_valid(raise_exception=True)
         installations = services.assign_release(
-            release=self.get_object(), terminals=wanted.validated_data["terminals"], actor=actor_of(request)
+            release=self.get_object(), actor=actor_of(request), **wanted.validated_data
         )
         return Response(InstallationSerializer(installations, many=True).data, status=status.HTTP_202_ACCEPTED)
 
@@ -202,11 +208,11 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
 
 
 class ComponentViewSet(ReadViewSet):
-    """What releases are made of, by their bills of materials: `?name=openssl&version=3.0.7`."""
+    """What releases are made of, by their bills of materials: `?name=openssl&version=3.0.7`, as the document spells it."""
 
     queryset = ReleaseComponent.objects.select_related("release")
     serializer_class = ComponentSerializer
-    filterset_fields = {"name": ["exact", "iexact"], "version": ["exact"], "release": ["exact"]}
+    filterset_fields = ["name", "version", "release"]
 
 
 class BaselineViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):

@@ -40,16 +40,9 @@ def download_artifact(request: HttpRequest, token: str, target: str = "") -> Htt
     `target` is what a TUF client appends to the address; the link alone says which release it is.
     """
     try:
-        release_id, _, device_id = download_signer().unsign(token, max_age=VALID_FOR).partition(":")
-    except SignatureExpired:
-        return _refuse("the link has expired; a new install command brings a new one")
-    except BadSignature:
-        return _refuse("the link is not one of this server's")
-    if not Terminal.objects.filter(device_id=device_id, state__in=LINKED_STATES).exists():
-        return _refuse("the terminal is not in service")
-    release = Release.objects.filter(pk=release_id).first()
-    if release is None or release.state == ReleaseState.WITHDRAWN:
-        return _refuse("there is no such release any more", status=404, title="Not found")
+        release, device_id = _meant(token)
+    except _Refused as refused:
+        return refused.answer
     etag = f'"{release.sha256}"'
     if request.headers.get("If-None-Match") == etag:
         return HttpResponse(status=304)
@@ -75,6 +68,30 @@ def download_artifact(request: HttpRequest, token: str, target: str = "") -> Htt
     if partial:
         answer["Content-Range"] = f"bytes {first}-{last}/{release.size_bytes}"
     return answer
+
+
+class _Refused(Exception):
+    """A link that leads nowhere."""
+
+    def __init__(self, detail: str, *, status: int = 403, title: str = "Forbidden") -> None:
+        super().__init__(detail)
+        self.answer = _refuse(detail, status=status, title=title)
+
+
+def _meant(token: str) -> tuple[Release, str]:
+    """Return the release that a link means, and the device that it was made for."""
+    try:
+        release_id, _, device_id = download_signer().unsign(token, max_age=VALID_FOR).partition(":")
+    except SignatureExpired:
+        raise _Refused("the link has expired; a new install command brings a new one") from None
+    except BadSignature:
+        raise _Refused("the link is not one of this server's") from None
+    if not Terminal.objects.filter(device_id=device_id, state__in=LINKED_STATES).exists():
+        raise _Refused("the terminal is not in service")
+    release = Release.objects.filter(pk=release_id).exclude(state=ReleaseState.WITHDRAWN).first()
+    if release is None:
+        raise _Refused("there is no such release any more", status=404, title="Not found")
+    return release, device_id
 
 
 def _wanted_range(request: HttpRequest, etag: str, size: int) -> tuple[int, int, bool] | None:

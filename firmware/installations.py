@@ -12,8 +12,10 @@ from psycopg.types.json import Jsonb
 
 from firmware import moving, services
 from firmware.facts import InstallationEnded, NotReported, NotRunning
+from firmware.fitness import unfit_for
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import HAD, OPEN, InstallationState, InstallationTransition, outcome_of_command
+from terminals.bulk.fitness import refused_among
 from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
@@ -130,7 +132,8 @@ SELECT t.id, t.device_id, b.release_id
 def send_baselines(terminal_ids: Sequence[int]) -> None:
     """Send each terminal its model's baseline where it runs something else.
 
-    A release that a terminal has had is not sent again by itself, whatever came of it; an operator assigns it anew.
+    A release that a terminal has had is not sent again by itself, whatever came of it; an operator assigns it anew. One that
+    does not fit it (fitness.py) waits until it does.
     """
     parameters: dict[str, Any] = {
         "ids": list(terminal_ids),
@@ -141,9 +144,19 @@ def send_baselines(terminal_ids: Sequence[int]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(LACKING, parameters)
         lacking = {terminal_id: (device_id, release_id) for terminal_id, device_id, release_id in cursor.fetchall()}
-    if lacking:
-        releases = Release.objects.select_related("package").in_bulk({release_id for _, release_id in lacking.values()})
-        wanted = [(Target(pk, device_id), releases[release_id]) for pk, (device_id, release_id) in lacking.items()]
+    if not lacking:
+        return
+    releases = Release.objects.select_related("package").in_bulk({release_id for _, release_id in lacking.values()})
+    unfit: set[int] = set()
+    for release_id, release in releases.items():
+        mine = [pk for pk, (_, wanted) in lacking.items() if wanted == release_id]
+        unfit |= refused_among(mine, unfit_for(release, downgrade=True)).keys()
+    wanted = [
+        (Target(pk, device_id), releases[release_id])
+        for pk, (device_id, release_id) in lacking.items()
+        if pk not in unfit
+    ]
+    if wanted:
         services.install(wanted, requested_by="model baseline")
 
 

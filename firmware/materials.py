@@ -38,6 +38,8 @@ def attach(*, release: Release, document: Any, actor: str) -> list[ReleaseCompon
 def _read(document: Any) -> Bom:
     if not isinstance(document, dict) or document.get("bomFormat") != "CycloneDX":
         raise _unreadable('it has no "bomFormat": "CycloneDX"')
+    if not isinstance(document.get("components", []), list):
+        raise _unreadable("its components are no list")
     try:
         bom: Bom = Bom.from_json(json.loads(json.dumps(document)))  # type: ignore[attr-defined]  # made by a decorator
     except RecursionError:
@@ -74,6 +76,8 @@ def _row(release: Release, one: Component) -> ReleaseComponent:
     )
 
 
-def _plain(text: str, most: int) -> str:
-    """What PostgreSQL can keep and a list can show."""
+def _plain(text: object, most: int) -> str:
+    """What PostgreSQL can keep and a list can show; raise Refusal for what is no text."""
+    if not isinstance(text, str):
+        raise _unreadable(f"a component has {text!r} where a text is wanted"[:200])
     return "".join(one for one in text if one.isprintable())[:most]

@@ -15,7 +15,7 @@ from django.utils import timezone
 from firmware import services
 from firmware.facts import NotReported
 from firmware.models import Installation, InstalledSoftware, Release
-from firmware.rules import OPEN, InstallationState
+from firmware.rules import OFFERED, OPEN, InstallationState
 from terminals.campaigns.kinds import Order
 from terminals.campaigns.services import Came, ordered, report
 from terminals.estate.models import Terminal
@@ -54,17 +54,21 @@ def order(targets: Sequence[Target], wanted: Order) -> None:
 
 
 def before(ids: Sequence[int], arguments: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the release that each terminal runs now, of those that are on the books: two statements."""
+    """Return the release that each terminal runs now, of those that can still be sent: two statements."""
     release = _release(arguments)
     mine = InstalledSoftware.objects.filter(terminal=OuterRef("pk"), component=release.package.component)
     running = Terminal.objects.filter(pk__in=ids).annotate(version=Subquery(mine.values("version")[:1]))
     versions = dict(running.exclude(version=None).values_list("pk", "version"))
     known = dict(
         Release.objects.filter(
-            package=release.package_id, platform=release.platform, version__in=set(versions.values())
+            package=release.package_id,
+            platform=release.platform,
+            version__in=set(versions.values()),
+            state__in=OFFERED,
+            listed_at__isnull=False,
         ).values_list("version", "pk")
     )
-    return {pk: {"release": known[version]} for pk, version in versions.items() if version in known}
+    return {pk: {"release": known[version], "downgrade": True} for pk, version in versions.items() if version in known}
 
 
 def take_back(ids: Sequence[int], order: Order) -> set[int]:

@@ -35,14 +35,7 @@ def publish_release(
     _check_platform(platform)
     if Release.objects.filter(package=package, version=version, platform=platform).exists():
         raise _exists(package, version, platform)  # before its file is stored
-    size_bytes, sha256 = digests.digest_file(artifact)
-    if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
-        raise Refusal(
-            "bad_artifact",
-            "the file has %(size_bytes)s bytes; a release has 1 to %(max_artifact_bytes)s",
-            size_bytes=size_bytes,
-            max_artifact_bytes=MAX_ARTIFACT_BYTES,
-        )
+    size_bytes, sha256 = _checked_artifact(artifact)
     models_only = _checked_models(told.pop("models_only", ()), platform)
     for name in ("requires", "conflicts"):
         told[name] = rules.checked_beside(name, told.get(name) or {})
@@ -67,6 +60,19 @@ def publish_release(
     detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
     audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
     return release
+
+
+def _checked_artifact(artifact: "File[bytes]") -> tuple[int, str]:
+    """Return an artifact's size and digest."""
+    size_bytes, sha256 = digests.digest_file(artifact)
+    if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
+        raise Refusal(
+            "bad_artifact",
+            "the file has %(size_bytes)s bytes; a release has 1 to %(max_artifact_bytes)s",
+            size_bytes=size_bytes,
+            max_artifact_bytes=MAX_ARTIFACT_BYTES,
+        )
+    return size_bytes, sha256
 
 
 def _exists(package: Package, version: str, platform: str) -> Refusal:

@@ -1,18 +1,14 @@
 """How releases and installations move, and what a release may be called. Pure."""
 
 import re
-from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import semver
 
 from terminals.common.errors import Refusal
 from terminals.common.states import Machine, Transition
 from terminals.link.protocol.states import CommandState
-
-if TYPE_CHECKING:
-    from firmware.models import Release
 
 
 class SoftwareKind(StrEnum):
@@ -60,22 +56,6 @@ def is_older(version: str, than: str) -> bool:
     if not (semver.Version.is_valid(version) and semver.Version.is_valid(than)):
         return False
     return semver.Version.parse(version) < semver.Version.parse(than)
-
-
-def check_sendable(release: "Release", now: datetime) -> None:
-    """Raise Refusal unless terminals may be sent a release: approved, listed in the repository, not expired."""
-    if release.state not in OFFERED:
-        raise Refusal(
-            "not_approved", "%(release)s is %(state)s; it must be approved", release=release, state=release.state
-        )
-    if release.listed_at is None:
-        raise Refusal(
-            "not_listed",
-            "%(release)s waits for the custodians of its platform to list it (docs/releases.md)",
-            release=release,
-        )
-    if release.expires_at is not None and release.expires_at <= now:
-        raise Refusal("release_expired", "%(release)s expired; choose a newer one", release=release)
 
 
 COMPONENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")

@@ -1,6 +1,6 @@
 """Sending releases to terminals, and naming one a model's baseline."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,8 +10,9 @@ from django.db.models import Max
 from django.utils import timezone
 
 from firmware import assignments
+from firmware.fitness import check_sendable, unfit_for
 from firmware.models import Baseline, Installation, Release
-from firmware.rules import OPEN, check_sendable
+from terminals.bulk.fitness import refused_among
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
@@ -22,16 +23,36 @@ from terminals.link.services import CommandRequest, Target, create_commands, tar
 
 ASSIGN_RELEASE = "firmware.add_installation"  # what sending a release to terminals needs
 VALID_FOR = timedelta(days=3)
+AGAIN = "runs_it_already"
+# What is said of several terminals, where what is said of one would not name them.
+TOGETHER = {
+    "wrong_platform": "the platform of %(serials)s is not %(platform)s",
+    "wrong_model": "the model of %(serials)s is none of %(models)s",
+    "requires": "%(serials)s: %(component)s %(version)s or newer does not run there",
+    "conflicts": "%(serials)s: %(component)s %(version)s runs there, beside which this does not run",
+    "installation_under_way": "an installation is under way on %(serials)s; wait for its end",
+    "downgrade": "a newer version runs on %(serials)s; say that an older one may replace it",
+}
 SET_BASELINE = "firmware.change_baseline"  # what making a release its models' baseline needs
 
 
 @transaction.atomic
-def assign_release(*, release: Release, terminals: Iterable[Terminal], actor: str) -> list[Installation]:
-    """Send a release to terminals; raise Refusal, and send it to none, where one of them cannot take it."""
+def assign_release(
+    *, release: Release, terminals: Iterable[Terminal], actor: str, downgrade: bool = False
+) -> list[Installation]:
+    """Send a release to terminals; raise Refusal, and send it to none, where one of them cannot take it.
+
+    `downgrade`: it may replace a newer version.
+    """
     check_sendable(release, timezone.now())
     chosen = list({terminal.pk: terminal for terminal in terminals}.values())
+    if not chosen:
+        raise Refusal("no_terminal", "no terminal was named; name at least one")
     targets = targets_of(chosen)
-    _refuse_unfit(release, chosen)
+    refused = refused_among([terminal.pk for terminal in chosen], unfit_for(release, downgrade=downgrade))
+    refused = {pk: why for pk, why in refused.items() if why.reason != AGAIN}  # by hand it may be installed once more
+    if refused:
+        raise _not_fitting(chosen, refused)
     installations = install([(target, release) for target in targets], requested_by=actor)
     audit.record_many(
         actor=actor, action="release.assign", subjects=map(subject_of, chosen), detail={"release": str(release)}
@@ -39,27 +60,12 @@ def assign_release(*, release: Release, terminals: Iterable[Terminal], actor: st
     return installations
 
 
-def _refuse_unfit(release: Release, terminals: Sequence[Terminal]) -> None:
-    if not terminals:
-        raise Refusal("no_terminal", "no terminal was named; name at least one")
-    models = TerminalModel.objects.in_bulk({terminal.model_id for terminal in terminals})
-    foreign = [t.serial for t in terminals if models[t.model_id].platform != release.platform]
-    if foreign:
-        raise Refusal(
-            "wrong_platform",
-            "%(release)s does not fit the platform of %(foreign)s",
-            release=release,
-            foreign=", ".join(foreign[:5]),
-        )
-    busy = Installation.objects.filter(terminal__in=terminals, state__in=OPEN).values_list(
-        "terminal__serial", flat=True
-    )
-    if busy:
-        raise Refusal(
-            "installation_under_way",
-            "an installation is under way on %(busy)s; wait for its end",
-            busy=", ".join(busy[:5]),
-        )
+def _not_fitting(chosen: Sequence[Terminal], refused: Mapping[int, Refusal]) -> Refusal:
+    """Return the first reason, with the terminals that it concerns."""
+    first = next(iter(refused.values()))
+    concerned = [one.serial for one in chosen if one.pk in refused and refused[one.pk].reason == first.reason]
+    template = TOGETHER.get(first.reason, first.template)
+    return Refusal(first.reason, template, **{**first.values, "serials": ", ".join(concerned[:5])})
 
 
 def install(
@@ -150,6 +156,9 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
             model=model,
             platform=model.platform,
         )
+    only = set(release.models_only.values_list("pk", flat=True))
+    if only and model.pk not in only:
+        raise Refusal("wrong_model", "%(release)s is not for %(model)s", release=release, model=model)
     left = Baseline.objects.filter(pk__in=[instead_of] if instead_of else []).exclude(
         model=model, package=release.package
     )

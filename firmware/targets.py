@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
-from firmware.models import Installation, InstalledSoftware
+from firmware.models import Installation, InstalledSoftware, ReleaseComponent
 from firmware.rules import OPEN
 from terminals.estate.targets.fields import FLAG, LOOKUPS, TEXT, VERSION, Field, having, version_numbers
 
@@ -28,9 +28,31 @@ def _installing(operator: str, value: object) -> Q:
     return having(Installation.objects.filter(state__in=OPEN))
 
 
+def _library(operator: str, text: str) -> Q:
+    name, _space, version = text.partition(" ")
+    parts = ReleaseComponent.objects.filter(
+        release__package__component=OuterRef("component"),
+        release__version=OuterRef("version"),
+        release__platform=OuterRef("terminal__model__platform"),
+    )
+    if operator == "~":
+        parts = parts.filter(name__icontains=text)
+    else:
+        parts = parts.filter(Q(name__iexact=name), Q(version=version) if version else Q())
+    return having(InstalledSoftware.objects.filter(Exists(parts.order_by())))
+
+
 FIELDS = (
     Field("software", VERSION, "version of the payment software", build=_payment_version, needs=SEE),
     Field("component", TEXT, 'runs a component, with or without its version: "os 12.4"', build=_component, needs=SEE),
+    Field(
+        "library",
+        TEXT,
+        'runs a release whose bill of materials names a library: "openssl 3.0.7"',
+        build=_library,
+        needs=SEE,
+        index="component by name",
+    ),
     Field(
         "installing", FLAG, "an installation is under way", build=_installing, needs=SEE, index="partial, where open"
     ),

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from firmware.models import Installation, InstalledSoftware, Release
-from firmware.rules import OPEN as OPEN_INSTALLATIONS
+from firmware.fitness import check_sendable, unfit_for
+from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE, install
 from fleet.bulk_parameters import CONFIGURE
 from terminals.bulk.arguments import chosen, name_of, text_of
@@ -66,25 +67,26 @@ def _send(command_type: str, ids: Ids, arguments: Arguments, actor: str) -> Refu
 
 
 def check_release(arguments: Arguments, user: Any) -> dict[str, Any]:
-    return {"release": chosen(Release, arguments, "release", user, ASSIGN_RELEASE).pk}
+    """Return the release, and whether it may replace a newer version; raise Refusal for one that cannot be sent."""
+    release = chosen(Release, arguments, "release", user, ASSIGN_RELEASE)
+    check_sendable(release, timezone.now())
+    downgrade = arguments.get("downgrade") or False
+    if not isinstance(downgrade, bool):
+        raise Refusal("bad_arguments", "downgrade: true or false")
+    return {"release": release.pk} | ({"downgrade": True} if downgrade else {})
 
 
 def unfit_for_release(arguments: Arguments) -> list[Unfit]:
     release = Release.objects.select_related("package").get(pk=arguments["release"])
-    platform = release.platform
-    running = InstalledSoftware.objects.filter(component=release.package.component, version=release.version)
-    return [
-        _not_in(COMMANDED_STATES),
-        Unfit(
-            "wrong_platform", "its platform is not %(platform)s", ~Q(model__platform=platform), {"platform": platform}
-        ),
-        _where(
-            "installation_under_way",
-            "an installation is under way",
-            Installation.objects.filter(state__in=OPEN_INSTALLATIONS),
-        ),
-        _where("runs_it_already", "it runs this version already", running),
-    ]
+    return [_not_in(COMMANDED_STATES), *unfit_for(release, downgrade=bool(arguments.get("downgrade")))]
+
+
+def told_release(arguments: Arguments) -> str:
+    """Return the release in words."""
+    named = name_of(Release, "release", arguments)
+    return (
+        _("%(release)s, also where a newer version runs") % {"release": named} if arguments.get("downgrade") else named
+    )
 
 
 def _install(ids: Ids, arguments: Arguments, actor: str) -> Refused:
@@ -287,7 +289,7 @@ VERBS = (
         _install,
         unfit_for_release,
         check_release,
-        told=partial(name_of, Release, "release"),
+        told=told_release,
     ),
     BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),
     CONFIGURE,

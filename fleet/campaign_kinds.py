@@ -7,10 +7,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from firmware import moving
-from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE
-from fleet.bulk_verbs import check_release, commanded, unfit_for_release
-from terminals.bulk.arguments import name_of
+from fleet.bulk_verbs import check_release, commanded, told_release, unfit_for_release
 from terminals.campaigns import commands
 from terminals.campaigns.kinds import Kind, Measure
 from terminals.estate.models import Terminal
@@ -31,7 +29,7 @@ KINDS = (
         moving.order,
         check_release,
         unfit_for_release,
-        told=partial(name_of, Release, "release"),
+        told=told_release,
         take_back=moving.take_back,
         before=moving.before,
         passing=frozenset({"installation_under_way", "not_in_service"}),

@@ -88,6 +88,14 @@ def seed_demo() -> None:
         _audit_created(model)
         set_baseline(model=model, release=current, actor=ACTOR)
         _audit_created(KeyRequirement.objects.create(model=model, usage="P0"))
+    _settlement_plan()
+    _parameters()
+    for name, form, settings in CREDIT_PROFILES:
+        said = checked(form, settings)
+        _audit_created(CreditProfile.objects.create(organisation=acquirer, name=name, format=form, settings=said))
+
+
+def _settlement_plan() -> None:
     # By the evening, as shops do; and at an amount, so that somebody who looks now sees it happen, too.
     plan = SettlementPlan(
         name="Every evening, or at 1,000.00 EUR",
@@ -103,10 +111,6 @@ def seed_demo() -> None:
     plan.clean()
     plan.save()
     _audit_created(plan)
-    _parameters()
-    for name, form, settings in CREDIT_PROFILES:
-        said = checked(form, settings)
-        _audit_created(CreditProfile.objects.create(organisation=acquirer, name=name, format=form, settings=said))
 
 
 TEMPLATE = {

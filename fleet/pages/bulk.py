@@ -1,10 +1,12 @@
 """Bulk work in the browser: choose what to do to which terminals, see what would happen, start it, watch it, stop it."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -12,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from firmware.models import Release
+from firmware.selectors import sendable
 from fleet.bulk_verbs import CHANGE_GROUP, CHANGE_TERMINAL
 from fleet.pages.guards import staff_with
 from fleet.pages.selectors import VIEW
@@ -45,11 +47,11 @@ ASKS = {
     "resume": "reason",
     "retire": "reason",
 }
-CHOSEN_BY_ID = {
-    "release": (Release.objects.select_related("package"), "firmware.view_release"),
-    "plan": (SettlementPlan.objects.order_by("name"), "settlement.view_settlementplan"),
-    "store": (Store.objects.select_related("merchant"), CHANGE_TERMINAL),
-    "group": (TerminalGroup.objects.filter(filter=""), CHANGE_GROUP),
+CHOSEN_BY_ID: dict[str, tuple[Callable[[], QuerySet[Any]], str]] = {
+    "release": (sendable, "firmware.view_release"),
+    "plan": (lambda: SettlementPlan.objects.order_by("name"), "settlement.view_settlementplan"),
+    "store": (lambda: Store.objects.select_related("merchant"), CHANGE_TERMINAL),
+    "group": (lambda: TerminalGroup.objects.filter(filter=""), CHANGE_GROUP),
 }
 
 
@@ -64,6 +66,7 @@ class BulkForm(forms.Form):
     filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
     verb = forms.ChoiceField(label=gettext_lazy("What to do"))
     release = forms.TypedChoiceField(coerce=int, empty_value=None, required=False, label=gettext_lazy("Release"))
+    downgrade = forms.BooleanField(required=False, label=gettext_lazy("It may replace a newer version"))
     usage = forms.ChoiceField(choices=USAGES, required=False, label=gettext_lazy("Key usage"))
     values = ValuesField(
         required=False,
@@ -84,7 +87,7 @@ class BulkForm(forms.Form):
         offered = [verb.name for verb in verbs.all() if holds(user, verb.permission)]
         fields["verb"].choices = [("", _("choose ...")), *((name, word(name)) for name in offered)]
         for name, (rows, needs) in CHOSEN_BY_ID.items():
-            fields[name].choices = [(row.pk, str(row)) for row in within(rows.all(), user, needs)[:MOST_CHOICES]]
+            fields[name].choices = [(row.pk, str(row)) for row in within(rows(), user, needs)[:MOST_CHOICES]]
 
     def confirm(self) -> None:
         """Raise Refusal where what cannot be taken back was not confirmed."""
@@ -96,7 +99,10 @@ class BulkForm(forms.Form):
         """What the services are asked for."""
         said = self.cleaned_data
         asked = ASKS.get(said["verb"], "")
-        return {"verb": said["verb"], "text": said["filter"], "arguments": {asked: said[asked]} if asked else {}}
+        arguments = {asked: said[asked]} if asked else {}
+        if asked == "release":
+            arguments["downgrade"] = said["downgrade"]
+        return {"verb": said["verb"], "text": said["filter"], "arguments": arguments}
 
 
 @staff_with(VIEW)

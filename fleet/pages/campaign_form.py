@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy
 
-from firmware.models import Release
+from firmware.selectors import sendable
 from terminals.campaigns.settings import SETTINGS
 from terminals.common.errors import Refusal
 from terminals.common.scope import within
@@ -39,6 +39,7 @@ class CampaignForm(forms.Form):
     release = forms.TypedChoiceField(
         coerce=int, empty_value=None, required=False, label=gettext_lazy("Release, or none:")
     )
+    downgrade = forms.BooleanField(required=False, label=gettext_lazy("It may replace a newer version"))
     command = forms.ChoiceField(required=False, label=gettext_lazy("a command instead"))
     filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
     canary = forms.CharField(max_length=2000, required=False, label=gettext_lazy("These first (a filter)"))
@@ -86,7 +87,7 @@ class CampaignForm(forms.Form):
 
     def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        releases = within(Release.objects.select_related("package"), user, "firmware.view_release")
+        releases = within(sendable(), user, "firmware.view_release")
         fields: Any = self.fields
         fields["release"].choices = [("", "---"), *((row.pk, str(row)) for row in releases[:MOST_CHOICES])]
         fields["command"].choices = [("", "---"), *((name, word(name)) for name in PLAIN_COMMANDS)]
@@ -113,7 +114,9 @@ class CampaignForm(forms.Form):
         release = said["release"] is not None
         return {
             "kind": "install" if release else "command",
-            "arguments": {"release": said["release"]} if release else {"command": said["command"]},
+            "arguments": {"release": said["release"], "downgrade": said["downgrade"]}
+            if release
+            else {"command": said["command"]},
             "text": said["filter"],
             "settings": settings,
         }

@@ -49,7 +49,8 @@ def _number(text: str) -> int:
 
 def _install(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
     release = get_object_or_404(Release, pk=_number(form.get("chosen", "")))
-    assign_release(release=release, terminals=[terminal], actor=user.get_username())
+    downgrade = form.get("downgrade") == "yes"
+    assign_release(release=release, terminals=[terminal], actor=user.get_username(), downgrade=downgrade)
     return Done(_("%(what)s is on its way.") % {"what": release})
 
 

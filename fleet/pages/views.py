@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from firmware.models import Release
+from firmware.selectors import sendable
 from fleet.pages import selectors
 from fleet.pages.guards import staff_with
 from fleet.pages.terminal import TABS, Glance, badges, glance_at, primary_verbs, tabs_for
@@ -144,8 +145,8 @@ def _tab_of(request: HttpRequest, tabs: Container[str]) -> str:
 
 
 def _releases_for(terminal: Terminal) -> QuerySet[Release]:
-    fitting = Release.objects.filter(platform=terminal.model.platform)
-    return fitting.select_related("package")[:20]
+    fitting = sendable().filter(platform=terminal.model.platform)
+    return fitting[:20]
 
 
 @staff_with(selectors.VIEW)

@@ -353,6 +353,7 @@ def test_an_auditor_reads_what_happened_in_the_own_part(db: None) -> None:
 
 # --- every address ---------------------------------------------------------------------------------------------------
 OPEN_TO_ALL = {"healthz", "readyz", "metrics", "favicon.ico", "", "enrol", "artifacts/<str:token>", "^api/"}
+OPEN_TO_ALL |= {"artifacts/<str:token>/<path:target>", "tuf/<str:name>"}
 # Pages that show nothing of the tree, and those that the tests above walk.
 OF_NOBODY = {
     "admin/preferences/",
@@ -371,6 +372,8 @@ WALKED = {
     "admin/terminals/<int:pk>/action/",
     "admin/views/save/",  # views are one's own: tests/fleet/pages/test_list_bar.py
     "admin/views/<int:pk>/delete/",
+    "admin/releases/<int:pk>/",
+    "admin/releases/<int:pk>/act/",
     "admin/campaigns/new/",
     "admin/campaigns/<int:pk>/",
     "admin/campaigns/<int:pk>/panel/",

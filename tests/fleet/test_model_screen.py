@@ -30,7 +30,7 @@ def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
 def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
     staff: Client, shop: dict[str, int]
 ) -> None:
-    release = ready()
+    release = ready("2.0.0")
     template = publish_template(name="till", schema=TEMPLATE, actor="ops").template
     form = {
         "vendor": "Acme",

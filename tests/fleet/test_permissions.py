@@ -72,6 +72,8 @@ DOES = {
         )
     },
     "campaigns:approve": "campaigns.approve_campaign",
+    **{f"releases:{verb}": "firmware.approve_release" for verb in ("approve", "deprecate", "reinstate", "withdraw")},
+    "releases:bill_of_materials": "firmware.add_release",
     "settlement/credit-profiles:create": "settlement.add_creditprofile",
     "settlement/credit-files:create": "settlement.add_creditfile",
     "settlement/credit-files:withdraw": "settlement.delete_creditfile",

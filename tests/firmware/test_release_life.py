@@ -1,0 +1,331 @@
+"""A release from its upload to its end: what is refused, who may do what, and whom it fits."""
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files import File
+from django.db import IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from firmware import materials, services
+from firmware.fitness import unfit_for
+from firmware.models import Installation, InstalledSoftware, Package, Release
+from firmware.releases import (
+    approve_release,
+    deprecate_release,
+    publish_release,
+    reinstate_release,
+    withdraw_release,
+)
+from terminals.bulk.fitness import refused_among
+from terminals.common.audit.models import AuditEntry
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal, TerminalModel
+from terminals.estate.targets.choosing import matching
+from terminals.link.models import Command
+from terminals.link.protocol.messages.software import Assignment
+from terminals.link.services import CommandRequest, create_commands, target_of
+from terminals.simulator.books import check_assignment
+from tests.conftest import deliver, enrolled_device, obey
+from tests.releases import APPROVER, BUILDER, draft, ready
+
+Register = Callable[[str], Terminal]
+
+
+def refusal(verb: Callable[..., Any], **arguments: Any) -> str:
+    """Return the reason for which a verb refuses."""
+    with pytest.raises(Refusal) as refused:
+        verb(**arguments)
+    return refused.value.reason
+
+
+# --- built by one, approved by another -------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "version", ["1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.0-", "", "1.0.0 ", "1.0." + "9" * 40]
+)
+def test_a_version_that_is_no_semantic_one_is_refused(db: None, version: str) -> None:
+    assert refusal(draft, version=version) == "bad_version"
+    assert not Release.objects.exists()
+
+
+def test_what_cannot_be_a_release_is_refused_and_nothing_is_kept(db: None, settings: Any) -> None:
+    package = Package.objects.create(name="pay")
+    TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
+
+    def publish(platform: str = "linux-arm64", content: bytes = b"x", **told: Any) -> str:
+        file: Any = File(io.BytesIO(content))
+        return refusal(
+            publish_release, package=package, version="1.0.0", platform=platform, artifact=file, actor="ops", **told
+        )
+
+    assert publish(platform="windows") == "unknown_platform"
+    assert publish(platform="../linux-arm64") == "unknown_platform"
+    assert publish(content=b"") == "bad_artifact"
+    assert publish(requires={"os": "latest"}) == "bad_requires"
+    assert publish(requires=["os"]) == "bad_requires"
+    assert publish(conflicts={"OS X": "1"}) == "bad_conflicts"
+    other = TerminalModel.objects.create(vendor="Acme", name="Two", platform="android")
+    assert publish(models_only=[other]) == "wrong_platform"
+    assert (Release.objects.count(), AuditEntry.objects.count()) == (0, 0)
+
+
+def test_nobody_approves_the_own_release_nor_other_bytes(db: None) -> None:
+    release = draft()
+    assert refusal(approve_release, release=release, actor=BUILDER, sha256=release.sha256) == "own_release"
+    assert refusal(approve_release, release=release, actor=APPROVER, sha256="0" * 64) == "other_bytes"
+    assert refusal(approve_release, release=release, actor=APPROVER, sha256=release.sha256) == "no_repository"
+    release.refresh_from_db()
+    assert (release.state, release.approved_by) == ("draft", "")
+    with pytest.raises(IntegrityError, match="release_approved_by_another"), transaction.atomic():
+        Release.objects.update(state="approved", approved_by=BUILDER)
+    with pytest.raises(IntegrityError, match="release_approved_by_another"), transaction.atomic():
+        Release.objects.update(state="approved")
+
+
+def test_a_draft_is_sent_to_nobody(register: Register) -> None:
+    terminal, release = register("SN-1"), draft("2.0.0")
+    deliver(enrolled_device(terminal).hello())
+    assert refusal(services.assign_release, release=release, terminals=[terminal], actor="ops") == "not_approved"
+    assert refusal(services.set_baseline, model=terminal.model, release=release, actor="ops") == "not_approved"
+    assert refused_among([terminal.pk], unfit_for(release))[terminal.pk].reason == "not_approved"
+    assert not Installation.objects.exists()
+
+
+def test_a_release_lives_by_its_states(db: None) -> None:
+    release = ready()
+    release = deprecate_release(release=release, actor="ops", reason="2.0.0 is better")
+    assert (release.state, release.state_reason) == ("deprecated", "2.0.0 is better")
+    assert release.listed_at is not None, "whom it was promised can still fetch it"
+    assert refusal(approve_release, release=release, actor=APPROVER, sha256=release.sha256) == "wrong_state"
+    assert reinstate_release(release=release, actor="ops").state == "approved"
+    assert refusal(withdraw_release, release=release, actor="ops", reason="  ") == "no_reason"
+    services.set_baseline(model=TerminalModel.objects.get(), release=release, actor="ops")
+    assert refusal(withdraw_release, release=release, actor="ops", reason="bad") == "is_baseline"
+    services.replace_baselines(
+        model=TerminalModel.objects.get(),
+        gone=list(release.baselines.values_list("pk", flat=True)),
+        releases=[],
+        actor="ops",
+    )
+    assert withdraw_release(release=release, actor="ops", reason="bad").state == "withdrawn"
+    assert refusal(reinstate_release, release=release, actor="ops") == "wrong_state"
+    actions = AuditEntry.objects.filter(action__startswith="release.").values_list("action", flat=True)
+    assert {"release.approve", "release.deprecate", "release.reinstate", "release.withdraw"} <= set(actions)
+
+
+def test_a_withdrawal_takes_back_what_no_terminal_has_seen(register: Register, client: Client) -> None:
+    terminals = [register("SN-1"), register("SN-2")]
+    devices = [enrolled_device(one) for one in terminals]
+    deliver(*(device.hello() for device in devices))
+    release = ready("2.0.0")
+    services.assign_release(release=release, terminals=terminals, actor="ops")
+    Command.objects.filter(terminal=terminals[0], type="install").update(attempts=1, state="sent")
+    devices[0].receive("", bytes(Command.objects.get(terminal=terminals[0], type="install").payload))
+    assert devices[0].pending_install is not None
+    link = "/" + devices[0].pending_install.body.url.split("/", 3)[3]
+    assert client.get(link).status_code == 200
+    withdraw_release(release=release, actor="ops", reason="it breaks printers")
+    assert sorted(Installation.objects.values_list("terminal__serial", "state")) == [
+        ("SN-1", "assigned"),
+        ("SN-2", "expired"),
+    ]
+    assert client.get(link).status_code == 404
+
+
+# --- whom it fits ----------------------------------------------------------------------------------------------------
+def running(terminal: Terminal, **versions: str) -> None:
+    InstalledSoftware.objects.filter(terminal=terminal).delete()
+    for component, version in versions.items():
+        InstalledSoftware.objects.create(
+            terminal=terminal, component=component, version=version, reported_at=timezone.now()
+        )
+
+
+@pytest.mark.parametrize(
+    ("told", "runs", "reason"),
+    [
+        ({}, {"payment": "1.0.0"}, ""),
+        ({}, {}, ""),
+        ({}, {"payment": "2.0.0"}, "runs_it_already"),
+        ({}, {"payment": "2.0.1"}, "downgrade"),
+        ({}, {"payment": "10.0.0"}, "downgrade"),
+        ({}, {"payment": "built on tuesday"}, ""),
+        ({"requires": {"os": "12.4"}}, {"os": "12.4"}, ""),
+        ({"requires": {"os": "12.4"}}, {"os": "12.10.1"}, ""),
+        ({"requires": {"os": "12.4"}}, {"os": "12.3.9"}, "requires"),
+        ({"requires": {"os": "12.4"}}, {}, "requires"),
+        ({"conflicts": {"emv": "3.1.0"}}, {"emv": "3.1.0"}, "conflicts"),
+        ({"conflicts": {"emv": "3.1.0"}}, {"emv": "3.1.1"}, ""),
+        ({"expires_at": timezone.now() - timedelta(days=1)}, {}, "release_expired"),
+    ],
+)
+def test_whom_a_release_fits(register: Register, told: dict[str, Any], runs: dict[str, str], reason: str) -> None:
+    terminal = register("SN-1")
+    running(terminal, **runs)
+    found = refused_among([terminal.pk], unfit_for(ready("2.0.0", **told)))
+    assert {pk: why.reason for pk, why in found.items()} == ({terminal.pk: reason} if reason else {})
+
+
+def test_a_release_for_some_models_goes_to_no_other(register: Register) -> None:
+    terminal = register("SN-1")
+    two = TerminalModel.objects.create(vendor="Acme", name="Two", platform="linux-arm64")
+    release = ready("2.0.0", models_only=[two])
+    assert refused_among([terminal.pk], unfit_for(release))[terminal.pk].reason == "wrong_model"
+    assert refusal(services.set_baseline, model=terminal.model, release=release, actor="ops") == "wrong_model"
+
+
+def test_an_older_version_is_asked_about_and_bears_a_newer_counter(register: Register) -> None:
+    terminal = register("SN-1")
+    device = enrolled_device(terminal)
+    deliver(device.hello())
+    newer, older = ready("2.0.0"), ready("1.5.0")
+    services.assign_release(release=newer, terminals=[terminal], actor="ops")
+    obey(device, "install")
+    deliver(device.finish_install(), device.hello())
+    with pytest.raises(Refusal, match="a newer version runs on SN-1; say that an older one may replace it"):
+        services.assign_release(release=older, terminals=[terminal], actor="ops")
+    services.assign_release(release=older, terminals=[terminal], actor="ops", downgrade=True)
+    obey(device, "install")
+    assert device.pending_install is not None
+    counters = list(Installation.objects.order_by("pk").values_list("counter", flat=True))
+    assert counters == sorted(set(counters))
+    assert device.pending_install.assignment.counter == counters[-1]
+
+
+@pytest.mark.parametrize(
+    ("serial", "counter", "target", "why"),
+    [
+        ("SN-1", 7, "p/1-pay-1.0.0.bin", ""),
+        ("SN-1", 6, "p/1-pay-0.9.0.bin", ""),
+        ("SN-1", 6, "p/1-pay-1.0.0.bin", "older"),
+        ("SN-1", 5, "p/1-pay-0.9.0.bin", "older"),
+        ("SN-2", 7, "p/1-pay-1.0.0.bin", "another terminal"),
+    ],
+)
+def test_a_terminal_takes_no_earlier_assignment_and_no_other_terminals(
+    register: Register, serial: str, counter: int, target: str, why: str
+) -> None:
+    assignment = Assignment(serial, "p", target, 1, "0" * 64, counter)
+    told = check_assignment(assignment, serial="SN-1", counter=6, target="p/1-pay-0.9.0.bin")
+    assert why in told if why else told == ""
+
+
+def test_an_assignment_for_another_serial_is_rejected_by_the_terminal(register: Register) -> None:
+    one, two = register("SN-1"), register("SN-2")
+    device = enrolled_device(one)
+    deliver(device.hello(), enrolled_device(two).hello())
+    one.refresh_from_db()
+    body = services.install_body(ready("2.0.0"), target_of(one), two.serial, 1)
+    create_commands([CommandRequest(target_of(one), "install", body, timedelta(hours=1))], requested_by="ops")
+    command = obey(device, "install")
+    assert (command.state, device.pending_install) == ("rejected", None)
+
+
+# --- what it is made of ----------------------------------------------------------------------------------------------
+BILL: dict[str, Any] = {
+    "bomFormat": "CycloneDX",
+    "specVersion": "1.5",
+    "version": 1,
+    "components": [
+        {
+            "type": "library",
+            "name": "openssl",
+            "version": "3.0.7",
+            "purl": "pkg:generic/openssl@3.0.7",
+            "licenses": [{"license": {"id": "Apache-2.0"}}],
+            "components": [{"type": "library", "name": "libcrypto", "version": "3.0.7"}],
+        },
+        {"type": "library", "name": "zlib", "version": "1.2.13"},
+    ],
+}
+
+
+def test_which_terminals_run_openssl_3_0_7(register: Register, operator: Any) -> None:
+    one, two = register("SN-1"), register("SN-2")
+    with_it, without = ready("2.0.0"), ready("2.1.0")
+    parts = materials.attach(release=with_it, document=BILL, actor="ops")
+    assert sorted((part.name, part.version, part.licences) for part in parts) == [
+        ("libcrypto", "3.0.7", ""),
+        ("openssl", "3.0.7", "Apache-2.0"),
+        ("zlib", "1.2.13", ""),
+    ]
+    running(one, payment=with_it.version)
+    running(two, payment=without.version)
+
+    def pass_(text: str) -> list[str]:
+        return list(matching(Terminal.objects.all(), text, operator).values_list("serial", flat=True))
+
+    assert pass_('library = "OpenSSL 3.0.7"') == ["SN-1"]
+    assert pass_('library = "openssl"') == ["SN-1"]
+    assert pass_('library = "openssl 3.0.8"') == []
+    assert pass_('library ~ "crypto"') == ["SN-1"]
+    assert pass_('not library = "openssl 3.0.7"') == ["SN-2"]
+    materials.attach(release=with_it, document={**BILL, "components": []}, actor="ops")
+    assert pass_('library = "openssl"') == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {},
+        {"bomFormat": "SPDX"},
+        {"bomFormat": "CycloneDX", "components": {}},
+        {"bomFormat": "CycloneDX", "components": [{"name": 5}]},
+        {"bomFormat": "CycloneDX", "components": [{"type": "library"}]},
+        {"bomFormat": "CycloneDX", "components": [{"type": "library", "name": "x", "purl": "not one"}]},
+    ],
+)
+def test_what_is_no_bill_of_materials_is_refused_and_the_earlier_one_stays(db: None, document: Any) -> None:
+    release = draft()
+    materials.attach(release=release, document=BILL, actor="ops")
+    assert refusal(materials.attach, release=release, document=document, actor="ops") == "bad_bill_of_materials"
+    assert release.components.count() == 3
+
+
+# --- page and API ----------------------------------------------------------------------------------------------------
+def test_two_persons_on_the_page(db: None, client: Client) -> None:
+    ann, bob = (User.objects.create_superuser(name) for name in ("ann", "bob"))
+    ready("0.9.0")
+    release = draft("1.0.0", actor="ann")
+    page, act = (reverse(name, args=[release.pk]) for name in ("release", "release-action"))
+    client.force_login(ann)
+    shown = client.get(page).content.decode()
+    assert "Somebody other than you must approve it" in shown
+    assert "do-approve" not in shown
+    client.post(act, {"action": "approve", "sha256": release.sha256})
+    release.refresh_from_db()
+    assert release.state == "draft"
+    client.force_login(bob)
+    assert "do-approve" in client.get(page).content.decode()
+    client.post(act, {"action": "approve", "sha256": release.sha256})
+    release.refresh_from_db()
+    assert (release.state, release.approved_by) == ("approved", "bob")
+    assert "do-campaign" in client.get(page).content.decode()
+    client.post(act, {"action": "withdraw", "reason": "it breaks printers"})
+    assert "it breaks printers" in client.get(page).content.decode()
+
+
+def test_a_release_by_the_api(api: APIClient) -> None:
+    ready("0.9.0")
+    release = draft("1.0.0")
+    url = f"/api/v1/releases/{release.pk}/"
+    assert api.post(f"{url}approve/", {"sha256": "0" * 64}, format="json").json()["reason"] == "other_bytes"
+    approved = api.post(f"{url}approve/", {"sha256": release.sha256}, format="json").json()
+    assert (approved["state"], approved["approved_by"]) == ("approved", "ops")
+    assert approved["listed_at"]
+    parts = api.post(f"{url}bill-of-materials/", BILL, format="json").json()
+    assert len(parts) == 3
+    found = api.get("/api/v1/release-components/?name=openssl&version=3.0.7").json()["results"]
+    assert [part["release"] for part in found] == [release.pk]
+    assert api.post(f"{url}deprecate/", {"reason": "old"}, format="json").json()["state"] == "deprecated"
+    assert api.post(f"{url}reinstate/").json()["state"] == "approved"
+    assert api.post(f"{url}withdraw/", {}, format="json").json()["reason"] == "no_reason"
+    assert api.post(f"{url}withdraw/", {"reason": "bad"}, format="json").json()["state"] == "withdrawn"
