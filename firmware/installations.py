@@ -83,7 +83,7 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         cursor.execute(NOT_RUNNING, parameters)
         lost = cursor.fetchall()
     record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version, _component in lost)
-    moving.report_lost((terminal_id, component) for terminal_id, _version, component in lost)
+    moving.report_lost(lost)
     moving.report_running(software)
 
 

@@ -17,8 +17,10 @@ from firmware.facts import NotReported
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OFFERED, OPEN, InstallationState
 from terminals.campaigns.kinds import Order
-from terminals.campaigns.services import Came, ordered, report
+from terminals.campaigns.services import FAILED, TAKEN_BACK, TRIED, Came, Waited, brought, lose, ordered, report
+from terminals.common.sql import id_set
 from terminals.estate.models import Terminal
+from terminals.link.models import Command
 from terminals.link.protocol.messages.software import Conditions
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
@@ -76,68 +78,94 @@ def take_back(ids: Sequence[int], order: Order) -> set[int]:
     return take_back_commands(ids, "install", order.requested_by)
 
 
-def report_withdrawn(release: Release) -> None:
-    """End the orders of a withdrawn release that no terminal can have seen, and tell campaigns of them."""
+def take_back_withdrawn(release: Release) -> None:
+    """End the orders of a withdrawn release that no terminal can have seen; whoever waits for them is told."""
     open_ones = Installation.objects.filter(release=release, state__in=OPEN)
     by_requester: dict[str, list[int]] = defaultdict(list)
     for terminal_id, requested_by in open_ones.values_list("terminal_id", "assigned_by"):
         by_requester[requested_by].append(terminal_id)
     for requested_by, ids in by_requester.items():
-        taken = take_back_commands(ids, "install", requested_by)
-        report(thing_of(release), dict.fromkeys(taken, Came(False, "withdrawn", final=True)))
+        take_back_commands(ids, "install", requested_by)
 
 
 # --- what came of it -------------------------------------------------------------------------------------------------
 def report_ended(installations: Sequence[Installation], outcomes: Mapping[UUID, Outcome]) -> None:
     """Tell campaigns what became of installations that ended; one that succeeded counts when it runs."""
+    ended = [one for one in installations if one.finished_at and one.state != InstallationState.INSTALLED]
+    answered = set(
+        Command.objects.filter(pk__in=[one.command_id for one in ended], answered_at__isnull=False).values_list(
+            "pk", flat=True
+        )
+        if ended
+        else ()
+    )
     came: dict[str, dict[int, Came]] = defaultdict(dict)
-    for one in installations:
-        if one.finished_at is None or one.state == InstallationState.INSTALLED or one.command_id is None:
-            continue
-        outcome = outcomes[one.command_id]
-        if outcome.state == CommandState.CANCELLED:
-            continue  # whoever cancelled it knows what becomes of the terminal
-        result = outcome.result
-        code = (result.code if result else None) or outcome.state
-        if result is not None and result.code == LATER:
-            later = result.later_until or timezone.now() + ASK_AGAIN
-            came[thing_of(one.release)][one.terminal_id] = Came(False, LATER, tuple(one.reasons), later=later)
-            continue
-        final = outcome.state == CommandState.REJECTED or (result is not None and not result.retryable)
-        came[thing_of(one.release)][one.terminal_id] = Came(False, code[:40], tuple(one.reasons), final=final)
+    for one in ended:
+        if one.command_id is not None:
+            said = _came(one, outcomes[one.command_id], answered=one.command_id in answered)
+            came[thing_of(one.release)][one.terminal_id] = said
     for about, some in came.items():
         report(about, some)
     report_running(one.terminal_id for one in installations if one.state == InstallationState.INSTALLED)
 
 
-def report_lost(lost: Iterable[tuple[int, str]]) -> None:
-    """Tell campaigns of terminals that run something else than they installed (terminal, component)."""
-    by_component: dict[str, dict[int, Came]] = defaultdict(dict)
-    for terminal_id, component in lost:
-        by_component[component][terminal_id] = Came(False, "not_running", (NotReported().stored(),))
-    for component, came in by_component.items():
-        report(f"{PREFIX}{component}", came)
+def _came(one: Installation, outcome: Outcome, *, answered: bool) -> Came:
+    """What the end of an installation means. What no terminal answered it may never have had: it was switched off."""
+    result, reasons = outcome.result, tuple(one.reasons)
+    if outcome.state == CommandState.CANCELLED:
+        return Came(False, TAKEN_BACK, reasons)
+    if outcome.state == CommandState.EXPIRED and not answered:
+        return Came(False, "switched_off", reasons, later=timezone.now())
+    if result is not None and result.code == LATER:
+        return Came(False, LATER, reasons, later=result.later_until or timezone.now() + ASK_AGAIN)
+    code = (result.code if result else None) or outcome.state
+    final = outcome.state == CommandState.REJECTED or (result is not None and not result.retryable)
+    return Came(False, code[:40], reasons, final=final)
+
+
+def report_lost(lost: Iterable[tuple[int, str, str]]) -> None:
+    """Tell campaigns of terminals that do not run what they installed (terminal, version, component): of those that it had
+    brought it to, too."""
+    gone = {(terminal_id, f"{PREFIX}{component}"): version for terminal_id, version, component in lost}
+    why = Came(False, "not_running", (NotReported().stored(),))
+    by_thing: dict[str, dict[int, Came]] = defaultdict(dict)
+    for terminal_id, about in gone:
+        by_thing[about][terminal_id] = why
+    for about, came in by_thing.items():
+        report(about, came)
+    had = brought((pk for pk, _thing in gone), PREFIX) if gone else []
+    versions = _versions(had)
+    lose(
+        {
+            (one.terminal_id, one.campaign_id): why
+            for one in had
+            if gone.get((one.terminal_id, one.thing)) == versions[one.arguments["release"]]
+        }
+    )
 
 
 def report_running(terminal_ids: Iterable[int]) -> None:
-    """Tell campaigns of terminals that run what they were sent last. One statement where no campaign waits for them."""
-    waited_for = ordered(terminal_ids, PREFIX)
-    if not waited_for:
+    """Tell campaigns of terminals that run what they were sent, whatever they said of its installation: whoever was too slow for
+    an answer has it all the same. One statement where no campaign waits for them."""
+    waited = ordered(terminal_ids, PREFIX, TRIED | FAILED)
+    if not waited:
         return
-    last = Installation.objects.filter(terminal__in={pk for pk, _thing in waited_for}).order_by(
-        "terminal_id", "release__package__component", "-pk"
-    )
-    runs = InstalledSoftware.objects.filter(
-        terminal=OuterRef("terminal"), component=OuterRef("release__package__component")
-    )
-    rows = (
-        last.distinct("terminal_id", "release__package__component")
-        .annotate(running=Subquery(runs.values("version")[:1]))
-        .values_list("terminal_id", "release__package__component", "state", "release__version", "running")
-    )
+    running = {
+        (pk, f"{PREFIX}{component}"): version
+        for pk, component, version in InstalledSoftware.objects.filter(
+            terminal__in=id_set(one.terminal_id for one in waited)
+        ).values_list("terminal_id", "component", "version")
+    }
+    versions = _versions(waited)
     came: dict[str, dict[int, Came]] = defaultdict(dict)
-    for terminal_id, component, state, version, running in rows:
-        if state == InstallationState.INSTALLED and running == version:
-            came[f"{PREFIX}{component}"][terminal_id] = Came(True)
+    for one in waited:
+        if running.get((one.terminal_id, one.thing)) == versions[one.arguments["release"]]:
+            came[one.thing][one.terminal_id] = Came(True)
     for about, some in came.items():
         report(about, some)
+
+
+def _versions(waited: Sequence[Waited]) -> dict[int, str]:
+    """Return release -> its version."""
+    wanted = {one.arguments["release"] for one in waited}
+    return dict(Release.objects.filter(pk__in=wanted).values_list("pk", "version")) if wanted else {}

@@ -162,7 +162,7 @@ def withdraw_release(*, release: Release, actor: str, reason: str) -> Release:
     _move(release, ReleaseTransition.withdraw, actor, state_reason=reason.strip()[:200])
     if was_listed:
         repository.list_releases(release.platform)
-    moving.report_withdrawn(release)
+    moving.take_back_withdrawn(release)
     release.refresh_from_db()
     return release
 

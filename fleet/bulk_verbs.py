@@ -45,6 +45,9 @@ NOBODY: Refused = {}
 MINE = OuterRef("pk")
 
 
+RETIRED = Unfit("retired", "it was retired", Q(state=TerminalState.RETIRED))
+
+
 def _not_in(states: Sequence[str]) -> Unfit:
     return Unfit(
         "not_in_service", "its state is none of these: %(states)s", ~Q(state__in=states), {"states": ", ".join(states)}
@@ -78,7 +81,7 @@ def check_release(arguments: Arguments, user: Any) -> dict[str, Any]:
 
 def unfit_for_release(arguments: Arguments) -> list[Unfit]:
     release = Release.objects.select_related("package").get(pk=arguments["release"])
-    return [_not_in(COMMANDED_STATES), *unfit_for(release, downgrade=bool(arguments.get("downgrade")))]
+    return [RETIRED, _not_in(COMMANDED_STATES), *unfit_for(release, downgrade=bool(arguments.get("downgrade")))]
 
 
 def told_release(arguments: Arguments) -> str:
@@ -274,7 +277,7 @@ def _settling(arguments: Arguments) -> list[Unfit]:
 
 
 def commanded(arguments: Arguments) -> list[Unfit]:
-    return [_not_in(COMMANDED_STATES)]
+    return [RETIRED, _not_in(COMMANDED_STATES)]
 
 
 def _linked(arguments: Arguments) -> list[Unfit]:

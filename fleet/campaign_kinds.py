@@ -33,7 +33,8 @@ KINDS = (
         take_back=moving.take_back,
         before=moving.before,
         passing=frozenset({"installation_under_way", "not_in_service"}),
-        needs_approval=True,
+        needs_approval=lambda arguments: True,
+        takes_back=True,
         takes_conditions=True,
     ),
     Kind(
@@ -45,6 +46,7 @@ KINDS = (
         commanded,
         take_back=commands.take_back,
         passing=frozenset({"not_in_service"}),
+        needs_approval=lambda arguments: arguments["command"] != "ping",  # the others keep a till from selling
     ),
 )
 

@@ -1,5 +1,6 @@
 """A campaign as people type it: what is moved, to whom, how carefully, and when terminals may be touched."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -108,7 +109,7 @@ class CampaignForm(forms.Form):
             "battery_percent": said["battery_percent"] or 0,
             "networks": ["ethernet", "wifi"] if "wifi" in chosen else [],
         }
-        settings |= {"waves": _percentages(said["waves"]), "window": window, "canary": said["canary"]}
+        settings |= {"waves": _waves(said["waves"]), "window": window, "canary": said["canary"]}
         if bool(said["release"]) == bool(said["command"]):
             raise Refusal("bad_campaign", "choose a release or a command")
         release = said["release"] is not None
@@ -122,8 +123,12 @@ class CampaignForm(forms.Form):
         }
 
 
-def _percentages(text: str) -> list[int]:
-    parts = [part.strip().rstrip("%").strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 4 for part in parts):
-        raise Refusal("bad_campaign", "write the waves as percentages, for example 1, 10, 100")
-    return [int(part) for part in parts]
+WAVE = re.compile(r"([0-9]{1,7})\s*(%|terminals?|台)?")
+
+
+def _waves(text: str) -> list[dict[str, int]]:
+    """Read waves as people write them: `20 terminals, 10 %, 100 %`, or plain numbers, which are per cent."""
+    found = [WAVE.fullmatch(part.strip()) for part in text.split(",")]
+    if not all(found):
+        raise Refusal("bad_campaign", "write the waves as percentages, for example 1, 10, 100; or 20 terminals, 100")
+    return [{"percent" if match[2] in (None, "%") else "number": int(match[1])} for match in found if match]

@@ -1,10 +1,11 @@
 """Campaigns in the browser: say what and to whom, look at what would happen, propose; agree, start, watch, pause, roll back."""
 
-from datetime import datetime
+import hashlib
 from typing import Any, NamedTuple
 
+import rfc8785
 from django.contrib import admin
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -14,12 +15,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from fleet.pages.buttons import Button, press
 from fleet.pages.campaign_form import CampaignForm
+from fleet.pages.campaign_words import next_of, rules_of, why
 from fleet.pages.guards import staff_with
 from fleet.pages.selectors import PARTS
 from terminals.campaigns import planning, selectors, services
 from terminals.campaigns.kinds import kinds
 from terminals.campaigns.models import Campaign, Member
-from terminals.campaigns.rules import ENDED, CampaignState, MemberState, WaveState
+from terminals.campaigns.rules import CampaignState, MemberState, WaveState
+from terminals.campaigns.settings import checked
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, within
@@ -27,6 +30,8 @@ from terminals.common.words import format_minor, sentence, word
 from terminals.settlement.models import Batch
 
 SEE = "campaigns.view_campaign"
+UNDECIDED = (CampaignState.PROPOSED, CampaignState.RUNNING, CampaignState.PAUSED)
+PARTS_OF_A_TERMINAL = ("card_reader", "keypad", "screen", "printer")  # whose faults a filter finds
 SHOWN = 20  # terminals in trouble that a page names
 
 
@@ -36,23 +41,38 @@ def new_page(request: HttpRequest) -> HttpResponse:
     first = {name: request.GET.get(name, "")[:2000] for name in ("filter", "release") if name in request.GET}
     form = CampaignForm(request.user, request.POST or None, initial=first)
     shown: planning.Preview | None = None
+    seen, wanted = "", None
     if request.method == "POST" and form.is_valid():
         try:
-            if "propose" in request.POST:
-                wanted = form.wanted
+            wanted = form.wanted
+            seen = hashlib.sha256(rfc8785.dumps(wanted)).hexdigest()
+            if "propose" in request.POST and request.POST.get("seen") == seen:
                 require_fresh_login(request, kinds.named(wanted["kind"]).permission)
                 made = planning.propose(name=form.cleaned_data["name"], user=request.user, **wanted)
                 return redirect("campaign", pk=made.pk)
-            shown = planning.preview(user=request.user, **form.wanted)
+            if "propose" in request.POST:
+                form.add_error(
+                    None, _("What is asked for was changed since it was shown: look at it below, and propose it then.")
+                )
+            shown = planning.preview(user=request.user, **wanted)
         except Refusal as refusal:
             form.add_error(None, sentence(refusal))
     context = admin.site.each_context(request) | {
         "title": _("New campaign"),
         "form": form,
         "preview": shown,
-        "left_out": [(sentence(one.refusal), one.number, one.serials) for one in shown.left_out] if shown else [],
+        "seen": seen,
+        "rules": rules_of(checked(wanted["settings"])) if shown and wanted else [],
+        "left_out": _left_out(shown) if shown else [],
     }
     return render(request, "pages/campaign_new.html", context)
+
+
+def _left_out(shown: planning.Preview) -> list[tuple[str, int, list[str], bool]]:
+    """Return who would not be asked now: why, how many, some serials, and whether they would wait."""
+    return [
+        (sentence(one.refusal), one.number, one.serials, one.refusal.reason in shown.passing) for one in shown.left_out
+    ]
 
 
 def _campaign(request: HttpRequest, pk: int) -> Campaign:
@@ -69,19 +89,22 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     for wave in waves:
         for state, number in wave.states.items():
             states[state] = states.get(state, 0) + number
-    ended = sum(states.get(state, 0) for state in ENDED)
     state = CampaignState(campaign.state)
+    roll_backs = list(campaign.rolled_back_by.order_by("pk"))
+    taken_back = any(one.state != CampaignState.CANCELLED for one in roll_backs)
     return {
         "campaign": campaign,
         "told": kinds.named(campaign.kind).told(campaign.arguments),
-        "waves": [(wave, _bars(wave), [_why(one) for one in wave.unmet]) for wave in waves],
+        "waves": [(wave, _bars(wave), [why(one) for one in wave.unmet]) for wave in waves],
         "states": states,
-        "percent": ended * 100 // max(campaign.total, 1),
-        "next": _next(campaign, waves),
+        "percent": states.get(MemberState.SUCCEEDED, 0) * 100 // max(campaign.total, 1),
+        "next": next_of(campaign, waves),
+        "rules": rules_of(campaign.settings),
         "stopped": [wave for wave in waves if wave.state == WaveState.STOPPED],
         "at_stake": _at_stake(request, campaign),
         "trouble": selectors.in_trouble(campaign, request.user)[:SHOWN],
         "shown": SHOWN,
+        "parts": PARTS_OF_A_TERMINAL,
         "may_approve": state is CampaignState.PROPOSED
         and campaign.needs_approval
         and campaign.approved_by_id is None
@@ -91,14 +114,18 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         and state is CampaignState.PROPOSED
         and (not campaign.needs_approval or campaign.approved_by_id is not None),
         "may_pause": may and state is CampaignState.RUNNING,
-        "may_force": may and campaign.proposed_by_id != request.user.pk,
-        "may_resume": may and state is CampaignState.PAUSED,
+        "may_force": may and campaign.proposed_by_id != request.user.pk and not taken_back,
+        "may_resume": may and state is CampaignState.PAUSED and not taken_back,
         "may_cancel": may and state in (CampaignState.PROPOSED, CampaignState.RUNNING, CampaignState.PAUSED),
         "may_retry": may
         and state in (CampaignState.RUNNING, CampaignState.PAUSED)
         and bool(states.get(MemberState.FAILED) or states.get(MemberState.LEFT_OUT)),
-        "may_roll_back": may and state is not CampaignState.PROPOSED and bool(states.get(MemberState.SUCCEEDED)),
-        "roll_backs": campaign.rolled_back_by.order_by("pk"),
+        "may_roll_back": may
+        and kinds.named(campaign.kind).takes_back
+        and state is not CampaignState.PROPOSED
+        and bool(states.get(MemberState.SUCCEEDED))
+        and not any(one.state in UNDECIDED for one in roll_backs),
+        "roll_backs": roll_backs,
         "refreshed_at": timezone.now(),
     }
 
@@ -108,6 +135,7 @@ BARS = (
     (MemberState.FAILED, "tw-bar-bad"),
     (MemberState.ORDERED, "tw-bar-busy"),
     (MemberState.WAITING, "tw-bar-wait"),
+    *((state, "tw-bar-none") for state in (MemberState.LEFT_OUT, MemberState.SUPERSEDED, MemberState.CANCELLED)),
 )
 
 
@@ -131,55 +159,13 @@ def _bars(wave: selectors.WaveSeen) -> list[Part]:
     return parts
 
 
-def _why(unmet: dict[str, Any]) -> str:
-    """Say why a guard does not hold."""
-    said = {"found": unmet["found"], "limit": unmet["limit"], "about": word(unmet["about"])}
-    if unmet["why"] == "failures":
-        return _("%(found)s per cent failed; at most %(limit)s may") % said
-    if unmet["why"] == "sample":
-        return _("%(found)s terminals have an outcome, at least %(limit)s are wanted: nobody tried it") % said
-    if unmet["why"] == "code":
-        return _("%(found)s per cent failed with %(about)s; at most %(limit)s may") % said
-    return _("%(about)s: faults grew by %(found)s per cent of the wave; at most %(limit)s may") % said
-
-
-def _next(campaign: Campaign, waves: list[selectors.WaveSeen]) -> str:
-    """Say what happens next by itself, or what somebody must press."""
-    if campaign.state == CampaignState.PROPOSED:
-        if campaign.needs_approval and campaign.approved_by_id is None:
-            return _("Somebody other than %(who)s must agree to it.") % {"who": campaign.proposed_by.get_username()}
-        return _("It begins when somebody presses Start.")
-    if campaign.state == CampaignState.PAUSED:
-        return _("Nobody is asked any more until somebody lets it go on; those that were asked go on by themselves.")
-    if campaign.state != CampaignState.RUNNING:
-        return ""
-    for wave in waves:
-        if wave.state == WaveState.PLANNED:
-            return _("Wave %(number)s begins within seconds.") % {"number": wave.number}
-        if wave.state == WaveState.RUNNING:
-            due = selectors.next_turn(campaign, wave.number)
-            if due is not None and due > timezone.now() and not wave.states.get(MemberState.ORDERED):
-                return _("The next terminal is asked at %(when)s.") % {"when": _clock(due)}
-            said = {"number": wave.number, "percent": wave.guard["sample_percent"]}
-            return _("Wave %(number)s is watched when %(percent)s per cent of it have an outcome.") % said
-        if wave.state == WaveState.SOAKING and wave.soaks_until is not None:
-            when = _clock(wave.soaks_until)
-            return _("Wave %(number)s is watched until %(when)s; then its guard is judged.") % {
-                "number": wave.number,
-                "when": when,
-            }
-    return _("All waves hold; those that are switched off are waited for.")
-
-
-def _clock(instant: datetime) -> str:
-    return f"{timezone.localtime(instant):%Y-%m-%d %H:%M %z}"
-
-
 def _at_stake(request: HttpRequest, campaign: Campaign) -> list[str]:
-    """Return the unsettled money on terminals that are being changed just now, for those who may see money."""
+    """Return the unsettled money on terminals that are being changed just now, and on those of a wave that its guard stopped, for
+    those who may see money."""
     if campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
         return []
-    under_way = Member.objects.filter(wave__campaign=campaign, state=MemberState.ORDERED)
+    stopped = Q(wave__state=WaveState.STOPPED, ordered_at__isnull=False)
+    under_way = Member.objects.filter(Q(state=MemberState.ORDERED) | stopped, wave__campaign=campaign)
     open_ones = within(Batch.objects.all(), request.user, PARTS["money"]).filter(
         closed=False, transaction_count__gt=0, terminal__in=under_way.values("terminal")
     )

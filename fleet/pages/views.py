@@ -18,10 +18,13 @@ from django.views.decorators.http import require_GET
 
 from firmware.models import Release
 from firmware.selectors import sendable
+from firmware.tuf.services import documents_standing
 from fleet.pages import selectors
 from fleet.pages.guards import staff_with
 from fleet.pages.terminal import TABS, Glance, badges, glance_at, primary_verbs, tabs_for
 from fleet.pages.verbs import VERBS, Done, label_of, may, offered
+from terminals.campaigns.models import Campaign
+from terminals.campaigns.rules import CampaignState, WaveState
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import reach_of, within
@@ -35,6 +38,8 @@ from terminals.link.services import PLAIN_COMMANDS
 from terminals.settlement.selectors import at_stake
 
 MOST_CHOICES = 200
+
+SEE_RELEASES = "firmware.view_release"
 
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +55,8 @@ def _overview_context(request: HttpRequest) -> dict[str, Any]:
         "overview": selectors.overview(now, reach),
         "worries": selectors.worries(request.user, now),
         "unresolved_runs": selectors.unresolved_runs(request.user),
+        "stopped_campaigns": _stopped_campaigns(request),
+        "late_documents": [one for one in documents_standing(now) if one.late] if reach(SEE_RELEASES).paths else [],
         "silent": parts_to_look_after(now),
         "refreshed_at": now,
         "today": "&".join(
@@ -57,6 +64,12 @@ def _overview_context(request: HttpRequest) -> dict[str, Any]:
             for name, instant in zip(("gte", "lt"), selectors.day_of(now), strict=True)
         ),
     }
+
+
+def _stopped_campaigns(request: HttpRequest) -> QuerySet[Campaign]:
+    stopped = Campaign.objects.filter(state=CampaignState.PAUSED, waves__state=WaveState.STOPPED)
+    found: QuerySet[Campaign] = within(stopped, request.user, "campaigns.view_campaign").order_by("-pk")[:5]
+    return found
 
 
 @staff_with(selectors.VIEW)

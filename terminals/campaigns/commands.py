@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.utils import timezone
+
 from terminals.campaigns.kinds import Order
-from terminals.campaigns.services import Came, ordered, report
+from terminals.campaigns.services import TAKEN_BACK, Came, ordered, report
 from terminals.link.facts import failure_reason
 from terminals.link.models import Command
 from terminals.link.protocol.states import CommandState
@@ -42,18 +44,31 @@ def take_back(ids: Sequence[int], wanted: Order) -> set[int]:
 
 def on_outcomes(outcomes: Iterable[Outcome], command_type: str) -> None:
     """Tell campaigns what became of commands that they sent. One statement where no campaign waits for any."""
-    ended = {one.command_id: one for one in outcomes if one.is_final and one.state != CommandState.CANCELLED}
+    ended = {one.command_id: one for one in outcomes if one.is_final}
     about = thing({"command": command_type})
-    waited_for = {pk for pk, _thing in ordered((one.terminal_id for one in ended.values()), about)} if ended else set()
-    if not waited_for:
+    waited = ordered((one.terminal_id for one in ended.values()), about) if ended else []
+    if not waited:
         return
-    ours = Command.objects.filter(pk__in=ended, terminal__in=waited_for, requested_by__startswith="campaign ")
-    report(about, {pk: _came(ended[command_id]) for command_id, pk in ours.values_list("pk", "terminal_id")})
+    askers = {(one.terminal_id, f"campaign {one.campaign_id}") for one in waited}
+    commands = Command.objects.filter(pk__in=ended).values_list("pk", "terminal_id", "requested_by", "answered_at")
+    report(
+        about,
+        {
+            pk: _came(ended[command_id], answered=answered_at is not None)
+            for command_id, pk, asker, answered_at in commands
+            if (pk, asker) in askers
+        },
+    )
 
 
-def _came(outcome: Outcome) -> Came:
+def _came(outcome: Outcome, *, answered: bool) -> Came:
+    """What an outcome means. What no terminal answered it may never have had: it was switched off, and has not failed."""
     if outcome.state == CommandState.SUCCEEDED:
         return Came(True)
+    if outcome.state == CommandState.CANCELLED:
+        return Came(False, TAKEN_BACK, (failure_reason(outcome).stored(),))
+    if outcome.state == CommandState.EXPIRED and not answered:
+        return Came(False, "switched_off", (failure_reason(outcome).stored(),), later=timezone.now())
     result = outcome.result
     code = (result.code if result else None) or outcome.state
     final = outcome.state == CommandState.REJECTED or (result is not None and not result.retryable)

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled, SerializationFailure
 
 from terminals.bulk.fitness import refused_among
 from terminals.campaigns import rules
@@ -24,7 +24,7 @@ from terminals.campaigns.models import Campaign, Member, Tally
 from terminals.campaigns.rules import LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
 from terminals.campaigns.services import Came, report
 from terminals.campaigns.settings import window_of
-from terminals.campaigns.waves import ACTOR, begin_rest, counts_of, look_at_waves
+from terminals.campaigns.waves import ACTOR, LEFT_SERVICE, begin_rest, counts_of, look_at_waves
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
@@ -37,16 +37,18 @@ from terminals.estate.services import Held, hold
 from terminals.link.services import Target
 
 logger = logging.getLogger(__name__)
+# What stands in the way of one statement, and of no other campaign.
+IN_THE_WAY = (DeadlockDetected, LockNotAvailable, QueryCanceled, SerializationFailure)
 CHUNK = 1000
 LOOK_AGAIN_AFTER = timedelta(minutes=10)  # at what stands in a terminal's way and passes by itself
-LONGEST = timedelta(days=4)  # after this nobody waits any more for what a cancelled campaign has sent
 
 
 def run_campaigns(until: float) -> int:
     """Take steps of the campaigns in turns, as long as there is time (`until` by the monotonic clock) and anything to do; return
     how many terminals moved."""
     done = 0
-    followed = Q(state__in=LIVE) | Q(state=CampaignState.CANCELLED, finished_at__gt=timezone.now() - LONGEST)
+    under_way = Tally.objects.filter(wave__campaign=OuterRef("pk"), state=MemberState.ORDERED, number__gt=0)
+    followed = Q(state__in=LIVE) | (Q(state=CampaignState.CANCELLED) & Exists(under_way))
     waiting = list(Campaign.objects.filter(followed).order_by("pk").values_list("pk", flat=True))
     while waiting and time.monotonic() < until:
         moved = {pk: _step_or_pause(pk) for pk in waiting}
@@ -64,9 +66,10 @@ def _step_or_pause(campaign_id: int) -> int:
         logger.warning("campaign %s met another's work: %s", campaign_id, str(error).splitlines()[0])
         return 0
     except (OperationalError, InterfaceError) as error:
-        if isinstance(error.__cause__, DeadlockDetected):
-            return 0
-        raise  # the database is away
+        if not isinstance(error.__cause__, IN_THE_WAY):
+            raise  # the database is away
+        logger.warning("campaign %s is tried again: %s", campaign_id, str(error).splitlines()[0])
+        return 0
     except Exception:
         logger.exception("campaign %s cannot go on", campaign_id)
         with transaction.atomic():
@@ -82,7 +85,7 @@ def step(campaign_id: int, now: datetime) -> int:
 
 @transaction.atomic
 def _go_on(campaign_id: int, now: datetime) -> int:
-    due = _due(campaign_id, now)
+    due, began = _due(campaign_id, now), time.monotonic()
     held = hold(due.values())
     live = Campaign.objects.filter(pk=campaign_id, state__in=LIVE)
     campaign = live.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
@@ -95,7 +98,10 @@ def _go_on(campaign_id: int, now: datetime) -> int:
     moved = look_at_waves(campaign, now) + begin_rest(campaign, now)
     if campaign.state != CampaignState.RUNNING:  # a guard has just stopped it
         return moved
-    return moved + _ask(campaign, due, held, now)
+    waited = timedelta(
+        seconds=time.monotonic() - began
+    )  # for locks: nobody is asked outside of a window because of that
+    return moved + _ask(campaign, due, held, now + waited)
 
 
 # Raw: the ORM would ask each wave. Whose turn has come, the longest due first, in the order in which waves began.
@@ -122,7 +128,7 @@ def _due(campaign_id: int, now: datetime) -> dict[int, int]:
 def _ask(campaign: Campaign, due: Mapping[int, int], held: Mapping[int, Held], now: datetime) -> int:
     """Ask those whose turn it is: within their windows, at the campaign's rate, no more at once than it says."""
     room = _room(campaign, now)
-    rows = Member.objects.filter(pk__in=list(due), state=MemberState.WAITING).order_by("due_at", "pk")
+    rows = Member.objects.filter(pk__in=list(due), state=MemberState.WAITING, due_at__lte=now).order_by("due_at", "pk")
     members = list(rows.values_list("pk", "terminal_id", "attempt", "terminal__store__time_zone"))
     window = window_of(campaign.settings)
     opens = {zone: rules.opens_at(window, zone, now) for zone in {zone for *_rest, zone in members}}
@@ -234,17 +240,17 @@ def _refused(kind: Kind, campaign: Campaign, ids: Sequence[int]) -> dict[int, Re
 # --- those who do not answer -----------------------------------------------------------------------------------------
 @transaction.atomic
 def _close_late(campaign_id: int, now: datetime) -> int:
-    """Terminals that did not come back in time have failed, or have another turn; those that left service meanwhile say nothing
-    of what was sent. A transaction of its own: whoever reports takes members before tallies."""
+    """Terminals that did not come back in time have failed, or have another turn; those that left service meanwhile are left out,
+    and count against the guard. A transaction of its own: whoever reports takes members before tallies."""
     late = Member.objects.filter(wave__campaign=campaign_id, state=MemberState.ORDERED, due_at__lte=now)
     columns = ("pk", "terminal_id", "terminal__state", "thing", "wave__campaign__settings")
     rows = list(late.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns)[:CHUNK])
     if not rows:
         return 0
     gone = [pk for pk, _terminal, state, _thing, _settings in rows if state not in COMMANDED_STATES]
-    move_members((Move(pk, "not_in_service") for pk in gone), MemberTransition.leave_out, now)
     reason = NotBack(rows[0][4]["timeout_minutes"]).stored()
     report(rows[0][3], {row[1]: Came(False, "not_back", (reason,)) for row in rows if row[0] not in set(gone)})
+    move_members((Move(pk, LEFT_SERVICE) for pk in gone), MemberTransition.leave_out, now)
     return len(rows)
 
 

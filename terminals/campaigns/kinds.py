@@ -32,7 +32,8 @@ class Kind:
     way that they can answer within a time; what came of it, the feature says by `services.report`. `take_back` ends orders that
     no terminal can have seen and returns their terminals. `before` says what is there now, as arguments of a campaign that
     would bring it back; a terminal of which nobody knows is left out. `passing` are the reasons of `unfit` that pass by
-    themselves: for those a terminal waits. `needs_approval`: somebody else agrees before it starts.
+    themselves: for those a terminal waits. `needs_approval`: somebody else agrees before it starts. `takes_back`: it knows what
+    was before.
     `takes_conditions`: terminals hold what they are asked for against conditions.
     """
 
@@ -46,7 +47,8 @@ class Kind:
     take_back: Callable[[Ids, Order], set[int]] = lambda ids, order: set()
     passing: frozenset[str] = frozenset()
     before: Callable[[Ids, Arguments], Mapping[int, Mapping[str, Any]]] = lambda ids, arguments: {}
-    needs_approval: bool = False
+    needs_approval: Callable[[Arguments], bool] = lambda arguments: False
+    takes_back: bool = False
     takes_conditions: bool = False
 
 

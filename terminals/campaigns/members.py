@@ -21,6 +21,16 @@ def lock_thing(campaign: Campaign) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"campaign:{campaign.thing}"])
 
 
+def lock_tallies(wave_ids: Iterable[int]) -> None:
+    """Let those who report on a wave count one after the other, until the transaction ends: each counts in several statements,
+    and two would wait for each other. Members are held before."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('campaign wave', id)) FROM unnest(%s::bigint[]) AS id",
+            [sorted(set(wave_ids))],
+        )
+
+
 class Move(msgspec.Struct):
     """What one member comes to. `due_at` None: it is not looked at again by itself."""
 
@@ -29,6 +39,7 @@ class Move(msgspec.Struct):
     reasons: list[dict[str, Any]] = []
     due_at: datetime | None = None
     attempt: int | None = None  # None: as it was
+    failures: int | None = None  # of its attempts; None: as it was
     before: Mapping[str, Any] | None = None  # None: as it was
 
 
@@ -53,24 +64,27 @@ TALLIED = """, tallied AS (
 """
 WHICH = "SELECT id, wave_id, terminal_id FROM moved"
 HOW_MANY = "SELECT count(*) FROM moved"
+IN_DOUBT = "failed_before"  # as open members are counted whose attempts failed so far
+COUNTED = f"CASE WHEN m.state IN ('waiting', 'ordered') AND m.failures > 0 THEN '{IN_DOUBT}' ELSE m.code END"
 # Raw: the ORM neither updates from rows of values nor returns what it changed.
 MOVE = """
 WITH said AS (
     SELECT * FROM json_to_recordset(%(rows)s) AS r(id bigint, code text, reasons jsonb, due_at timestamptz, attempt smallint,
-                                                   before jsonb)
+                                                   failures smallint, before jsonb)
 ), held AS (
-    SELECT m.id, m.wave_id, m.terminal_id, m.state, m.code FROM campaigns_member m JOIN said USING (id)
+    SELECT m.id, m.wave_id, m.terminal_id, m.state, {counted} AS code FROM campaigns_member m JOIN said USING (id)
      WHERE m.state = ANY(%(sources)s) ORDER BY m.id FOR NO KEY UPDATE OF m
 ), moved AS (
     UPDATE campaigns_member m
        SET state = %(target)s, code = s.code, reasons = s.reasons, due_at = s.due_at, attempt = coalesce(s.attempt, m.attempt),
+           failures = coalesce(s.failures, m.failures),
            before = coalesce(s.before, m.before),
            ordered_at = CASE WHEN %(ordered)s THEN %(now)s::timestamptz ELSE m.ordered_at END,
            finished_at = CASE WHEN %(ended)s THEN %(now)s::timestamptz END
       FROM said s JOIN held h USING (id)
      WHERE m.id = s.id
-    RETURNING m.id, m.wave_id, m.terminal_id, h.state AS left_state, h.code AS left_code, m.state, m.code
-)"""
+    RETURNING m.id, m.wave_id, m.terminal_id, h.state AS left_state, h.code AS left_code, m.state, {counted} AS code
+)""".replace("{counted}", COUNTED)
 
 
 def move_members(moves: Iterable[Move], transition: Transition[MemberState], now: datetime) -> list[Moved]:
@@ -94,7 +108,7 @@ def move_members(moves: Iterable[Move], transition: Transition[MemberState], now
 # Raw: the same for all of some waves, whose ids need not travel.
 MOVE_ALL = """
 WITH held AS (
-    SELECT m.id, m.code, m.state FROM campaigns_member m
+    SELECT m.id, {counted} AS code, m.state FROM campaigns_member m
      WHERE m.wave_id = ANY(%(waves)s) AND m.state = ANY(%(sources)s)
        AND (NOT %(alone)s OR NOT EXISTS (SELECT 1 FROM campaigns_member o WHERE o.terminal_id = m.terminal_id
                                             AND o.thing = m.thing AND o.state IN ('waiting', 'ordered')))
@@ -104,8 +118,8 @@ WITH held AS (
        SET state = %(target)s, code = '', due_at = %(now)s::timestamptz + random() * %(spread)s::interval,
            finished_at = CASE WHEN %(ended)s THEN %(now)s::timestamptz END
       FROM held h WHERE m.id = h.id
-    RETURNING m.wave_id, h.state AS left_state, h.code AS left_code, m.state, m.code
-)"""
+    RETURNING m.wave_id, h.state AS left_state, h.code AS left_code, m.state, {counted} AS code
+)""".replace("{counted}", COUNTED)
 
 
 def move_all(

@@ -82,6 +82,7 @@ class Wave(models.Model):
     forced_by = models.CharField(
         max_length=150, blank=True, help_text="Who let it go on although its guard did not hold"
     )
+    forced_because = models.CharField(max_length=500, blank=True, db_default="")
 
     placed_by = "campaign__path"
 
@@ -102,6 +103,7 @@ class Member(models.Model):
     state = models.CharField(max_length=10, choices=choices(MemberState), default=MemberState.PLANNED.value)
     due_at = models.DateTimeField(null=True, help_text="When it is looked at next: to be asked, or as timed out")
     attempt = models.PositiveSmallIntegerField(default=0)
+    failures = models.PositiveSmallIntegerField(db_default=0, help_text="Attempts of it that failed")
     code = models.CharField(max_length=40, blank=True, help_text="Why it failed, waits or was left out")
     reasons = models.JSONField(default=list, help_text="The same as data")
     before = models.JSONField(null=True, help_text="What a roll back would bring again")

@@ -1,6 +1,7 @@
 """Proposing a campaign: its terminals are chosen, put into waves, and fixed. No statement of it is for one terminal."""
 
 import hashlib
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import rfc8785
@@ -12,7 +13,7 @@ from terminals.bulk.fitness import LeftOut, without_unfit
 from terminals.bulk.verbs import Arguments
 from terminals.campaigns.kinds import Kind, kinds
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
-from terminals.campaigns.rules import MemberState
+from terminals.campaigns.rules import LIVE, MemberState
 from terminals.campaigns.settings import Cut, checked, cut
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
@@ -24,6 +25,9 @@ from terminals.estate.targets.choosing import matching
 VIEW_TERMINALS = "terminals.view_terminal"
 VIEW_MEMBERS = "campaigns.view_member"  # what seeing a campaign's terminals needs
 PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
+
+
+NO_CANARY = Refusal("no_canary", "no terminal of it passes the filter of those that come first")
 
 
 class NoTerminal(Refusal):
@@ -48,6 +52,8 @@ class Preview(NamedTuple):
     left_out: list[LeftOut]
     superseded: int
     told: str
+    needs_approval: bool
+    passing: Collection[str]  # reasons to be left out for which a terminal waits
 
 
 def asked(
@@ -74,16 +80,24 @@ def asked(
 def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: Any) -> Preview:
     """Return what a campaign would do. Changes nothing."""
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user)
-    total = said.terminals.count()
-    cuts = cut(said.settings, said.canaries.count(), total) if total else []
+    total, canaries = said.terminals.count(), said.canaries.count()
+    if said.settings["canary"] and total and not canaries:
+        raise NO_CANARY
+    cuts = cut(said.settings, canaries, total) if total else []
     _fit, left_out = without_unfit(said.terminals, said.kind.unfit(said.arguments))
-    waiting = Member.objects.filter(thing=said.kind.thing(said.arguments), state=MemberState.WAITING)
+    waiting = Member.objects.filter(
+        thing=said.kind.thing(said.arguments),
+        state__in=(MemberState.PLANNED, MemberState.WAITING),
+        wave__campaign__state__in=LIVE,
+    )
     return Preview(
         total=total,
         waves=[b - a for a, b in zip([0, *(one.last for one in cuts)], (one.last for one in cuts), strict=False)],
         left_out=left_out,
         superseded=waiting.filter(terminal__in=said.terminals.values("pk")).count(),
         told=said.kind.told(said.arguments),
+        needs_approval=said.kind.needs_approval(said.arguments),
+        passing=said.kind.passing,
     )
 
 
@@ -114,14 +128,18 @@ def propose(
         thing=said.kind.thing(said.arguments),
         filter=text,
         settings=said.settings,
-        needs_approval=said.kind.needs_approval,
+        needs_approval=said.kind.needs_approval(said.arguments),
         proposed_by=user,
         rolls_back=rolls_back,
     )
+    if said.settings["canary"] and not canaries:
+        raise NO_CANARY
     cuts = cut(said.settings, canaries, total)
     waves = _make_waves(campaign, cuts)
     _choose(campaign, said, waves, cuts)
     _settle_down(campaign, waves)
+    if not all(holds(user, permission, campaign) for permission in (PROPOSE, said.kind.permission)):
+        raise Refusal("parts", "its terminals stand in different parts of the estate; propose a campaign for each part")
     detail = {"kind": campaign.kind, "arguments": said.arguments, "filter": text, "total": campaign.total}
     detail |= {"settings": said.settings, "digest": campaign.digest}  # over the terminals, too: their rows stay
     audit.record(actor=user.get_username(), action="campaign.propose", subject=subject_of(campaign), detail=detail)

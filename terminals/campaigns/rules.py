@@ -1,7 +1,7 @@
 """Campaigns: states, when a terminal is due, when a guard holds. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -64,13 +64,14 @@ class MemberTransition(Machine):
     wait = Transition((_M.WAITING,), _M.WAITING)
     order = Transition((_M.WAITING,), _M.ORDERED)
     put_off = Transition((_M.ORDERED,), _M.WAITING)  # the terminal said later, or is tried again
-    succeed = Transition((_M.ORDERED, _M.WAITING), _M.SUCCEEDED)
+    succeed = Transition((_M.ORDERED, _M.WAITING, _M.FAILED), _M.SUCCEEDED)  # some were only too slow to say so
     fail = Transition((_M.ORDERED, _M.WAITING), _M.FAILED)
     leave_out = Transition((_M.PLANNED, _M.WAITING, _M.ORDERED), _M.LEFT_OUT)
     supersede = Transition((_M.PLANNED, _M.WAITING), _M.SUPERSEDED)
     drop = Transition((_M.PLANNED, _M.WAITING), _M.CANCELLED)
     cancel = Transition((_M.ORDERED,), _M.CANCELLED)  # what was sent could be taken back
     try_again = Transition((_M.FAILED, _M.LEFT_OUT), _M.WAITING)
+    lose = Transition((_M.SUCCEEDED,), _M.FAILED)  # it went back to what was there before
 
 
 class Window(NamedTuple):
@@ -99,19 +100,35 @@ class Guard(NamedTuple):
 
 
 # --- when a terminal is due ------------------------------------------------------------------------------------------
+def _instant(day: date, at: time, zone: ZoneInfo) -> datetime:
+    """Return the instant at which the clock of a zone shows a time; of a time that it skips, the end of the gap."""
+    wanted = datetime.combine(day, at, zone)
+    instant = wanted.astimezone(UTC)
+    if instant.astimezone(zone).replace(tzinfo=None) == wanted.replace(tzinfo=None):
+        return instant
+    earlier = wanted.replace(fold=1).astimezone(UTC)  # before the gap; `instant` is after it
+    while (later := earlier + timedelta(minutes=1)).astimezone(zone).utcoffset() == wanted.utcoffset():
+        earlier = later
+    return later
+
+
+def _opening(window: Window, day: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return when a window that opens on a day opens and closes."""
+    ends = day if window.closes > window.opens else day + timedelta(days=1)
+    return _instant(day, window.opens, zone), _instant(ends, window.closes, zone)
+
+
 def opens_at(window: Window | None, zone: str, now: datetime) -> datetime:
     """Return now where the window is open by the clock of a zone, else the instant at which it opens next."""
     if window is None:
         return now
-    local = now.astimezone(ZoneInfo(zone))
-    for back in range(-1, 8):
-        day = local.date() + timedelta(days=back)
+    today = now.astimezone(ZoneInfo(zone)).date()
+    for ahead in range(-1, 15):  # a week, and one more where the clocks skip a window
+        day = today + timedelta(days=ahead)
         if day.isoweekday() not in window.days:
             continue
-        ends = day if window.closes > window.opens else day + timedelta(days=1)
-        opens = datetime.combine(day, window.opens, ZoneInfo(zone))
-        closes = datetime.combine(ends, window.closes, ZoneInfo(zone))
-        if closes.timestamp() > now.timestamp():
+        opens, closes = _opening(window, day, ZoneInfo(zone))
+        if closes > max(opens, now):
             return max(now, opens.astimezone(now.tzinfo))
     raise AssertionError("a window has a day in each week")
 
@@ -120,16 +137,10 @@ def closes_at(window: Window | None, zone: str, now: datetime) -> datetime | Non
     """Return when a window that is open now closes by the clock of a zone; None where there is no window."""
     if window is None:
         return None
-    local = now.astimezone(ZoneInfo(zone))
-    ends = []
-    for back in (-1, 0):
-        day = local.date() + timedelta(days=back)
-        end = day if window.closes > window.opens else day + timedelta(days=1)
-        opens = datetime.combine(day, window.opens, ZoneInfo(zone)).astimezone(UTC)
-        closes = datetime.combine(end, window.closes, ZoneInfo(zone)).astimezone(UTC)
-        if day.isoweekday() in window.days and opens <= now < closes:
-            ends.append(closes)
-    return max(ends, default=now)
+    today = now.astimezone(ZoneInfo(zone)).date()
+    days = [day for day in (today - timedelta(days=1), today) if day.isoweekday() in window.days]
+    openings = [_opening(window, day, ZoneInfo(zone)) for day in days]
+    return max((closes for opens, closes in openings if opens <= now < closes), default=now)
 
 
 def next_attempt(attempt: int, retries: int, retry_minutes: int) -> timedelta | None:
@@ -141,12 +152,16 @@ def next_attempt(attempt: int, retries: int, retry_minutes: int) -> timedelta | 
 
 # --- guards ----------------------------------------------------------------------------------------------------------
 class Counts(NamedTuple):
-    """What has become of a wave's terminals. Those that were left out, superseded or cancelled say nothing of it."""
+    """What has become of a wave's terminals. Those that were left out or cancelled say nothing of it, but for those that left
+    service after they were asked: these count as failed. `in_doubt`, of the open ones: it failed there and is tried again.
+    """
 
     open: int
     succeeded: int
     failed: int
     codes: Mapping[str, int]
+    in_doubt: int = 0
+    superseded: int = 0
 
     @property
     def outcomes(self) -> int:
@@ -154,7 +169,10 @@ class Counts(NamedTuple):
 
     @property
     def total(self) -> int:
-        return self.open + self.outcomes
+        return self.open + self.outcomes + self.superseded
+
+
+FEW = 10  # of so many terminals a single one that breaks is enough to stop
 
 
 class Measured(NamedTuple):
@@ -187,10 +205,14 @@ def judge_outcomes(guard: Guard, counts: Counts, *, size: int, is_last: bool) ->
     """Return whether the outcomes of a wave of so many terminals are enough, and good enough. A share of failures that the rest
     cannot make good any more is known before the sample is complete; a wave that nobody tried says nothing of the next."""
     wanted = _sample(guard, counts, size)
+    in_doubt = counts._replace(
+        failed=counts.failed + counts.in_doubt
+    )  # a success comes first, a failure after its retries
     if unmet := _too_many_failures(guard, counts, max(counts.outcomes, wanted)):
         return Verdict.UNMET, unmet
     if counts.outcomes >= wanted and (counts.outcomes or is_last):
-        return Verdict.ENOUGH, []
+        doubtful = counts.in_doubt and _too_many_failures(guard, in_doubt, max(in_doubt.outcomes, wanted))
+        return (Verdict.NOT_YET if doubtful else Verdict.ENOUGH), []
     if not counts.open and not is_last:
         return Verdict.UNMET, [Unmet("sample", counts.outcomes, max(wanted, 1))]
     return (Verdict.NOT_YET if counts.open else Verdict.ENOUGH), []
@@ -220,6 +242,8 @@ def judge_measures(guard: Guard, size: int, measured: Sequence[Measured]) -> lis
     for one in measured:
         usual = max(_share(one.before, size), _share(one.peers, one.peer_total))
         worse = (_share(one.after, one.touched) - usual) * 100
+        if one.touched > FEW and one.after < usual * one.touched + 2:
+            continue  # among many one breaks by chance
         if worse > guard.worse_percent:
             unmet.append(Unmet("worse", round(worse), guard.worse_percent, one.name))
     return unmet

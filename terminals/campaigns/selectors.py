@@ -28,6 +28,8 @@ class WaveSeen(NamedTuple):
     unmet: list[dict[str, Any]]
     measured: list[dict[str, Any]]
     forced_by: str
+    forced_because: str
+    judged_at: datetime | None
     guard: dict[str, Any]
 
 
@@ -55,6 +57,8 @@ def waves_of(campaigns: Sequence[Campaign]) -> dict[int, list[WaveSeen]]:
                 wave.unmet,
                 wave.measured,
                 wave.forced_by,
+                wave.forced_because,
+                wave.judged_at,
                 wave.guard,
             )
         )

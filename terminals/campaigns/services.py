@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import CampaignEnded
 from terminals.campaigns.kinds import Order, kinds
-from terminals.campaigns.members import Move, lock_thing, move_all, move_members
+from terminals.campaigns.members import Move, lock_tallies, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Wave
 from terminals.campaigns.planning import NoTerminal
 from terminals.campaigns.rules import (
@@ -36,8 +36,12 @@ from terminals.estate.services import hold
 
 APPROVE = "campaigns.approve_campaign"  # what agreeing to somebody else's needs
 DAY = timedelta(days=1)
+TAKEN_BACK = "taken_back"  # of who was asked: somebody else than the campaign took the order back
+ASK_AGAIN_AFTER = timedelta(minutes=15)  # whatever a terminal asks for, it is not asked more often
 # Of whom something may come: those that were asked, and those that wait for another attempt and may have done it after all.
 TRIED = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING, attempt__gt=0)
+# Of whom it would be good news, as long as their campaign goes on: they were late, or lost their last word.
+FAILED = Q(state=MemberState.FAILED, wave__campaign__state__in=rules.LIVE)
 
 
 def _hold(campaign: Campaign) -> Campaign:
@@ -96,9 +100,16 @@ def pause(*, campaign: Campaign, user: Any) -> None:
 def resume(*, campaign: Campaign, user: Any) -> None:
     """Go on. A wave whose guard did not hold is looked at again first, sample and soak: it may stop once more."""
     held = _hold(campaign)
+    _refuse_rolled_back(held)
     _move(held, CampaignTransition.resume, user)
     stopped = Wave.objects.filter(campaign=held, state=WaveState.STOPPED)
-    move(stopped, WaveTransition.look_again, soaks_until=None, unmet=[])
+    move(stopped, WaveTransition.look_again, soaks_until=None)
+
+
+def _refuse_rolled_back(campaign: Campaign) -> None:
+    """What is being taken back must not go on: the evidence against it goes with it."""
+    if campaign.rolled_back_by.exclude(state=CampaignState.CANCELLED).exists():
+        raise Refusal("rolled_back", "it is being rolled back; cancel the roll back first, or propose another campaign")
 
 
 @transaction.atomic
@@ -106,13 +117,15 @@ def force(*, campaign: Campaign, reason: str, user: Any) -> None:
     """Let the next wave begin although the guard of the one before does not hold. Raises Refusal without a reason, for whoever
     proposed it, and where no wave is stopped."""
     held = _hold(campaign)
+    _refuse_rolled_back(held)
     if held.proposed_by_id == user.pk:
         raise Refusal("four_eyes", "whoever proposed a campaign does not go on against its guard; ask somebody else")
-    if not 0 < len(reason.strip()) <= 500:
+    if not 0 < len(reason.strip()) <= 500 or not reason.isprintable():
         raise Refusal("no_reason", "write why it goes on although the guard does not hold")
     stopped = Wave.objects.filter(campaign=held, state=WaveState.STOPPED)
     unmet = list(stopped.values_list("unmet", flat=True))
-    if not move(stopped, WaveTransition.hold, forced_by=user.get_username()):
+    said = {"forced_by": user.get_username(), "forced_because": reason.strip()}
+    if not move(stopped, WaveTransition.hold, **said):
         raise Refusal("not_stopped", "no wave is stopped by its guard")
     _move(held, CampaignTransition.resume, user)
     detail = {"reason": reason.strip(), "unmet": unmet}
@@ -169,11 +182,18 @@ def retry_failed(*, campaign: Campaign, user: Any) -> int:
 def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     """Propose campaigns that bring back to terminals what they had before: one for each thing that they had.
 
-    Raises Refusal where nobody knows what that was. They need what their kind needs, a second person where it says so. What is
-    rolled back pauses.
+    Raises Refusal where nobody knows what that was, and where it is being rolled back already. They need what their kind needs,
+    a second person where it says so. What is rolled back pauses. Terminals that a newer campaign has changed since stay as they
+    are.
     """
-    had = Member.objects.filter(wave__campaign=campaign, ordered_at__isnull=False)
     held = _hold(campaign)
+    undecided = (CampaignState.PROPOSED, *rules.LIVE)
+    if held.rolled_back_by.filter(state__in=undecided).exists():
+        raise Refusal("rolled_back", "it is being rolled back already")
+    newer = Member.objects.filter(
+        terminal=OuterRef("terminal"), thing=held.thing, wave__campaign__gt=held.pk, ordered_at__isnull=False
+    )
+    had = Member.objects.filter(~Exists(newer), wave__campaign=held, ordered_at__isnull=False)
     if held.state == CampaignState.RUNNING:
         _move(held, CampaignTransition.pause, user)
     befores = list(had.exclude(before=None).order_by("before").values_list("before", flat=True).distinct())
@@ -214,10 +234,40 @@ class Came(NamedTuple):
     later: datetime | None = None  # it asks to be asked again then
 
 
-def ordered(terminal_ids: Iterable[int], prefix: str) -> list[tuple[int, str]]:
-    """Return (terminal, thing) where a campaign waits for what becomes of a thing: one statement."""
-    rows = Member.objects.filter(TRIED, terminal__in=id_set(terminal_ids))
-    return list(rows.filter(thing__startswith=prefix).order_by("terminal_id").values_list("terminal_id", "thing"))
+class Waited(NamedTuple):
+    """A terminal of which a campaign waits to hear, and what it was asked for."""
+
+    terminal_id: int
+    thing: str
+    arguments: Mapping[str, Any]
+    campaign_id: int
+
+
+def ordered(terminal_ids: Iterable[int], prefix: str, among: Q = TRIED) -> list[Waited]:
+    """Return where a campaign waits for what becomes of a thing: one statement."""
+    rows = Member.objects.filter(among, terminal__in=id_set(terminal_ids), thing__startswith=prefix)
+    columns = ("terminal_id", "thing", "wave__campaign__arguments", "wave__campaign")
+    return [Waited(*row) for row in rows.order_by("terminal_id", "pk").values_list(*columns)]
+
+
+def brought(terminal_ids: Iterable[int], prefix: str) -> list[Waited]:
+    """Return which campaigns that still go on brought a thing to terminals: one statement."""
+    return ordered(terminal_ids, prefix, Q(state=MemberState.SUCCEEDED, wave__campaign__state__in=rules.LIVE))
+
+
+def lose(came: Mapping[tuple[int, int], Came]) -> None:
+    """Note that terminals (terminal, campaign) do not have any more what a campaign brought: it has failed there after all."""
+    members = Member.objects.filter(
+        terminal__in=id_set(pk for pk, _ in came),
+        wave__campaign__in={campaign for _, campaign in came},
+        state=MemberState.SUCCEEDED,
+    )
+    columns = ("pk", "terminal_id", "wave__campaign", "wave")
+    rows = list(members.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
+    lock_tallies(wave for *_rest, wave in rows)
+    lost = [(pk, came[terminal, campaign]) for pk, terminal, campaign, _ in rows if (terminal, campaign) in came]
+    moves = [Move(pk, one.code, list(one.reasons), failures=1) for pk, one in lost]
+    move_members(moves, MemberTransition.lose, timezone.now())
 
 
 def report(thing: str, came: Mapping[int, Came]) -> None:
@@ -226,27 +276,36 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
 
     A fixed number of statements for any number of terminals, one where no campaign moves it.
     """
-    rows = Member.objects.filter(TRIED, terminal__in=id_set(came), thing=thing)
-    columns = ("pk", "terminal_id", "state", "attempt", "wave__campaign")
+    good = FAILED & Q(terminal__in=[pk for pk, one in came.items() if one.ok])
+    rows = Member.objects.filter(TRIED | good, terminal__in=id_set(came), thing=thing)
+    columns = ("pk", "terminal_id", "state", "attempt", "failures", "wave", "wave__campaign")
     # Members before tallies, all of them: two who report would wait for each other otherwise.
     members = list(rows.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
-    campaigns = Campaign.objects.in_bulk({row[4] for row in members})
+    if not members:
+        return
+    lock_tallies(row[5] for row in members)
+    campaigns = Campaign.objects.in_bulk({row[6] for row in members})
     now = timezone.now()
-    succeeded, failed, again = [], [], []
+    succeeded, failed, again, left_out = [], [], [], []
     told: dict[int, tuple[int, CampaignEnded]] = {}
-    for pk, terminal_id, state, attempt, campaign_id in members:
+    for pk, terminal_id, state, attempt, failures, _wave, campaign_id in members:
         one, campaign = came[terminal_id], campaigns[campaign_id]
-        if state == MemberState.WAITING and not one.ok:
+        if state != MemberState.ORDERED and not one.ok:
             continue  # an earlier attempt's word; it waits for the next one already
+        if one.code == TAKEN_BACK:
+            if campaign.state in rules.LIVE:  # whoever cancels a campaign knows what becomes of its terminals
+                left_out.append(Move(pk, one.code, list(one.reasons)))
+            continue
         due_at = _next_turn(one, attempt, campaign, now)
         if one.ok:
             succeeded.append(Move(pk))
         elif due_at is not None:
-            counted = attempt - 1 if one.later else attempt  # who asks for a better time has used up no attempt
-            again.append(Move(pk, one.code, list(one.reasons), due_at, counted))
+            # Who asks for a better time has used up no attempt, and has not failed.
+            counted = (attempt - 1, failures) if one.later else (attempt, failures + 1)
+            again.append(Move(pk, one.code, list(one.reasons), due_at, *counted))
             continue
         else:
-            failed.append(Move(pk, one.code, list(one.reasons)))
+            failed.append(Move(pk, one.code, list(one.reasons), failures=failures + 1))
         came_to = MemberState.SUCCEEDED if one.ok else MemberState.FAILED
         told[pk] = (terminal_id, CampaignEnded(campaign_id, campaign.name, came_to.value, list(one.reasons)))
     ended = [
@@ -254,6 +313,7 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
         *move_members(failed, MemberTransition.fail, now),
     ]
     move_members(again, MemberTransition.put_off, now)
+    move_members(left_out, MemberTransition.leave_out, now)
     record_facts(told[one.id] for one in ended)
 
 
@@ -262,7 +322,7 @@ def _next_turn(one: Came, attempt: int, campaign: Campaign, now: datetime) -> da
     if one.ok or one.final or campaign.state not in rules.LIVE:
         return None
     if one.later is not None:
-        due_at = min(max(one.later, now + timedelta(minutes=1)), now + DAY)
+        due_at = min(max(one.later, now + ASK_AGAIN_AFTER), now + DAY)
     else:
         pause = rules.next_attempt(attempt, campaign.settings["retries"], campaign.settings["retry_minutes"])
         if pause is None:

@@ -28,22 +28,29 @@ def _canary(value: Any) -> str:
 
 
 def _waves(value: Any) -> list[dict[str, int]]:
-    """Cumulated percentages of the terminals, the last of which is 100; each may have a guard of its own."""
+    """Cumulated percentages or numbers of the terminals, the last of which is 100 per cent; each may have a guard of its own."""
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_WAVES:
         raise Refusal("bad_campaign", "a list of 1 to %(most)s percentages, for example 1, 10, 100", most=MOST_WAVES)
     kept = [_wave(one) for one in value]
-    percentages = [one["percent"] for one in kept]
-    if percentages[-1] != 100 or any(b <= a for a, b in pairwise(percentages)):
+    percentages = [one["percent"] for one in kept if "percent" in one]
+    numbers = [one["number"] for one in kept if "number" in one]
+    if "percent" not in kept[-1] or percentages[-1] != 100 or any(b <= a for a, b in pairwise(percentages)):
         raise Refusal("bad_campaign", "they add up: each is more than the one before, and the last is 100")
+    if any(b <= a for a, b in pairwise(numbers)):
+        raise Refusal("bad_campaign", "they add up: each number is more than the one before")
     return kept
 
 
 def _wave(value: Any) -> dict[str, int]:
     said = value if isinstance(value, dict) else {"percent": value}
-    if unknown := sorted(said.keys() - {"percent", *Guard._fields}):
+    if unknown := sorted(said.keys() - {"percent", "number", *Guard._fields}):
         known = ", ".join(Guard._fields)
         raise Refusal("bad_campaign", "a wave has a percent, and may have %(known)s", known=known, unknown=unknown[0])
     guard = {name: SETTINGS[name].check(said[name]) for name in Guard._fields if name in said}
+    if "number" in said and "percent" not in said:
+        return {"number": _whole(1, 1_000_000)(said["number"]), **guard}
+    if "number" in said:
+        raise Refusal("bad_campaign", "a wave has a percent or a number, not both")
     return {"percent": _whole(1, 100)(said.get("percent")), **guard}
 
 
@@ -137,7 +144,7 @@ def checked(settings: Any) -> dict[str, Any]:
 def guards_of(settings: Mapping[str, Any], *, canaries: bool) -> list[Guard]:
     """Return the guard of each wave in order; that of the canaries is the campaign's."""
     usual = Guard(**{name: settings[name] for name in Guard._fields})
-    own = [{name: number for name, number in wave.items() if name != "percent"} for wave in settings["waves"]]
+    own = [{name: wave[name] for name in Guard._fields if name in wave} for wave in settings["waves"]]
     return ([usual] if canaries else []) + [usual._replace(**guard) for guard in own]
 
 
@@ -162,7 +169,10 @@ def cut(settings: Mapping[str, Any], canaries: int, total: int) -> list[Cut]:
     guards = guards_of(settings, canaries=canaries > 0)
     rest = total - canaries
     places = [canaries] if canaries else []
-    places += [canaries + (rest * wave["percent"] + 99) // 100 for wave in settings["waves"]]
+    places += [
+        canaries + (min(wave["number"], rest) if "number" in wave else (rest * wave["percent"] + 99) // 100)
+        for wave in settings["waves"]
+    ]
     waves: list[Cut] = []
     for place, guard in zip(places, guards, strict=True):
         if place > (waves[-1].last if waves else 0):

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import QuerySet
 
-from terminals.campaigns import rules
+from terminals.campaigns import rules, services
 from terminals.campaigns.facts import MovedByAnother
 from terminals.campaigns.kinds import kinds
-from terminals.campaigns.members import Move, lock_thing, move_all, move_members
+from terminals.campaigns.members import IN_DOUBT, Move, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
 from terminals.campaigns.rules import (
     OPEN_MEMBERS,
@@ -34,6 +34,8 @@ from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 
 ACTOR = "campaign"
+LEFT_SERVICE = "left_service"  # of who was asked and left service before it answered
+UNHEARD = (LEFT_SERVICE, services.TAKEN_BACK)  # they count against the guard: a device that broke is often replaced
 
 
 def look_at_waves(campaign: Campaign, now: datetime) -> int:
@@ -137,18 +139,23 @@ def _make_way(campaign: Campaign, wave: Wave, now: datetime) -> None:
 def counts_of(wave_ids: Sequence[int]) -> dict[int, Counts]:
     """Return what has become of waves' terminals: one statement, however many there are."""
     found = {pk: Counts(0, 0, 0, {}) for pk in wave_ids}
-    for wave_id, state, code, number in Tally.objects.filter(wave__in=wave_ids, number__gt=0).values_list(
-        "wave_id", "state", "code", "number"
-    ):
-        one = found[wave_id]
-        if state == MemberState.SUCCEEDED:
-            one = one._replace(succeeded=one.succeeded + number)
-        elif state == MemberState.FAILED:
-            one = one._replace(failed=one.failed + number, codes={**one.codes, code: one.codes.get(code, 0) + number})
-        elif state in (MemberState.WAITING, MemberState.ORDERED, MemberState.PLANNED):
-            one = one._replace(open=one.open + number)
-        found[wave_id] = one
+    rows = Tally.objects.filter(wave__in=wave_ids, number__gt=0).values_list("wave_id", "state", "code", "number")
+    for wave_id, state, code, number in rows:
+        found[wave_id] = _counted(found[wave_id], state, code, number)
     return found
+
+
+def _counted(one: Counts, state: str, code: str, number: int) -> Counts:
+    if state == MemberState.SUCCEEDED:
+        return one._replace(succeeded=one.succeeded + number)
+    if state == MemberState.FAILED or (state == MemberState.LEFT_OUT and code in UNHEARD):
+        return one._replace(failed=one.failed + number, codes={**one.codes, code: one.codes.get(code, 0) + number})
+    if state == MemberState.SUPERSEDED:
+        return one._replace(superseded=one.superseded + number)
+    if state in (MemberState.WAITING, MemberState.ORDERED, MemberState.PLANNED):
+        in_doubt = number if code == IN_DOUBT else 0
+        return one._replace(open=one.open + number, in_doubt=one.in_doubt + in_doubt)
+    return one
 
 
 def _look_at_outcomes(seen: Seen, now: datetime) -> int:

@@ -414,7 +414,7 @@ def test_a_terminals_page_and_bulk_work_lead_to_campaigns(
     assert (form["filter"].value(), int(form["release"].value())) == ("state = active", release.pk)
 
 
-def test_a_command_goes_in_waves_too_and_one_by_hand_does_not_count(devices: Devices, ann: User) -> None:
+def test_a_command_goes_in_waves_too_and_one_by_hand_does_not_count(devices: Devices, ann: User, bob: User) -> None:
     said: dict[str, Any] = {"name": "Restart", "kind": "command", "text": "state = active", "user": ann}
     said |= {
         "arguments": {"command": "reboot"},
@@ -424,7 +424,9 @@ def test_a_command_goes_in_waves_too_and_one_by_hand_does_not_count(devices: Dev
         planning.propose(**{**said, "settings": {"conditions": {"idle": True}}})
     with pytest.raises(Refusal, match="cannot be sent as it is"):
         planning.propose(**{**said, "arguments": {"command": "settle"}})
+    assert not planning.propose(**{**said, "arguments": {"command": "ping"}}).needs_approval
     campaign = planning.propose(**said)
+    services.approve(campaign=campaign, digest=campaign.digest, user=bob)
     services.start(campaign=campaign, user=ann)
     run(campaign)
     ordered = set(Member.objects.filter(state="ordered").values_list("terminal_id", flat=True))

@@ -1,0 +1,129 @@
+"""What a campaign's page says in words: its rules, why a guard does not hold, what happens next or must be pressed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from terminals.campaigns import selectors
+from terminals.campaigns.models import Campaign
+from terminals.campaigns.rules import CampaignState, MemberState, WaveState
+from terminals.common.words import word
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # as the form names them
+CONDITIONS = {
+    "idle": gettext_noop("no payment is under way"),
+    "no_open_batch": gettext_noop("no batch is open"),
+    "charging": gettext_noop("it is charging"),
+}
+
+
+def clock(instant: datetime) -> str:
+    """Return an instant in the reader's zone and form, with the zone."""
+    local = timezone.localtime(instant)
+    return f"{date_format(local, 'DATETIME_FORMAT')} ({local:%z})"
+
+
+def rules_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return what a campaign keeps to, for whoever agrees to it: windows, conditions, guard, rate, retries, deadline."""
+    told = []
+    if window := settings["window"]:
+        days = ", ".join(_(DAYS[day - 1]) for day in window["days"])
+        said = {"days": days, "opens": window["opens"], "closes": window["closes"]}
+        told.append(_("Only %(days)s, %(opens)s to %(closes)s by each terminal's own clock") % said)
+    else:
+        told.append(_("At any time of day"))
+    if conditions := _conditions(settings["conditions"]):
+        told.append(_("Only while %(conditions)s") % {"conditions": ", ".join(conditions)})
+    said = {name: settings[name] for name in ("sample_percent", "success_percent", "soak_minutes", "worse_percent")}
+    told.append(
+        _(
+            "The next wave begins when %(sample_percent)s per cent of a wave have an outcome, %(success_percent)s per cent "
+            "succeeded, and after %(soak_minutes)s minutes no fault grew by more than %(worse_percent)s per cent"
+        )
+        % said
+    )
+    told.append(_("At most %(per_minute)s a minute, %(at_once)s at once") % settings)
+    told.append(
+        _(
+            "Must be back within %(timeout_minutes)s minutes; tried again %(retries)s times; over after %(deadline_days)s days"
+        )
+        % settings
+    )
+    return told
+
+
+def _conditions(conditions: Mapping[str, Any]) -> list[str]:
+    told = [_(CONDITIONS[name]) for name in CONDITIONS if conditions.get(name)]
+    if conditions.get("networks"):
+        networks = ", ".join(word(one) for one in conditions["networks"])
+        told.append(_("it is on %(networks)s") % {"networks": networks})
+    if conditions.get("battery_percent"):
+        told.append(_("the battery has %(battery_percent)s per cent") % conditions)
+    if conditions.get("storage_mb"):
+        told.append(_("%(storage_mb)s MB are free") % conditions)
+    return told
+
+
+def why(unmet: Mapping[str, Any]) -> str:
+    """Say why a guard does not hold."""
+    said = {"found": unmet["found"], "limit": unmet["limit"], "about": word(unmet["about"])}
+    if unmet["why"] == "failures":
+        return _("%(found)s per cent failed; at most %(limit)s may") % said
+    if unmet["why"] == "sample":
+        return _("%(found)s terminals have an outcome, at least %(limit)s are wanted: nobody tried it") % said
+    if unmet["why"] == "code":
+        return _("%(found)s per cent failed with %(about)s; at most %(limit)s may") % said
+    return _("%(about)s: faults grew by %(found)s per cent of the wave; at most %(limit)s may") % said
+
+
+def next_of(campaign: Campaign, waves: Sequence[selectors.WaveSeen]) -> str:
+    """Say what happens next by itself, or what somebody must press."""
+    if campaign.state == CampaignState.PROPOSED:
+        if campaign.needs_approval and campaign.approved_by_id is None:
+            return _("Somebody other than %(who)s must agree to it.") % {"who": campaign.proposed_by.get_username()}
+        return _("It begins when somebody presses Start.")
+    if campaign.state == CampaignState.PAUSED:
+        return _paused(waves)
+    return _running(campaign, waves) if campaign.state == CampaignState.RUNNING else ""
+
+
+def _paused(waves: Sequence[selectors.WaveSeen]) -> str:
+    for wave in waves:
+        if wave.state == WaveState.STOPPED:
+            said = {
+                "number": wave.number,
+                "when": clock(wave.judged_at) if wave.judged_at else "",
+                "why": "; ".join(why(one) for one in wave.unmet),
+                "have": wave.states.get(MemberState.SUCCEEDED, 0),
+                "next": sum(later.total for later in waves if later.state == WaveState.PLANNED),
+            }
+            return (
+                _(
+                    "Wave %(number)s stopped at %(when)s: %(why)s. %(have)s of it have what was sent, %(next)s in later waves "
+                    "wait. Roll back, or find the cause and have the guard look again: it watches the wave anew, and goes on "
+                    "where it holds."
+                )
+                % said
+            )
+    return _("Nobody is asked any more until somebody lets it go on; those that were asked go on by themselves.")
+
+
+def _running(campaign: Campaign, waves: Sequence[selectors.WaveSeen]) -> str:
+    for wave in waves:
+        if wave.state == WaveState.PLANNED:
+            return _("Wave %(number)s begins within seconds.") % {"number": wave.number}
+        if wave.state == WaveState.RUNNING:
+            due = selectors.next_turn(campaign, wave.number)
+            if due is not None and due > timezone.now() and not wave.states.get(MemberState.ORDERED):
+                return _("The next terminal is asked at %(when)s.") % {"when": clock(due)}
+            said = {"number": wave.number, "percent": wave.guard["sample_percent"]}
+            return _("Wave %(number)s is watched when %(percent)s per cent of it have an outcome.") % said
+        if wave.state == WaveState.SOAKING and wave.soaks_until is not None:
+            said = {"number": wave.number, "when": clock(wave.soaks_until)}
+            return _("Wave %(number)s is watched until %(when)s; then its guard is judged.") % said
+    return _("All waves hold; those that are switched off are waited for.")
