@@ -22,7 +22,7 @@ from django.http import (
 )
 from django.views.decorators.http import require_safe
 
-from firmware.models import Release
+from firmware.models import Release, ReleaseDelta
 from firmware.rules import ReleaseState
 from firmware.services import VALID_FOR, download_signer
 from terminals.estate.models import Terminal
@@ -78,20 +78,28 @@ class _Refused(Exception):
         self.answer = _refuse(detail, status=status, title=title)
 
 
-def _meant(token: str) -> tuple[Release, str]:
-    """Return the release that a link means, and the device that it was made for."""
+def _meant(token: str) -> tuple[Release | ReleaseDelta, str]:
+    """Return the file that a link means, and the device that it was made for."""
     try:
-        release_id, _, device_id = download_signer().unsign(token, max_age=VALID_FOR).partition(":")
+        what, _, device_id = download_signer().unsign(token, max_age=VALID_FOR).partition(":")
     except SignatureExpired:
         raise _Refused("the link has expired; a new install command brings a new one") from None
     except BadSignature:
         raise _Refused("the link is not one of this server's") from None
     if not Terminal.objects.filter(device_id=device_id, state__in=LINKED_STATES).exists():
         raise _Refused("the terminal is not in service")
-    release = Release.objects.filter(pk=release_id).exclude(state=ReleaseState.WITHDRAWN).first()
-    if release is None:
+    found = _file(what)
+    if found is None:
         raise _Refused("there is no such release any more", status=404, title="Not found")
-    return release, device_id
+    return found, device_id
+
+
+def _file(what: str) -> Release | ReleaseDelta | None:
+    """Return the release, or with a `d` before its number the delta, of a link."""
+    if what.startswith("d"):
+        deltas = ReleaseDelta.objects.exclude(new__state=ReleaseState.WITHDRAWN)
+        return deltas.filter(pk=what[1:], size_bytes__gt=0).first()
+    return Release.objects.exclude(state=ReleaseState.WITHDRAWN).filter(pk=what).first()
 
 
 def _wanted_range(request: HttpRequest, etag: str, size: int) -> tuple[int, int, bool] | None:
@@ -155,7 +163,7 @@ class Download:
             slots.leave(self._device_id)
 
 
-def _opened(release: Release, first: int, last: int, device_id: str) -> Download:
+def _opened(release: Release | ReleaseDelta, first: int, last: int, device_id: str) -> Download:
     """Return the bytes to send; a file that cannot be opened must not keep its slot."""
     try:
         return Download(release.artifact.open("rb"), first, last, device_id)
@@ -164,7 +172,7 @@ def _opened(release: Release, first: int, last: int, device_id: str) -> Download
         raise
 
 
-def _accelerated(release: Release, etag: str) -> HttpResponse:
+def _accelerated(release: Release | ReleaseDelta, etag: str) -> HttpResponse:
     """Let the proxy in front send the file (nginx: an internal location under ARTIFACT_ACCEL_PREFIX); it knows ranges."""
     answer = HttpResponse(content_type="application/octet-stream")
     answer["X-Accel-Redirect"] = f"{settings.ARTIFACT_ACCEL_PREFIX.rstrip('/')}/{release.artifact.name}"

@@ -104,6 +104,26 @@ class ReleaseComponent(models.Model):
         return f"{self.name} {self.version}".strip()
 
 
+class ReleaseDelta(models.Model):
+    """What makes one release of an earlier one. Of 0 bytes: it was tried, and is not worth it."""
+
+    old = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="deltas_from")
+    new = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="deltas")
+    artifact = models.FileField(upload_to="deltas/", storage=artifact_storage)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField("SHA-256", max_length=64)
+    made_at = models.DateTimeField(db_default=Now())
+
+    shared = True
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["old", "new"], name="delta_once")]
+
+    def __str__(self) -> str:
+        return f"{self.old.version} > {self.new}"
+
+
 class RepositoryDocument(models.Model):
     """One version of a document of the release repository (TUF), byte for byte as it is served."""
 
@@ -191,6 +211,7 @@ class InstalledSoftware(models.Model):
     class Meta:
         verbose_name_plural = "installed software"
         constraints = [models.UniqueConstraint(fields=["terminal", "component"], name="component_once_per_terminal")]
+        indexes = [models.Index(fields=["component", "version"], name="software_by_version")]
 
     def __str__(self) -> str:
         return f"{self.component} {self.version}"

@@ -1,5 +1,6 @@
 """Sending releases to terminals, and naming one a model's baseline."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
@@ -9,9 +10,9 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from firmware import assignments
+from firmware import assignments, deltas
 from firmware.fitness import check_sendable, unfit_for
-from firmware.models import Baseline, Installation, Release
+from firmware.models import Baseline, Installation, Release, ReleaseDelta
 from terminals.bulk.fitness import refused_among
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
@@ -80,11 +81,19 @@ def install(
     ids = [target.terminal_id for target, _release in wanted]
     serials = dict(Terminal.objects.filter(pk__in=id_set(ids)).values_list("pk", "serial"))
     counters = _next_counters(ids)
+    smaller = _deltas(wanted)
     requests = [
         CommandRequest(
             target,
             "install",
-            install_body(release, target, serials[target.terminal_id], counters[target.terminal_id], conditions),
+            install_body(
+                release,
+                target,
+                serials[target.terminal_id],
+                counters[target.terminal_id],
+                conditions,
+                smaller.get(target.terminal_id),
+            ),
             valid_for,
         )
         for target, release in wanted
@@ -102,6 +111,17 @@ def install(
     )
 
 
+def _deltas(wanted: Iterable[tuple[Target, Release]]) -> dict[int, ReleaseDelta]:
+    """Return terminal -> the delta that it could use; two statements a release."""
+    by_release: dict[Release, list[int]] = defaultdict(list)
+    for target, release in wanted:
+        by_release[release].append(target.terminal_id)
+    found: dict[int, ReleaseDelta] = {}
+    for release, ids in by_release.items():
+        found |= deltas.offered(release, ids)
+    return found
+
+
 def _next_counters(terminal_ids: Sequence[int]) -> dict[int, int]:
     """Return the counter of each terminal's next assignment: the time in milliseconds, or one above its last. It goes on
     rising after the database was restored from a backup, as terminals remember what they took since."""
@@ -112,10 +132,14 @@ def _next_counters(terminal_ids: Sequence[int]) -> dict[int, int]:
 
 
 def install_body(
-    release: Release, target: Target, serial: str, counter: int, conditions: Conditions | None = None
+    release: Release,
+    target: Target,
+    serial: str,
+    counter: int,
+    conditions: Conditions | None = None,
+    delta: ReleaseDelta | None = None,
 ) -> Install:
-    """Return what a terminal needs to fetch and check a release; the link is its own and ends with the command."""
-    token = download_signer().sign(f"{release.pk}:{target.device_id}")
+    """Return what a terminal needs to fetch and check a release; the links are its own and end with the command."""
     assignment = Assignment(
         serial=serial,
         platform=release.platform,
@@ -132,9 +156,15 @@ def install_body(
         size_bytes=release.size_bytes,
         metadata_url=f"{settings.PUBLIC_URL}/tuf/",
         assignment=assignments.sign(assignment),
-        url=f"{settings.PUBLIC_URL}/artifacts/{token}",
+        url=_link(str(release.pk), target),
         conditions=conditions,
+        delta=deltas.told(delta, _link(f"d{delta.pk}", target)) if delta else None,
     )
+
+
+def _link(what: str, target: Target) -> str:
+    token = download_signer().sign(f"{what}:{target.device_id}")
+    return f"{settings.PUBLIC_URL}/artifacts/{token}"
 
 
 def download_signer() -> TimestampSigner:

@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
+from firmware import deltas
 from firmware.tuf import services
 
 logger = logging.getLogger(__name__)
@@ -21,3 +22,10 @@ def renew_repository() -> None:
             logger.warning(
                 "release repository: %s expires at %s; who signs it must do so now", one.role, one.expires_at
             )
+
+
+@shared_task
+def make_deltas() -> None:
+    """Make the deltas that terminals could use of what is being sent."""
+    if made := deltas.make_missing():
+        logger.info("%d deltas between releases made", made)

@@ -333,10 +333,19 @@ LOGGING = {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: getattr(record, "status_code", 0) != 503,
         },
+        # each terminal asks for the root document after the one that it has, as TUF wants it; mostly there is none
+        "not_next_root": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: not getattr(getattr(record, "request", None), "path", "").endswith(".root.json"),
+        },
         "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": _without_traceback},
     },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["not_503", "without_traceback"]}
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["not_503", "not_next_root", "without_traceback"],
+        }
     },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {

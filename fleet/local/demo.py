@@ -59,7 +59,7 @@ CREDIT_PROFILES: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
 ]
-RELEASE_BYTES = 192 * 1024
+RELEASE_BYTES, CHANGED_BYTES = 192 * 1024, 8 * 1024  # what differs from version to version
 
 
 @transaction.atomic
@@ -158,7 +158,8 @@ def _parameters() -> None:
 
 
 def _release(package: Package, version: str, platform: str = PLATFORM) -> Release:
-    content = random.Random(version).randbytes(RELEASE_BYTES)  # noqa: S311 - a stand-in for software, not a secret
+    alike = random.Random(package.name).randbytes(RELEASE_BYTES - CHANGED_BYTES)  # noqa: S311 - stand-ins for software
+    content = alike + random.Random(version).randbytes(CHANGED_BYTES)  # noqa: S311
     artifact = File(io.BytesIO(content))
     release = publish_release(package=package, version=version, platform=platform, artifact=artifact, actor=ACTOR)
     return approve_release(release=release, actor=SECOND, sha256=release.sha256)

@@ -1,19 +1,22 @@
-"""The scheduler's entry of the release repository."""
+"""The scheduler's entries of releases: the repository stays fresh, deltas are made."""
 
 from django.db import migrations
 
-NAME, TASK, MINUTES = "Releases: keep the repository fresh", "firmware.tasks.renew_repository", 10
-ENTRIES = {NAME: (TASK, MINUTES * 60)}
+ENTRIES = {
+    "Releases: keep the repository fresh": ("firmware.tasks.renew_repository", 600),
+    "Releases: make deltas": ("firmware.tasks.make_deltas", 60),
+}
 
 
 def schedule(apps, schema_editor):
     interval, task = (apps.get_model("django_celery_beat", name) for name in ("IntervalSchedule", "PeriodicTask"))
-    every, _ = interval.objects.get_or_create(every=MINUTES, period="minutes")
-    task.objects.update_or_create(name=NAME, defaults={"task": TASK, "interval": every, "expire_seconds": MINUTES * 60})
+    for name, (path, seconds) in ENTRIES.items():
+        every, _ = interval.objects.get_or_create(every=seconds, period="seconds")
+        task.objects.update_or_create(name=name, defaults={"task": path, "interval": every, "expire_seconds": seconds})
 
 
 def unschedule(apps, schema_editor):
-    apps.get_model("django_celery_beat", "PeriodicTask").objects.filter(name=NAME).delete()
+    apps.get_model("django_celery_beat", "PeriodicTask").objects.filter(name__in=ENTRIES).delete()
 
 
 class Migration(migrations.Migration):

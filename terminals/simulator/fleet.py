@@ -199,13 +199,16 @@ class VirtualTerminal:
                 url=pending.body.url,
                 folder=folder,
                 fetcher=fetcher,
+                delta=pending.body.delta,
             )
         except updates.NotFetched as error:
             self._queue([self.device.finish_install(f"download failed: {error}")])
         except updates.NotTrusted as error:
             self._queue([self.device.finish_install(str(error), code="untrusted")])
         else:
+            updates.keep(folder, pending.assignment)
             self._queue([self.device.finish_install()])
+            return
         updates.forget(folder, pending.assignment)
 
     def _tell_progress(self, pending: PendingInstall, percent: int) -> None:

@@ -4,6 +4,9 @@ What the assignment says (this terminal, this file) is held against what the rel
 current); only where both agree is anything fetched.
 """
 
+import hashlib
+import io
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -11,13 +14,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import zstandard
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.ngclient import FetcherInterface, Updater
 
-from terminals.link.protocol.messages.software import Assignment
+from terminals.link.protocol.messages.software import Assignment, Delta
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # without a byte between them
 LONGEST_PAUSE = 8.0  # seconds
+KEPT = "installed.bin"
 
 Progress = Callable[[int], None]  # bytes that came so far
 
@@ -71,9 +78,17 @@ class ResumingFetcher(FetcherInterface):
 
 
 def fetch(
-    assignment: Assignment, *, root: str, metadata_url: str, url: str, folder: Path, fetcher: FetcherInterface
+    assignment: Assignment,
+    *,
+    root: str,
+    metadata_url: str,
+    url: str,
+    folder: Path,
+    fetcher: FetcherInterface,
+    delta: Delta | None = None,
 ) -> Path:
-    """Return the file that the assignment means, verified; its older documents and files lie in `folder`.
+    """Return the file that the assignment means, verified; its older documents and files lie in `folder`. A delta is used where
+    the file that it starts from is still there, and what it makes is what the repository lists.
 
     Raises NotTrusted where the repository's documents or the file do not hold, NotFetched where they cannot be got.
     """
@@ -87,6 +102,8 @@ def fetch(
             raise NotTrusted(f"the repository does not list {assignment.target}")
         if (info.length, info.hashes.get("sha256")) != (assignment.size_bytes, assignment.sha256):
             raise NotTrusted("the assignment means other bytes than the repository lists")
+        if delta is not None:
+            _apply(delta, info.length, folder, folder / quote(assignment.target, ""), fetcher)
         return Path(updater.find_cached_target(info) or updater.download_target(info))
     except RepositoryError as error:
         raise NotTrusted(f"{type(error).__name__}: {error}") from error
@@ -94,6 +111,27 @@ def fetch(
         raise NotFetched(f"{type(error).__name__}: {error}") from error
 
 
+def _apply(delta: Delta, size_bytes: int, folder: Path, to: Path, fetcher: FetcherInterface) -> None:
+    """Make the new file of the one that was installed last, if that is the one from which the delta starts. Whatever goes wrong,
+    the whole file is fetched then."""
+    kept = folder / KEPT
+    if not kept.exists() or hashlib.sha256(old := kept.read_bytes()).hexdigest() != delta.from_sha256:
+        return
+    try:
+        content = fetcher.download_bytes(delta.url, delta.size_bytes)
+        dictionary = zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        whole = zstandard.ZstdDecompressor(dict_data=dictionary)
+        with whole.stream_reader(io.BytesIO(content)) as reader:
+            to.write_bytes(reader.read(size_bytes + 1))
+    except (DownloadError, zstandard.ZstdError) as error:
+        logger.warning("a delta is of no use: %s", error)
+
+
+def keep(folder: Path, assignment: Assignment) -> None:
+    """Keep an installed file, from which the next delta may start."""
+    (folder / quote(assignment.target, "")).replace(folder / KEPT)
+
+
 def forget(folder: Path, assignment: Assignment) -> None:
-    """Remove a file that is installed, or that was of no use."""
+    """Remove a file that was of no use."""
     (folder / quote(assignment.target, "")).unlink(missing_ok=True)

@@ -31,6 +31,19 @@ class Assignment(Struct, forbid_unknown_fields=True):
     counter: Annotated[int, Meta(ge=1, le=2**53)]
 
 
+class Delta(Struct):
+    """What makes the release of an earlier one that the terminal may still have: zstd with that file as its raw dictionary.
+
+    It needs about as much memory as both files. The result is held against the release's own digest; a terminal that cannot use
+    it fetches the whole.
+    """
+
+    url: Annotated[str, Meta(max_length=500)]
+    size_bytes: Count
+    sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"))]
+    from_sha256: Annotated[str, Meta(pattern=whole("[0-9a-f]{64}"), description="of the earlier release's file")]
+
+
 class Install(Struct):
     """Download, verify and install a release.
 
@@ -48,6 +61,7 @@ class Install(Struct):
     metadata_url: Annotated[str, Meta(max_length=500)]
     assignment: Annotated[str, Meta(max_length=4096)]
     conditions: Conditions | None = None
+    delta: Delta | None = None
 
 
 COMMANDS = (
@@ -63,6 +77,12 @@ COMMANDS = (
             metadata_url="https://tms.example.com/tuf/",
             assignment="<header>.<payload>.<signature>",
             conditions=Conditions(idle=True, no_open_batch=True, battery_percent=30),
+            delta=Delta(
+                url="https://tms.example.com/artifacts/ZDQ6U04tMjA0MTc:1vVxyz:signature",
+                size_bytes=20480,
+                sha256="60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+                from_sha256="fd61a03af4f77d870fc21e05e7e80678095c92d808cfb3b5c279ee04c74aca13",
+            ),
         ),
     ),
 )
