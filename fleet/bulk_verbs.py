@@ -98,15 +98,16 @@ def _install(ids: Ids, arguments: Arguments, actor: str) -> Refused:
     return NOBODY
 
 
-def _check_usage(arguments: Arguments, user: Any) -> dict[str, Any]:
+def check_key_usage(arguments: Arguments, user: Any) -> dict[str, Any]:
     usage = text_of(arguments, "usage")
     check_usage(usage)
     return {"usage": usage}
 
 
-def _unfit_for_key(arguments: Arguments) -> list[Unfit]:
+def unfit_for_key(arguments: Arguments) -> list[Unfit]:
     pending = TerminalKey.objects.filter(usage=arguments["usage"], state=KeyState.PENDING)
     return [
+        RETIRED,
         _not_in(COMMANDED_STATES),
         _where("key_pending", "a key of this usage is on its way", pending),
         Unfit(
@@ -294,7 +295,7 @@ VERBS = (
         check_release,
         told=told_release,
     ),
-    BulkVerb("deliver_key", DELIVER_KEY, _deliver, _unfit_for_key, _check_usage),
+    BulkVerb("deliver_key", DELIVER_KEY, _deliver, unfit_for_key, check_key_usage),
     CONFIGURE,
     BulkVerb(
         "set_plan",

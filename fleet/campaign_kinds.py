@@ -8,13 +8,17 @@ from django.utils import timezone
 
 from firmware import moving
 from firmware.services import ASSIGN_RELEASE
-from fleet.bulk_verbs import check_release, commanded, told_release, unfit_for_release
+from fleet.bulk_parameters import CONFIGURE
+from fleet.bulk_verbs import check_key_usage, check_release, commanded, told_release, unfit_for_key, unfit_for_release
 from terminals.campaigns import commands
 from terminals.campaigns.kinds import Kind, Measure
 from terminals.estate.models import Terminal
 from terminals.estate.targets.fields import having
 from terminals.health.models import HealthState
+from terminals.keys import moving as key_moving
+from terminals.keys.services import DELIVER_KEY
 from terminals.link.services import SEND_COMMAND
+from terminals.parameters import moving as parameter_moving
 from terminals.settlement.models import SettlementRun
 from terminals.settlement.runs.rules import TROUBLE
 
@@ -36,6 +40,28 @@ KINDS = (
         needs_approval=lambda arguments: True,
         takes_back=True,
         takes_conditions=True,
+    ),
+    Kind(
+        "deliver_key",
+        DELIVER_KEY,
+        key_moving.thing,
+        key_moving.order,
+        check_key_usage,
+        unfit_for_key,
+        take_back=key_moving.take_back,
+        passing=frozenset({"key_pending", "not_in_service"}),
+        needs_approval=lambda arguments: True,
+    ),
+    Kind(
+        "configure",
+        CONFIGURE.permission,
+        parameter_moving.thing,
+        parameter_moving.order,
+        CONFIGURE.check,
+        lambda arguments: [*commanded(arguments), *CONFIGURE.unfit(arguments)],
+        told=CONFIGURE.told,
+        passing=frozenset({"not_in_service"}),
+        needs_approval=lambda arguments: True,
     ),
     Kind(
         "command",

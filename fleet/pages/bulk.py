@@ -1,5 +1,6 @@
 """Bulk work in the browser: choose what to do to which terminals, see what would happen, start it, watch it, stop it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,19 +18,20 @@ from django.views.decorators.http import require_GET, require_POST
 
 from firmware.selectors import sendable
 from fleet.bulk_verbs import CHANGE_GROUP, CHANGE_TERMINAL
+from fleet.pages.campaign_form import KINDS, ValuesField
 from fleet.pages.guards import staff_with
 from fleet.pages.selectors import VIEW
 from terminals.bulk import services
 from terminals.bulk.models import BulkJob
 from terminals.bulk.rules import ItemState, JobState
 from terminals.bulk.verbs import verbs
-from terminals.common.admin_base import InteroperableJSONField
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import holds, within
 from terminals.common.words import sentence, word
 from terminals.estate.models import Store, TerminalGroup
 from terminals.keys.models import USAGES
+from terminals.link.services import PLAIN_COMMANDS
 from terminals.settlement.models import SettlementPlan
 
 MOST_CHOICES = 500
@@ -53,11 +56,6 @@ CHOSEN_BY_ID: dict[str, tuple[Callable[[], QuerySet[Any]], str]] = {
     "store": (lambda: Store.objects.select_related("merchant"), CHANGE_TERMINAL),
     "group": (lambda: TerminalGroup.objects.filter(filter=""), CHANGE_GROUP),
 }
-
-
-class ValuesField(InteroperableJSONField):
-    def prepare_value(self, value: Any) -> Any:
-        return "" if value is None else super().prepare_value(value)
 
 
 class BulkForm(forms.Form):
@@ -105,6 +103,17 @@ class BulkForm(forms.Form):
         return {"verb": said["verb"], "text": said["filter"], "arguments": arguments}
 
 
+def _as_campaign(wanted: dict[str, Any]) -> str:
+    """Return what the campaign's form is filled with, for a verb that can go in waves. Raises Refusal for another one."""
+    verb, arguments = wanted["verb"], wanted["arguments"]
+    field = "command" if verb in PLAIN_COMMANDS else dict(KINDS).get(verb)
+    if field is None:
+        raise Refusal("not_in_waves", "%(verb)s is done at once, it does not go in waves", verb=verb)
+    value = verb if field == "command" else arguments[field]
+    said = json.dumps(value) if isinstance(value, dict) else value
+    return urlencode({"filter": wanted["text"], field: said})
+
+
 @staff_with(VIEW)
 def bulk_page(request: HttpRequest) -> HttpResponse:
     """Choose; see what would happen; press once more to do it."""
@@ -118,6 +127,8 @@ def bulk_page(request: HttpRequest) -> HttpResponse:
                 require_fresh_login(request, verbs.named(form.cleaned_data["verb"]).permission)
                 job = services.start(user=request.user, expected=form.cleaned_data["expected"], **form.wanted)
                 return redirect("bulk-job", pk=job.pk)
+            if "waves" in request.POST:
+                return redirect(f"{reverse('campaign-new')}?{_as_campaign(form.wanted)}")
             shown = services.preview(user=request.user, **form.wanted)
         except Refusal as refusal:
             form.add_error(None, sentence(refusal))

@@ -8,9 +8,11 @@ from django.utils.translation import gettext_lazy
 
 from firmware.selectors import sendable
 from terminals.campaigns.settings import SETTINGS
+from terminals.common.admin_base import InteroperableJSONField
 from terminals.common.errors import Refusal
 from terminals.common.scope import within
 from terminals.common.words import word
+from terminals.keys.models import USAGES
 from terminals.link.services import PLAIN_COMMANDS
 
 MOST_CHOICES = 500
@@ -33,6 +35,15 @@ CONDITIONS = [
 ]
 
 
+# A kind, and the field that says what it moves.
+KINDS = (("install", "release"), ("command", "command"), ("deliver_key", "usage"), ("configure", "values"))
+
+
+class ValuesField(InteroperableJSONField):
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class CampaignForm(forms.Form):
     """What is moved, to whom, and how carefully."""
 
@@ -42,6 +53,12 @@ class CampaignForm(forms.Form):
     )
     downgrade = forms.BooleanField(required=False, label=gettext_lazy("It may replace a newer version"))
     command = forms.ChoiceField(required=False, label=gettext_lazy("a command instead"))
+    usage = forms.ChoiceField(required=False, label=gettext_lazy("or a new key of this usage"))
+    values = ValuesField(
+        required=False,
+        label=gettext_lazy("or parameters to set (JSON)"),
+        widget=forms.Textarea({"rows": 2, "placeholder": '{"tip_enabled": true}'}),
+    )
     filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
     canary = forms.CharField(max_length=2000, required=False, label=gettext_lazy("These first (a filter)"))
     waves = forms.CharField(max_length=200, initial="1, 10, 100", label=gettext_lazy("Waves, per cent in all"))
@@ -91,6 +108,7 @@ class CampaignForm(forms.Form):
         releases = within(sendable(), user, "firmware.view_release")
         fields: Any = self.fields
         fields["release"].choices = [("", "---"), *((row.pk, str(row)) for row in releases[:MOST_CHOICES])]
+        fields["usage"].choices = [("", "---"), *USAGES]
         fields["command"].choices = [("", "---"), *((name, word(name)) for name in PLAIN_COMMANDS)]
 
     @property
@@ -105,22 +123,22 @@ class CampaignForm(forms.Form):
         settings: dict[str, Any] = {name: said[name] for name in SETTINGS if name in said}
         chosen = set(said["conditions"])
         settings["conditions"] = {
-            **dict.fromkeys(chosen - {"wifi"}, True),
+            **dict.fromkeys(sorted(chosen - {"wifi"}), True),
             "battery_percent": said["battery_percent"] or 0,
             "networks": ["ethernet", "wifi"] if "wifi" in chosen else [],
         }
         settings |= {"waves": _waves(said["waves"]), "window": window, "canary": said["canary"]}
-        if bool(said["release"]) == bool(said["command"]):
-            raise Refusal("bad_campaign", "choose a release or a command")
-        release = said["release"] is not None
-        return {
-            "kind": "install" if release else "command",
-            "arguments": {"release": said["release"], "downgrade": said["downgrade"]}
-            if release
-            else {"command": said["command"]},
-            "text": said["filter"],
-            "settings": settings,
-        }
+        kind, arguments = self._moved()
+        return {"kind": kind, "arguments": arguments, "text": said["filter"], "settings": settings}
+
+    def _moved(self) -> tuple[str, dict[str, Any]]:
+        """Return the kind that was chosen, and its arguments. Raises Refusal where it is not just one."""
+        said = self.cleaned_data
+        chosen = [(kind, {name: said[name]}) for kind, name in KINDS if said[name]]
+        if len(chosen) != 1:
+            raise Refusal("bad_campaign", "choose a release, a command, a key or parameters: one of them")
+        kind, arguments = chosen[0]
+        return kind, arguments | ({"downgrade": said["downgrade"]} if kind == "install" else {})
 
 
 WAVE = re.compile(r"([0-9]{1,7})\s*(%|terminals?|台)?")

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from fleet.pages.buttons import Button, press
-from fleet.pages.campaign_form import CampaignForm
+from fleet.pages.campaign_form import KINDS, CampaignForm
 from fleet.pages.campaign_words import next_of, rules_of, why
 from fleet.pages.guards import staff_with
 from fleet.pages.selectors import PARTS
@@ -38,7 +38,8 @@ SHOWN = 20  # terminals in trouble that a page names
 @staff_with(planning.PROPOSE)
 def new_page(request: HttpRequest) -> HttpResponse:
     """Choose; see what would happen; press once more to propose it."""
-    first = {name: request.GET.get(name, "")[:2000] for name in ("filter", "release") if name in request.GET}
+    filled = ("filter", *(name for _kind, name in KINDS))
+    first = {name: request.GET.get(name, "")[:2000] for name in filled if name in request.GET}
     form = CampaignForm(request.user, request.POST or None, initial=first)
     shown: planning.Preview | None = None
     seen, wanted = "", None

@@ -74,7 +74,9 @@ def request_key_delivery(*, terminal: Terminal, usage: str, actor: str) -> Termi
     return key[0]
 
 
-def deliver_keys(wanted: Iterable[tuple[Target, str]], *, requested_by: str) -> list[TerminalKey]:
+def deliver_keys(
+    wanted: Iterable[tuple[Target, str]], *, requested_by: str, valid_for: timedelta = VALID_FOR
+) -> list[TerminalKey]:
     """Make one working key for each (terminal, usage) and queue its delivery; set-based, two inserts in all.
 
     Terminals without a protection key are left out.
@@ -86,7 +88,7 @@ def deliver_keys(wanted: Iterable[tuple[Target, str]], *, requested_by: str) -> 
         if target.terminal_id in kbpks:
             key, body = _make_key(kbpks[target.terminal_id], target, usage)
             keys.append(key)
-            requests.append(CommandRequest(target, "deliver_key", body, VALID_FOR))
+            requests.append(CommandRequest(target, "deliver_key", body, valid_for))
     commands = create_commands(requests, requested_by=requested_by)
     for key, command in zip(keys, commands, strict=True):
         key.command = command
@@ -195,8 +197,8 @@ def _key_name(key_id: UUID) -> str:
     return f"key:{key_id}"
 
 
-def end_deliveries(outcomes: Mapping[UUID, Outcome]) -> None:
-    """Move pending keys by what became of their commands (command id -> final outcome), and write it down.
+def end_deliveries(outcomes: Mapping[UUID, Outcome]) -> list[TerminalKey]:
+    """Move pending keys by what became of their commands (command id -> final outcome), and write it down; return them.
 
     A key is confirmed only if the terminal computed the same check value; a wrong one is a mismatch, for a person.
     """
@@ -216,6 +218,7 @@ def end_deliveries(outcomes: Mapping[UUID, Outcome]) -> None:
     _replace_predecessors([key for key in keys if key.state == rules.KeyState.CONFIRMED])
     TerminalKey.objects.bulk_update(keys, ["state", "answered_at", "answered_kcv"])
     record_facts((key.terminal_id, _fact(key, outcomes[key.command_id].state)) for key in keys)  # type: ignore[index]
+    return keys
 
 
 def _replace_predecessors(confirmed: list[TerminalKey]) -> None:

@@ -4,12 +4,13 @@ from typing import cast
 
 from terminals.link.protocol.messages.link import Hello
 from terminals.link.routes import Outcome, Received
-from terminals.parameters import sending
+from terminals.parameters import moving, sending
 
 
 def on_configure_outcomes(outcomes: list[Outcome]) -> None:
     """Note applied and refused documents."""
-    sending.note_answers({outcome.command_id: outcome for outcome in outcomes if outcome.is_final})
+    answers = sending.note_answers({outcome.command_id: outcome for outcome in outcomes if outcome.is_final})
+    moving.report_answers(answers)
 
 
 def on_hello(messages: list[Received]) -> None:

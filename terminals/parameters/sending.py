@@ -233,8 +233,9 @@ def forget_parameters(terminal: Terminal, public_key: object) -> dict[str, Any]:
     return {}
 
 
-def note_answers(answers: Mapping[UUID, Outcome]) -> None:
-    """Note applied and refused documents, by command id; an answer to an older command than the last one changes nothing.
+def note_answers(answers: Mapping[UUID, Outcome]) -> list[tuple[TerminalParameters, Outcome]]:
+    """Note applied and refused documents, by command id, and return whose they are. An answer to an older command than the last
+    one changes nothing.
 
     A command that a newer one superseded is no news: what happens to the newer one is.
     """
@@ -245,12 +246,13 @@ def note_answers(answers: Mapping[UUID, Outcome]) -> None:
     applied = [command_id for command_id, outcome in answers.items() if outcome.state == CommandState.SUCCEEDED]
     move(waiting.filter(command__in=applied), rules.ParameterTransition.apply, applied_id=F("wanted_id"))
     move(waiting.exclude(command__in=applied), rules.ParameterTransition.fail)
-    outcomes = [(row, answers[cast(UUID, row.command_id)].state) for row in told]
+    outcomes = [(row, answers[cast(UUID, row.command_id)]) for row in told]
     record_facts(
-        (row.terminal_id, ParametersAnswered(outcome=outcome, version=str(row.wanted)))
+        (row.terminal_id, ParametersAnswered(outcome=outcome.state, version=str(row.wanted)))
         for row, outcome in outcomes
-        if outcome != CommandState.CANCELLED
+        if outcome.state != CommandState.CANCELLED
     )
+    return outcomes
 
 
 def look_at_hellos(reported: Mapping[int, tuple[int, str | None]]) -> None:
