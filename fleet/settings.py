@@ -1,12 +1,11 @@
 """Django settings. Every value of a deployment comes from the environment (see env.py)."""
 
 from datetime import timedelta
-from logging import LogRecord
 from pathlib import Path
 
 import dj_database_url
 
-from fleet import env
+from fleet import env, logs
 from fleet.pages.look import UNFOLD  # noqa: F401 - a setting
 from terminals.estate.rules import TerminalState
 
@@ -316,35 +315,19 @@ SPECTACULAR_SETTINGS = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 
-def _without_traceback(record: "LogRecord") -> bool:
-    """Let a record pass; what was refused (403, 404) is told in a line, only a failure of ours with its traceback."""
-    if getattr(record, "status_code", 500) < 500:
-        record.exc_info = None
-    return True
-
-
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "filters": {
-        # "not ready" is an answer of /readyz, not a failure of the server
-        "not_503": {
-            "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: getattr(record, "status_code", 0) != 503,
-        },
-        # each terminal asks for the root document after the one that it has, as TUF wants it; mostly there is none
-        "not_next_root": {
-            "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: not getattr(getattr(record, "request", None), "path", "").endswith(".root.json"),
-        },
-        "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": _without_traceback},
+        "answers": {"()": "django.utils.log.CallbackFilter", "callback": logs.is_failure},
+        "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": logs.without_traceback},
     },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["not_503", "not_next_root", "without_traceback"],
+            "filters": ["answers", "without_traceback"],
         }
     },
     "root": {"handlers": ["console"], "level": "INFO"},

@@ -1,9 +1,10 @@
 """Campaigns in the browser: say what and to whom, look at what would happen, propose; agree, start, watch, pause, roll back."""
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import rfc8785
 from django.contrib import admin
 from django.db.models import Q, Sum
 from django.http import HttpRequest, HttpResponse
@@ -46,7 +47,7 @@ def new_page(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             wanted = form.wanted
-            seen = hashlib.sha256(rfc8785.dumps(wanted)).hexdigest()
+            seen = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
             if "propose" in request.POST and request.POST.get("seen") == seen:
                 require_fresh_login(request, kinds.named(wanted["kind"]).permission)
                 made = planning.propose(name=form.cleaned_data["name"], user=request.user, **wanted)
@@ -84,16 +85,12 @@ def _campaign(request: HttpRequest, pk: int) -> Campaign:
 
 def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
     waves = selectors.waves_of([campaign])[campaign.pk]
-    needed = (planning.PROPOSE, kinds.named(campaign.kind).permission)
-    may = all(holds(request.user, permission, campaign) for permission in needed)
     states: dict[str, int] = {}
     for wave in waves:
         for state, number in wave.states.items():
             states[state] = states.get(state, 0) + number
-    state = CampaignState(campaign.state)
     roll_backs = list(campaign.rolled_back_by.order_by("pk"))
-    taken_back = any(one.state != CampaignState.CANCELLED for one in roll_backs)
-    return {
+    return _buttons(request, campaign, states, roll_backs) | {
         "campaign": campaign,
         "told": kinds.named(campaign.kind).told(campaign.arguments),
         "waves": [(wave, _bars(wave), [why(one) for one in wave.unmet]) for wave in waves],
@@ -106,28 +103,38 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "trouble": selectors.in_trouble(campaign, request.user)[:SHOWN],
         "shown": SHOWN,
         "parts": PARTS_OF_A_TERMINAL,
+        "roll_backs": roll_backs,
+        "refreshed_at": timezone.now(),
+    }
+
+
+def _buttons(
+    request: HttpRequest, campaign: Campaign, states: Mapping[str, int], roll_backs: Sequence[Campaign]
+) -> dict[str, bool]:
+    """Return which buttons would not be refused."""
+    needed = (planning.PROPOSE, kinds.named(campaign.kind).permission)
+    may = all(holds(request.user, permission, campaign) for permission in needed)
+    mine, state = campaign.proposed_by_id == request.user.pk, CampaignState(campaign.state)
+    agreed = not campaign.needs_approval or campaign.approved_by_id is not None
+    taken_back = any(one.state != CampaignState.CANCELLED for one in roll_backs)
+    undecided = any(one.state in UNDECIDED for one in roll_backs)
+    had, live = states.get(MemberState.SUCCEEDED), state in (CampaignState.RUNNING, CampaignState.PAUSED)
+    return {
         "may_approve": state is CampaignState.PROPOSED
-        and campaign.needs_approval
-        and campaign.approved_by_id is None
-        and campaign.proposed_by_id != request.user.pk
+        and not agreed
+        and not mine
         and holds(request.user, services.APPROVE, campaign),
-        "may_start": may
-        and state is CampaignState.PROPOSED
-        and (not campaign.needs_approval or campaign.approved_by_id is not None),
+        "may_start": may and state is CampaignState.PROPOSED and agreed,
         "may_pause": may and state is CampaignState.RUNNING,
-        "may_force": may and campaign.proposed_by_id != request.user.pk and not taken_back,
+        "may_force": may and not mine and not taken_back,
         "may_resume": may and state is CampaignState.PAUSED and not taken_back,
-        "may_cancel": may and state in (CampaignState.PROPOSED, CampaignState.RUNNING, CampaignState.PAUSED),
-        "may_retry": may
-        and state in (CampaignState.RUNNING, CampaignState.PAUSED)
-        and bool(states.get(MemberState.FAILED) or states.get(MemberState.LEFT_OUT)),
+        "may_cancel": may and state in UNDECIDED,
+        "may_retry": may and live and bool(states.get(MemberState.FAILED) or states.get(MemberState.LEFT_OUT)),
         "may_roll_back": may
         and kinds.named(campaign.kind).takes_back
         and state is not CampaignState.PROPOSED
-        and bool(states.get(MemberState.SUCCEEDED))
-        and not any(one.state in UNDECIDED for one in roll_backs),
-        "roll_backs": roll_backs,
-        "refreshed_at": timezone.now(),
+        and bool(had)
+        and not undecided,
     }
 
 

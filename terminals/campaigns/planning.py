@@ -115,9 +115,7 @@ def propose(
 ) -> Campaign:
     """Fix what is to be moved, how, and to whom; nothing is moved yet. Raises Refusal where it cannot be."""
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user, among=among)
-    shown = name.strip()
-    if not 0 < len(shown) <= 80 or not shown.isprintable():
-        raise Refusal("bad_name", "a name has 1 to 80 printable characters")
+    shown = _checked_name(name)
     total, canaries = said.terminals.count(), said.canaries.count()
     if not total:
         raise NoTerminal("no_terminal", "no terminal passes the filter where you may do this")
@@ -144,6 +142,13 @@ def propose(
     detail |= {"settings": said.settings, "digest": campaign.digest}  # over the terminals, too: their rows stay
     audit.record(actor=user.get_username(), action="campaign.propose", subject=subject_of(campaign), detail=detail)
     return campaign
+
+
+def _checked_name(name: str) -> str:
+    shown = name.strip()
+    if not 0 < len(shown) <= 80 or not shown.isprintable():
+        raise Refusal("bad_name", "a name has 1 to 80 printable characters")
+    return shown
 
 
 def _make_waves(campaign: Campaign, cuts: list[Cut]) -> list[Wave]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from terminals.campaigns import planning, rules
@@ -178,6 +178,14 @@ def retry_failed(*, campaign: Campaign, user: Any) -> int:
     return len(moved)
 
 
+def _had(campaign: Campaign) -> QuerySet[Member]:
+    """Return the terminals that a campaign asked and no newer one has changed since."""
+    newer = Member.objects.filter(
+        terminal=OuterRef("terminal"), thing=campaign.thing, wave__campaign__gt=campaign.pk, ordered_at__isnull=False
+    )
+    return Member.objects.filter(~Exists(newer), wave__campaign=campaign, ordered_at__isnull=False)
+
+
 @transaction.atomic
 def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     """Propose campaigns that bring back to terminals what they had before: one for each thing that they had.
@@ -186,14 +194,9 @@ def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     a second person where it says so. What is rolled back pauses. Terminals that a newer campaign has changed since stay as they
     are.
     """
-    held = _hold(campaign)
-    undecided = (CampaignState.PROPOSED, *rules.LIVE)
-    if held.rolled_back_by.filter(state__in=undecided).exists():
+    held, had = _hold(campaign), _had(campaign)
+    if held.rolled_back_by.filter(state__in=(CampaignState.PROPOSED, *rules.LIVE)).exists():
         raise Refusal("rolled_back", "it is being rolled back already")
-    newer = Member.objects.filter(
-        terminal=OuterRef("terminal"), thing=held.thing, wave__campaign__gt=held.pk, ordered_at__isnull=False
-    )
-    had = Member.objects.filter(~Exists(newer), wave__campaign=held, ordered_at__isnull=False)
     if held.state == CampaignState.RUNNING:
         _move(held, CampaignTransition.pause, user)
     befores = list(had.exclude(before=None).order_by("before").values_list("before", flat=True).distinct())
@@ -286,35 +289,41 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
     lock_tallies(row[5] for row in members)
     campaigns = Campaign.objects.in_bulk({row[6] for row in members})
     now = timezone.now()
-    succeeded, failed, again, left_out = [], [], [], []
+    moves: dict[str, list[Move]] = {one.name: [] for one in REPORTED}
     told: dict[int, tuple[int, CampaignEnded]] = {}
     for pk, terminal_id, state, attempt, failures, _wave, campaign_id in members:
         one, campaign = came[terminal_id], campaigns[campaign_id]
         if state != MemberState.ORDERED and not one.ok:
             continue  # an earlier attempt's word; it waits for the next one already
-        if one.code == TAKEN_BACK:
-            if campaign.state in rules.LIVE:  # whoever cancels a campaign knows what becomes of its terminals
-                left_out.append(Move(pk, one.code, list(one.reasons)))
+        found = _come_to(one, Move(pk, attempt=attempt, failures=failures), campaign, now)
+        if found is None:
             continue
-        due_at = _next_turn(one, attempt, campaign, now)
-        if one.ok:
-            succeeded.append(Move(pk))
-        elif due_at is not None:
-            # Who asks for a better time has used up no attempt, and has not failed.
-            counted = (attempt - 1, failures) if one.later else (attempt, failures + 1)
-            again.append(Move(pk, one.code, list(one.reasons), due_at, *counted))
-            continue
-        else:
-            failed.append(Move(pk, one.code, list(one.reasons), failures=failures + 1))
-        came_to = MemberState.SUCCEEDED if one.ok else MemberState.FAILED
-        told[pk] = (terminal_id, CampaignEnded(campaign_id, campaign.name, came_to.value, list(one.reasons)))
-    ended = [
-        *move_members(succeeded, MemberTransition.succeed, now),
-        *move_members(failed, MemberTransition.fail, now),
-    ]
-    move_members(again, MemberTransition.put_off, now)
-    move_members(left_out, MemberTransition.leave_out, now)
-    record_facts(told[one.id] for one in ended)
+        moves[found[0].name].append(found[1])
+        if found[0] is not MemberTransition.put_off:
+            ended = CampaignEnded(campaign_id, campaign.name, found[0].target.value, list(one.reasons))
+            told[pk] = (terminal_id, ended)
+    moved = [one for transition in REPORTED for one in move_members(moves[transition.name], transition, now)]
+    record_facts(told[one.id] for one in moved if one.id in told)
+
+
+REPORTED = (MemberTransition.succeed, MemberTransition.fail, MemberTransition.put_off, MemberTransition.leave_out)
+
+
+def _come_to(one: Came, held: Move, campaign: Campaign, now: datetime) -> tuple[Transition[MemberState], Move] | None:
+    """Return what a member does where its terminal came to this: `held` bears its attempts and failures. Nothing, where whoever
+    cancelled the campaign knows what becomes of it."""
+    attempt, failures = held.attempt or 0, held.failures or 0
+    why = (one.code, list(one.reasons))
+    if one.ok:
+        return MemberTransition.succeed, Move(held.id)
+    if one.code == TAKEN_BACK:
+        return (MemberTransition.leave_out, Move(held.id, *why)) if campaign.state in rules.LIVE else None
+    due_at = _next_turn(one, attempt, campaign, now)
+    if due_at is None:
+        return MemberTransition.fail, Move(held.id, *why, failures=failures + 1)
+    if one.later is not None:  # who asks for a better time has used up no attempt, and has not failed
+        return MemberTransition.put_off, Move(held.id, *why, due_at, attempt - 1)
+    return MemberTransition.put_off, Move(held.id, *why, due_at, failures=failures + 1)
 
 
 def _next_turn(one: Came, attempt: int, campaign: Campaign, now: datetime) -> datetime | None:

@@ -11,6 +11,19 @@ class ActivationCode(TypedDict):
     activation_code: str | None
 
 
+class ApprovalRequest(TypedDict):
+    """`sha256` is the digest of the file that was looked at."""
+
+    sha256: str
+
+
+class AssignmentRequest(TypedDict):
+    """`downgrade`: it may replace a newer version."""
+
+    terminals: list[int]
+    downgrade: NotRequired[bool]
+
+
 class AuditEntry(TypedDict):
     """`position` and `hash` are the entry's place in the chain; null until it is sealed, a second after its commit."""
 
@@ -217,6 +230,15 @@ class Command(TypedDict):
     finished_at: NotRequired[str | None]
     attempts: NotRequired[int]
     message: dict[str, Any] | None
+
+
+class Component(TypedDict):
+    id: int
+    release: int
+    name: str
+    version: NotRequired[str]
+    purl: NotRequired[str]
+    licences: NotRequired[str]
 
 
 CreditEntryStateEnum = Literal["read", "matched", "unknown", "repeated", "withdrawn"]
@@ -648,16 +670,21 @@ class OrganisationRequest(TypedDict):
     parent: NotRequired[int | None]
 
 
+PackageKindEnum = Literal["payment_app", "os", "emv_kernel", "parameter_file", "other"]
+
+
 class Package(TypedDict):
     id: int
     name: str
     component: NotRequired[str]
+    kind: NotRequired[PackageKindEnum]
     description: NotRequired[str]
 
 
 class PackageRequest(TypedDict):
     name: str
     component: NotRequired[str]
+    kind: NotRequired[PackageKindEnum]
     description: NotRequired[str]
 
 
@@ -765,6 +792,7 @@ class PatchedOrganisationRequest(TypedDict):
 class PatchedPackageRequest(TypedDict):
     name: NotRequired[str]
     component: NotRequired[str]
+    kind: NotRequired[PackageKindEnum]
     description: NotRequired[str]
 
 
@@ -979,23 +1007,44 @@ class RegistrationRequest(TypedDict):
     tags: NotRequired[list[str]]
 
 
+ReleaseStateEnum = Literal["draft", "approved", "deprecated", "withdrawn"]
+
+
 class Release(TypedDict):
+    """`listed_at` is null as long as the release repository does not list it; until then it cannot be sent."""
+
     id: int
     package: int
     version: str
     platform: str
     size_bytes: int
     sha256: str
-    manifest: str
+    notes: NotRequired[str]
+    models_only: NotRequired[list[int]]
+    requires: NotRequired[dict[str, str]]
+    conflicts: NotRequired[dict[str, str]]
+    expires_at: NotRequired[str | None]
+    state: ReleaseStateEnum
+    state_reason: str
     created_at: str
     created_by: str
+    approved_at: str | None
+    approved_by: str
+    listed_at: str | None
 
 
 class ReleaseRequest(TypedDict):
+    """`listed_at` is null as long as the release repository does not list it; until then it cannot be sent."""
+
     package: int
     version: str
     platform: str
     artifact: IO[bytes]
+    notes: NotRequired[str]
+    models_only: NotRequired[list[int]]
+    requires: NotRequired[dict[str, str]]
+    conflicts: NotRequired[dict[str, str]]
+    expires_at: NotRequired[str | None]
 
 
 class ReplacementRequest(TypedDict):
@@ -1334,12 +1383,6 @@ class TerminalModelRequest(TypedDict):
     name: str
     platform: str
     capabilities: NotRequired[list[str]]
-
-
-class TerminalsRequest(TypedDict):
-    """Which terminals, by id; looked up in one query."""
-
-    terminals: list[int]
 
 
 class Timeline(TypedDict):
@@ -1797,14 +1840,27 @@ class ParametersValuesResource:
         return self._transport.call("POST", "/api/v1/parameters/values/preview/", body=body)  # type: ignore[no-any-return]
 
 
-class ReleasesResource:
-    """POST takes multipart form data: package, version, platform and the file as `artifact`."""
+class ReleaseComponentsResource:
+    """What releases are made of, by their bills of materials: `?name=openssl&version=3.0.7`, as the document spells it."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, ordering: Literal["id", "-id"] | None = None, package: int | None = None, page_size: int | None = None, platform: str | None = None, version: str | None = None) -> Iterator[Release]:
-        return self._transport.pages("/api/v1/releases/", {"ordering": ordering, "package": package, "page_size": page_size, "platform": platform, "version": version})
+    def list(self, *, name: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, release: int | None = None, version: str | None = None) -> Iterator[Component]:
+        return self._transport.pages("/api/v1/release-components/", {"name": name, "ordering": ordering, "page_size": page_size, "release": release, "version": version})
+
+    def get(self, id: int) -> Component:
+        return self._transport.call("GET", f"/api/v1/release-components/{segment(id)}/")  # type: ignore[no-any-return]
+
+
+class ReleasesResource:
+    """POST takes multipart form data: package, version, platform and the file as `artifact`; somebody else approves it then."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, ordering: Literal["id", "-id"] | None = None, package: int | None = None, page_size: int | None = None, platform: str | None = None, state: Literal["approved", "deprecated", "draft", "withdrawn"] | None = None, version: str | None = None) -> Iterator[Release]:
+        return self._transport.pages("/api/v1/releases/", {"ordering": ordering, "package": package, "page_size": page_size, "platform": platform, "state": state, "version": version})
 
     def create(self, body: ReleaseRequest) -> Release:
         return self._transport.call("POST", "/api/v1/releases/", body=body)  # type: ignore[no-any-return]
@@ -1812,9 +1868,29 @@ class ReleasesResource:
     def get(self, id: int) -> Release:
         return self._transport.call("GET", f"/api/v1/releases/{segment(id)}/")  # type: ignore[no-any-return]
 
-    def assign(self, id: int, body: TerminalsRequest) -> Sequence[Installation]:
+    def approve(self, id: int, body: ApprovalRequest) -> Release:
+        """Agree to a release that somebody else built; the release repository lists it then."""
+        return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/approve/", body=body)  # type: ignore[no-any-return]
+
+    def assign(self, id: int, body: AssignmentRequest) -> Sequence[Installation]:
         """Send this release to terminals: to all of them, or to none where one cannot take it."""
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/assign/", body=body)  # type: ignore[no-any-return]
+
+    def bill_of_materials(self, id: int, body: dict[str, Any]) -> Sequence[Component]:
+        """Attach the release's bill of materials: a CycloneDX document (JSON) as the body. It replaces an earlier one."""
+        return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/bill-of-materials/", body=body)  # type: ignore[no-any-return]
+
+    def deprecate(self, id: int, body: ReasonRequest) -> Release:
+        """Say that nobody should choose this release any more; it can still be sent."""
+        return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/deprecate/", body=body)  # type: ignore[no-any-return]
+
+    def reinstate(self, id: int) -> Release:
+        """Take a deprecation back."""
+        return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/reinstate/")  # type: ignore[no-any-return]
+
+    def withdraw(self, id: int, body: ReasonRequest) -> Release:
+        """Take a release out of the repository for good, with a reason: no terminal can fetch it any more."""
+        return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/withdraw/", body=body)  # type: ignore[no-any-return]
 
 
 class SettlementAccountsResource:
@@ -2301,6 +2377,7 @@ class Tillwarden(Transport):
         self.packages = PackagesResource(self)
         self.parameters_templates = ParametersTemplatesResource(self)
         self.parameters_values = ParametersValuesResource(self)
+        self.release_components = ReleaseComponentsResource(self)
         self.releases = ReleasesResource(self)
         self.settlement_accounts = SettlementAccountsResource(self)
         self.settlement_calendars = SettlementCalendarsResource(self)
