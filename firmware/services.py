@@ -9,6 +9,7 @@ from django.core.signing import TimestampSigner
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from firmware import assignments, deltas
 from firmware.fitness import check_sendable, unfit_for
@@ -27,12 +28,12 @@ VALID_FOR = timedelta(days=3)
 AGAIN = "runs_it_already"
 # What is said of several terminals, where what is said of one would not name them.
 TOGETHER = {
-    "wrong_platform": "the platform of %(serials)s is not %(platform)s",
-    "wrong_model": "the model of %(serials)s is none of %(models)s",
-    "requires": "%(serials)s: %(component)s %(version)s or newer does not run there",
-    "conflicts": "%(serials)s: %(component)s %(version)s runs there, beside which this does not run",
-    "installation_under_way": "an installation is under way on %(serials)s; wait for its end",
-    "downgrade": "a newer version runs on %(serials)s; say that an older one may replace it",
+    "wrong_platform": gettext_noop("the platform of %(serials)s is not %(platform)s"),
+    "wrong_model": gettext_noop("the model of %(serials)s is none of %(models)s"),
+    "requires": gettext_noop("%(serials)s: %(component)s %(version)s or newer does not run there"),
+    "conflicts": gettext_noop("%(serials)s: %(component)s %(version)s runs there, beside which this does not run"),
+    "installation_under_way": gettext_noop("an installation is under way on %(serials)s; wait for its end"),
+    "downgrade": gettext_noop("a newer version runs on %(serials)s; say that an older one may replace it"),
 }
 SET_BASELINE = "firmware.change_baseline"  # what making a release its models' baseline needs
 

@@ -24,7 +24,8 @@ def platform_named(document: Targets) -> str:
     platform = said.get("platform") if isinstance(said, dict) else None
     if not isinstance(platform, str):
         raise Refusal(
-            "bad_document", "this document does not say of which platform it is; draft it with `manage.py tuf draft`"
+            "bad_document",
+            "this document does not say of which platform it is; draft it with `manage.py tuf draft-platform`",
         )
     return platform
 
