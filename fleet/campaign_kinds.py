@@ -18,11 +18,13 @@ from terminals.health.models import HealthState
 from terminals.keys import moving as key_moving
 from terminals.keys.services import DELIVER_KEY
 from terminals.link.services import SEND_COMMAND
+from terminals.link.sessions import RESTARTS_WITHIN
 from terminals.parameters import moving as parameter_moving
 from terminals.settlement.models import SettlementRun
 from terminals.settlement.runs.rules import TROUBLE
 
 RECENT = timedelta(hours=24)
+MANY_RESTARTS = 4  # within an hour; an update takes one or two
 PARTS = ("card_reader", "keypad", "screen", "printer")
 
 KINDS = (
@@ -81,6 +83,11 @@ def _offline(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
     return terminals.filter(session__online=False)
 
 
+def _restarting(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
+    lately = timezone.now() - RESTARTS_WITHIN
+    return terminals.filter(session__restarts__gte=MANY_RESTARTS, session__restarts_since__gt=lately)
+
+
 def _faulty(part: str, terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
     return terminals.filter(having(HealthState.objects.all(), **{part: "fault"}))
 
@@ -92,6 +99,7 @@ def _settling_badly(terminals: QuerySet[Terminal]) -> QuerySet[Terminal]:
 
 MEASURES: dict[str, Measure] = {
     "offline": _offline,
+    "restarts": _restarting,
     **{part: partial(_faulty, part) for part in PARTS},
     "settlement": _settling_badly,
 }

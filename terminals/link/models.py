@@ -16,6 +16,8 @@ class DeviceSession(models.Model):
     terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="session")
     boot_id = models.CharField(max_length=64, blank=True)
     connected_at = models.DateTimeField(null=True, help_text="Its last hello")
+    restarts = models.PositiveSmallIntegerField(db_default=0, help_text="Since restarts_since, an hour at most")
+    restarts_since = models.DateTimeField(null=True)
     last_seen_at = models.DateTimeField()
     online = models.BooleanField(default=True)
     locked = models.BooleanField(default=False, help_text="Takes no payments until it is unlocked")

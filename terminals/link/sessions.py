@@ -15,6 +15,7 @@ from terminals.link.facts import Connected
 from terminals.link.models import DeviceSession
 
 WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
+RESTARTS_WITHIN = timedelta(hours=1)  # restarts further apart are not counted together
 HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
 
 
@@ -55,6 +56,10 @@ SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s, coalesce(locked, fal
 ON CONFLICT (terminal_id) DO UPDATE
    SET boot_id = excluded.boot_id, connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
        online = true, offline_at = excluded.offline_at,
+       restarts = CASE WHEN s.boot_id = excluded.boot_id THEN s.restarts
+                       WHEN s.restarts_since > %(hour_ago)s THEN least(s.restarts + 1, 1000) ELSE 1 END,
+       restarts_since = CASE WHEN s.boot_id = excluded.boot_id OR s.restarts_since > %(hour_ago)s THEN s.restarts_since
+                             ELSE excluded.last_seen_at END,
        locked = CASE WHEN excluded.terminal_id = ANY(%(said)s::bigint[]) THEN excluded.locked ELSE s.locked END
 """
 
@@ -78,6 +83,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
             "said": [terminal_id for terminal_id, (_, locked) in hellos.items() if locked is not None],
             "now": now,
             "offline_at": now + settings.ONLINE_WITHIN,
+            "hour_ago": now - RESTARTS_WITHIN,
         }
         cursor.execute(CONNECT, parameters)
     record_facts((boot.terminal_id, Connected(booted=boot not in known)) for boot in map(Boot._make, boots.items()))

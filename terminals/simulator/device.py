@@ -43,6 +43,7 @@ class Outgoing(NamedTuple):
     retain: bool = False
 
 
+PUT_OFF = 2  # installations that `says_later` puts off
 LATER = timedelta(minutes=15)  # so long it asks for, where it cannot be changed now
 
 
@@ -79,6 +80,15 @@ class Device:
         self.boot_id = _new_id()
         self.seq = 0
         self.reboot_wanted = False
+        running = self.memory.software.get("payment", "")
+        if self.memory.before and self.faults.has("crashes", running):  # its watchdog brings the version before back
+            self.memory.software = {**self.memory.software, "payment": self.memory.before}
+            self.memory.before, self.changed = "", True
+
+    @property
+    def restarts_by_itself(self) -> bool:
+        """Whether what it runs makes it restart again and again."""
+        return self.faults.has("reboots", self.memory.software.get("payment", ""))
 
     def hello(self) -> Outgoing:
         memory = self.memory
@@ -231,14 +241,19 @@ class Device:
         )
         if refusal:
             return [self._finish(Result(envelope.id, "rejected", code="not_assigned", detail=refusal))]
+        if self.faults.says_later and memory.put_off < PUT_OFF:
+            memory.put_off += 1
+            return [self._later(envelope, "planted fault")]
         if install.conditions and (why := self._hardware.lacks(install.conditions, open_batch=bool(self.memory.batch))):
-            later = self.now() + LATER
-            return [
-                self._finish(Result(envelope.id, "failed", code="later", detail=why, retryable=True, later_until=later))
-            ]
+            return [self._later(envelope, why)]
         memory.assigned, memory.assigned_counter, self.changed = assignment.target, assignment.counter, True
         self.pending_install = PendingInstall(str(envelope.id), install, assignment)
         return []
+
+    def _later(self, envelope: CommandEnvelope, why: str) -> Outgoing:
+        """Ask to be asked again."""
+        until = self.now() + LATER
+        return self._finish(Result(envelope.id, "failed", code="later", detail=why, retryable=True, later_until=until))
 
     def installing(self, percent: int) -> Outgoing:
         """Report progress of the download under way."""
@@ -253,6 +268,7 @@ class Device:
             return self._finish(Result(command_id, "failed", code="storage", detail="planted fault", retryable=True))
         if failure:
             return self._finish(Result(command_id, "failed", code=code, detail=failure[:300], retryable=True))
+        self.memory.before = self.memory.software.get("payment", "")
         self.memory.software = {**self.memory.software, "payment": pending.body.version}
         self.reboot_wanted = True
         return self._finish(Result(command_id, "succeeded", version=pending.body.version))

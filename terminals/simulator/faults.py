@@ -3,8 +3,19 @@
 import random
 from typing import NamedTuple
 
-KINDS = ("wrong_totals", "rejected_install", "wrong_kcv", "silence", "lost_upload", "doubled_upload")
-OF_RELEASES = ("kills_printer", "fails_install")  # written with a version: kills_printer@2.2.0
+KINDS = (
+    "wrong_totals",
+    "rejected_install",
+    "wrong_kcv",
+    "silence",
+    "lost_upload",
+    "doubled_upload",
+    "says_later",
+    "slow_link",
+    "cut_downloads",
+)
+# Written with a version: kills_printer@2.2.0
+OF_RELEASES = ("kills_printer", "fails_install", "crashes", "reboots")
 DEFAULT_SHARES = {
     "wrong_totals": 0.04,
     "silence": 0.06,
@@ -17,8 +28,11 @@ DEFAULT_SHARES = {
 class Faults(NamedTuple):
     """wrong_totals: settles more than it recorded; rejected_install: refuses releases; wrong_kcv: answers a false check
     value; silence: does not answer a command the first time it comes; lost_upload: uploads one of its payments only when
-    it is asked for it; doubled_upload: uploads one of its payments twice. `of_releases`: what a version does to it, as
-    `kills_printer@2.2.0` (the printer does not work as long as it runs) and `fails_install@2.2.0` (there is no room for it)."""
+    it is asked for it; doubled_upload: uploads one of its payments twice; says_later: puts its next two installations off;
+    slow_link: downloads 64 KiB a second; cut_downloads: loses every tenth piece of a download. `of_releases`: what a version does
+    to it, as `kills_printer@2.2.0` (the printer does not work as long as it runs), `fails_install@2.2.0` (there is no room for
+    it), `crashes@2.2.0` (it falls back to the version before when it restarts) and `reboots@2.2.0` (it restarts again and again).
+    """
 
     wrong_totals: bool = False
     rejected_install: bool = False
@@ -26,6 +40,9 @@ class Faults(NamedTuple):
     silence: bool = False
     lost_upload: bool = False
     doubled_upload: bool = False
+    says_later: bool = False
+    slow_link: bool = False
+    cut_downloads: bool = False
     of_releases: frozenset[str] = frozenset()
 
     def has(self, kind: str, version: str) -> bool:

@@ -166,6 +166,8 @@ class VirtualTerminal:
         await asyncio.sleep(self._dice.uniform(0, 2))
         while True:
             self._queue([self.device.health()])
+            if self.device.restarts_by_itself:
+                await self._flush_and_reboot()
             interval = self._memory.parameters.get("health_interval_seconds") or HEALTH_SECONDS
             await asyncio.sleep(interval * self._dice.uniform(0.9, 1.1))
 
@@ -189,7 +191,7 @@ class VirtualTerminal:
             percent = min(99, received * 100 // pending.body.size_bytes)
             loop.call_soon_threadsafe(self._tell_progress, pending, percent)
 
-        fetcher = updates.ResumingFetcher(self._downloads, self._dice, progress)
+        fetcher = updates.ResumingFetcher(self._downloads, self._dice, progress, self.device.faults)
         try:
             await asyncio.to_thread(
                 updates.fetch,

@@ -41,6 +41,8 @@ class Memory(Struct):
     command_keys: dict[str, str] = field(default_factory=dict)  # key id -> PEM
     release_keys: dict[str, str] = field(default_factory=dict)
     release_root: str = ""  # where its trust in the release repository began
+    before: str = ""  # the payment software that ran before the present one
+    put_off: int = 0  # installations, by a planted fault
     assigned: str = ""  # the target of its last assignment
     assigned_counter: int = 0
     kbpk_hex: str = ""

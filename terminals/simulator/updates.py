@@ -19,12 +19,14 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.ngclient import FetcherInterface, Updater
 
 from terminals.link.protocol.messages.software import Assignment, Delta
+from terminals.simulator.faults import Faults
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5  # without a byte between them
 LONGEST_PAUSE = 8.0  # seconds
 KEPT = "installed.bin"
+SLOW_BYTES_PER_SECOND, CUT_SHARE = 64 * 1024, 0.1  # of planted faults
 
 Progress = Callable[[int], None]  # bytes that came so far
 
@@ -40,8 +42,14 @@ class NotFetched(Exception):
 class ResumingFetcher(FetcherInterface):
     """Fetches by HTTP; a connection that breaks costs what was under way, not what has come (`Range`, `If-Range`)."""
 
-    def __init__(self, http: httpx.Client, dice: random.Random, progress: Progress = lambda _bytes: None) -> None:
-        self._http, self._dice, self._progress = http, dice, progress
+    def __init__(
+        self,
+        http: httpx.Client,
+        dice: random.Random,
+        progress: Progress = lambda _bytes: None,
+        faults: Faults = Faults(),  # noqa: B008 - an immutable tuple
+    ) -> None:
+        self._http, self._dice, self._progress, self._faults = http, dice, progress, faults
         self.received = 0  # bytes over the wire, of all files
 
     def _fetch(self, url: str) -> Iterator[bytes]:
@@ -66,12 +74,20 @@ class ResumingFetcher(FetcherInterface):
                         failures = 0
                         self._progress(offset)
                         yield chunk
+                        self._suffer(len(chunk))
                 return
             except httpx.TransportError as error:
                 failures += 1
                 if failures == ATTEMPTS or (offset and not etag):
                     raise DownloadError(f"{url}: {type(error).__name__} {error}") from error
                 self._wait(2.0**failures / 4)
+
+    def _suffer(self, size_bytes: int) -> None:
+        """Let planted faults of the link happen."""
+        if self._faults.slow_link:
+            time.sleep(size_bytes / SLOW_BYTES_PER_SECOND)
+        if self._faults.cut_downloads and self._dice.random() < CUT_SHARE:
+            raise httpx.ReadError("planted fault: the line is cut")
 
     def _wait(self, seconds: float) -> None:
         time.sleep(min(LONGEST_PAUSE, seconds) * self._dice.uniform(0.5, 1.5))

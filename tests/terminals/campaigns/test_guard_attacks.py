@@ -22,6 +22,7 @@ from terminals.common.errors import Refusal
 from terminals.estate.models import Merchant, Organisation, Store, Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
+from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
 from terminals.link.services import expire_commands, send_plain_command
 from terminals.simulator.device import Device
@@ -327,3 +328,23 @@ def test_two_who_report_on_a_wave_do_not_wait_for_each_other(
             first.result(30)
             second.result(30)
     assert states(campaign) == {"succeeded": 2, "failed": 2, "ordered": 6}
+
+
+def test_a_release_that_makes_terminals_restart_again_and_again_is_stopped(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    campaign = started(release, ann, bob, waves=[50, 100], soak_minutes=10)
+    run(campaign)
+    mine = asked(devices)
+    for device in mine:
+        install(device)
+    run(campaign)
+    for _ in range(4):
+        for device in mine[:3]:
+            device.boot()
+            deliver(device.hello())
+    run(campaign, after=timedelta(minutes=12))
+    assert (campaign.state, waves(campaign)) == ("paused", ["stopped", "planned"])
+    [wave, _rest] = campaign.waves.order_by("number")
+    assert [one["about"] for one in wave.unmet] == ["restarts"]
+    assert matching(Terminal.objects.all(), "restarts >= 4", ann).count() == 3
