@@ -25,7 +25,7 @@ if [ -n "${BILL:-}" ]; then json "$URL/api/v1/releases/$release/bill-of-material
 echo "release $release is uploaded; somebody else approves it: $URL/admin/releases/$release/"
 while api "$URL/api/v1/releases/$release/"; do
   case $(told .state)/$(told '.listed_at != null' || true) in
-    withdrawn/*) echo "it was withdrawn: $(told .state_reason)"; exit 1 ;;
+    withdrawn/* | deprecated/*) echo "it is $(told .state): $(told .state_reason)"; exit 1 ;;
     approved/true) break ;;
   esac
   sleep "${EVERY:-30}"

@@ -14,8 +14,8 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from firmware import releases, services
-from firmware.models import Baseline, Installation, Package, Release, ReleaseComponent
-from terminals.common.admin_base import AuditedAdmin, RecordAdmin, ServiceCreatedAdmin
+from firmware.models import SIGNED_OF_PACKAGE, Baseline, Installation, Package, Release, ReleaseComponent
+from terminals.common.admin_base import AuditedAdmin, InteroperableJSONField, RecordAdmin, ServiceCreatedAdmin
 from terminals.common.words import requester_name
 from terminals.estate.admin import TerminalOwnedAdmin
 
@@ -29,10 +29,13 @@ class PackageAdmin(AuditedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Package | None = None) -> list[str]:
         """Its releases are signed under its name."""
-        return ["name"] if obj is not None and obj.releases.exists() else []
+        return list(SIGNED_OF_PACKAGE) if obj is not None and obj.releases.exists() else []
 
 
 class ReleaseForm(forms.ModelForm):  # type: ignore[type-arg]
+    requires = InteroperableJSONField(required=False, label=_("requires"), help_text='{"os": "12.4"}')
+    conflicts = InteroperableJSONField(required=False, label=_("conflicts"), help_text='{"emv": "3.1.0"}')
+
     class Meta:
         model = Release
         fields = UPLOADED
@@ -93,7 +96,8 @@ class ReleaseComponentAdmin(RecordAdmin):
 
     @admin.display(description=_("terminals"))
     def terminals(self, part: ReleaseComponent) -> str:
-        asked = urlencode({"filter": f'library = "{part.name} {part.version}"'})
+        named = f"{part.name} {part.version}".strip().replace("\\", "\\\\").replace('"', '\\"')
+        asked = urlencode({"filter": f'library = "{named}"'})
         url = reverse("admin:terminals_terminal_changelist")
         return format_html('<a href="{}?{}">{}</a>', url, asked, _("which"))
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from django.utils.translation import gettext
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.parsers import MultiPartParser
@@ -13,8 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from firmware import materials, releases, services
-from firmware.models import Baseline, Installation, Package, Release, ReleaseComponent
+from firmware.models import SIGNED_OF_PACKAGE, Baseline, Installation, Package, Release, ReleaseComponent
 from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
+from terminals.common.api.parsers import parse_json
 from terminals.common.api.serializers import ModelSerializer
 from terminals.estate.api import TerminalsSerializer
 from terminals.estate.models import TerminalModel
@@ -25,19 +26,37 @@ class PackageSerializer(ModelSerializer[Package]):
         model = Package
         fields = ["id", "name", "component", "kind", "description"]
 
-    def validate_name(self, name: str) -> str:
-        if self.instance is not None and name != self.instance.name and self.instance.releases.exists():
-            told = gettext("its releases are signed under the old name; make a new package")
-            raise serializers.ValidationError(told)
-        return name
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        package = self.instance
+        if package is not None and package.releases.exists():
+            told = gettext("its releases are signed under the old one; make a new package")
+            changed = [
+                name for name in SIGNED_OF_PACKAGE if attrs.get(name, getattr(package, name)) != getattr(package, name)
+            ]
+            if changed:
+                raise serializers.ValidationError({name: [told] for name in changed})
+        return attrs
+
+
+@extend_schema_field(serializers.DictField(child=serializers.CharField()))
+class BesideField(serializers.JSONField):
+    """Component -> version; in a form as JSON text."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            return data
+        try:
+            return parse_json(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
 
 
 class ReleaseSerializer(ModelSerializer[Release]):
     """`listed_at` is null as long as the release repository does not list it; until then it cannot be sent."""
 
     artifact = serializers.FileField(write_only=True)
-    requires = serializers.DictField(child=serializers.CharField(), required=False)
-    conflicts = serializers.DictField(child=serializers.CharField(), required=False)
+    requires = BesideField(required=False)
+    conflicts = BesideField(required=False)
 
     class Meta:
         model = Release

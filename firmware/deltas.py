@@ -6,13 +6,16 @@ same digest of the repository as a whole download; where that fails it fetches t
 """
 
 import io
+import logging
 import math
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import zstandard
 from django.core.files import File
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from firmware import digests
@@ -21,11 +24,12 @@ from firmware.rules import OFFERED, OPEN, is_older
 from terminals.common.sql import id_set
 from terminals.link.protocol.messages.software import Delta
 
+logger = logging.getLogger(__name__)
 LEVEL = 12
 WORTH_PERCENT = 60  # of the whole file; a larger delta is not worth its trouble
 # Old and new file together: so much memory a terminal needs to apply it, and zstd's own limit for whoever sets no other.
 MOST_BYTES = 2**27
-BASES = 10  # earlier releases of a package that are looked at
+BASES = 10  # from so many earlier releases at most
 
 
 def make(old: bytes, new: bytes) -> bytes:
@@ -74,20 +78,35 @@ def wanted() -> Iterable[Pair]:
         runs = InstalledSoftware.objects.filter(component=new.package.component, version=OuterRef("version"))
         made = ReleaseDelta.objects.filter(old=OuterRef("pk"), new=new)
         earlier = Release.objects.filter(Exists(runs), ~Exists(made), package=new.package, platform=new.platform)
-        for old in earlier.exclude(pk=new.pk).select_related("package")[:BASES]:
-            if is_older(old.version, new.version) and old.size_bytes + new.size_bytes <= MOST_BYTES:
+        room = BASES - ReleaseDelta.objects.filter(new=new).count()  # a terminal reports what it likes
+        bases = (old for old in earlier.select_related("package") if is_older(old.version, new.version))
+        for old in islice(bases, max(room, 0)):
+            if old.size_bytes + new.size_bytes <= MOST_BYTES:
                 yield Pair(old, new)
 
 
 def make_missing() -> int:
-    """Make the deltas that are missing, each checked; return how many. What is not worth it is noted, and not tried again."""
-    number = 0
-    for pair in wanted():
+    """Make the deltas that are missing, each checked; return how many. What is not worth it is noted, and not tried again; a pair
+    that cannot be made holds up no other. One process at a time: the others come back later."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('release deltas', 0))")
+        if not cursor.fetchone()[0]:
+            return 0
+        try:
+            return sum(_make_one(pair) for pair in wanted())
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended('release deltas', 0))")
+
+
+def _make_one(pair: Pair) -> int:
+    try:
         old, new = (_content(one) for one in pair)
         delta = make(old, new)
         good = apply(old, delta, len(new)) == new and len(delta) * 100 <= WORTH_PERCENT * len(new)
-        number += _keep(pair, delta if good else b"")
-    return number
+        return _keep(pair, delta if good else b"")
+    except (OSError, ValueError, zstandard.ZstdError, MemoryError) as error:
+        logger.warning("no delta from %s to %s: %s", pair.old, pair.new, error)
+        return 0
 
 
 def _content(release: Release) -> bytes:
@@ -99,7 +118,7 @@ def _keep(pair: Pair, delta: bytes) -> int:
     size_bytes, sha256 = digests.digest_file(io.BytesIO(delta))
     row = ReleaseDelta(old=pair.old, new=pair.new, size_bytes=size_bytes, sha256=sha256)
     if delta:
-        row.artifact = File(io.BytesIO(delta), name=f"{sha256}.zst")
+        row.artifact = File(io.BytesIO(delta), name=f"{sha256}-{secrets.token_hex(4)}.zst")
     try:
         with transaction.atomic():
             row.save(force_insert=True)

@@ -4,6 +4,7 @@ Range as of RFC 9110 section 14: a single byte range; several in one request get
 (ARTIFACT_ACCEL_PREFIX) or before a bucket (ARTIFACT_REDIRECT) this view only checks the link and sends no byte itself.
 """
 
+import logging
 import re
 import threading
 from collections import Counter
@@ -30,6 +31,7 @@ from terminals.estate.rules import LINKED_STATES
 
 CHUNK_BYTES = 64 * 1024
 RETRY_SECONDS = 2
+logger = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -60,7 +62,11 @@ def download_artifact(request: HttpRequest, token: str, target: str = "") -> Htt
         busy = _refuse("too many downloads at once; come back", status=503, title="Busy")
         busy["Retry-After"] = str(RETRY_SECONDS)
         return busy
-    body = _opened(release, first, last, device_id) if request.method == "GET" else iter(())
+    try:
+        body = _opened(release, first, last, device_id) if request.method == "GET" else iter(())
+    except FileNotFoundError:
+        logger.error("%s: its file %s is missing", release, release.artifact.name)
+        return _refuse("the file is missing on the server", status=503, title="Not available")
     answer = StreamingHttpResponse(body, status=206 if partial else 200, content_type="application/octet-stream")
     answer["Content-Length"] = str(last - first + 1)
     answer["Accept-Ranges"] = "bytes"

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OFFERED, OPEN
+from firmware.tuf.services import expired
 from terminals.bulk.verbs import Unfit
 from terminals.common.errors import Refusal
 from terminals.estate.targets.fields import version_numbers
@@ -60,11 +61,15 @@ def unfit_for(release: Release, *, downgrade: bool = False) -> Sequence[Unfit]:
 
 
 def _of_release(release: Release) -> list[Unfit]:
-    """A release that nobody may be sent fits nobody."""
+    """A release that nobody may be sent fits nobody, nor does any while the repository has expired."""
+    now = timezone.now()
     try:
-        check_sendable(release, timezone.now())
+        check_sendable(release, now)
     except Refusal as refusal:
         return [Unfit(refusal.reason, refusal.template, Q(pk__isnull=False), refusal.values)]
+    if role := expired(release.platform, now):
+        told = "the release repository has expired (%(role)s): terminals take nothing before it is signed anew"
+        return [Unfit("repository_expired", told, Q(pk__isnull=False), {"role": role})]
     return []
 
 
@@ -75,7 +80,8 @@ def _of_hardware(release: Release) -> list[Unfit]:
             "wrong_platform", "its platform is not %(platform)s", ~Q(model__platform=platform), {"platform": platform}
         )
     ]
-    if chosen := list(release.models_only.all()):
+    chosen = list(release.models_only.all())
+    if release.narrowed or chosen:
         names = ", ".join(str(model) for model in chosen[:5])
         found.append(Unfit("wrong_model", "its model is none of %(models)s", ~Q(model__in=chosen), {"models": names}))
     return found

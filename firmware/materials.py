@@ -28,6 +28,7 @@ def attach(*, release: Release, document: Any, actor: str) -> list[ReleaseCompon
     if len(rows) > MOST_COMPONENTS:
         raise Refusal("too_many_components", "the document names more than %(most)s components", most=MOST_COMPONENTS)
     parts = {(row.name, row.version, row.purl): row for row in rows}
+    Release.objects.select_for_update(no_key=True).get(pk=release.pk)  # of two at once the later one counts, whole
     ReleaseComponent.objects.filter(release=release).delete()
     made = ReleaseComponent.objects.bulk_create(parts.values(), batch_size=1000)
     detail = {"release": str(release), "components": len(made)}
@@ -40,6 +41,8 @@ def _read(document: Any) -> Bom:
         raise _unreadable('it has no "bomFormat": "CycloneDX"')
     if not isinstance(document.get("components", []), list):
         raise _unreadable("its components are no list")
+    if _count(document) > MOST_COMPONENTS:  # before the library takes half a minute for them
+        raise Refusal("too_many_components", "the document names more than %(most)s components", most=MOST_COMPONENTS)
     try:
         bom: Bom = Bom.from_json(json.loads(json.dumps(document)))  # type: ignore[attr-defined]  # made by a decorator
     except RecursionError:
@@ -47,6 +50,17 @@ def _read(document: Any) -> Bom:
     except Exception as error:  # noqa: BLE001 - the library raises whatever its parsers do
         raise _unreadable(f"{type(error).__name__}: {error}"[:200]) from None
     return bom
+
+
+def _count(document: dict[str, Any]) -> int:
+    """Return how many components a document has, whatever else it is."""
+    number, waiting = 0, [document]
+    while waiting and number <= MOST_COMPONENTS:
+        inner = waiting.pop().get("components", [])
+        found = [one for one in inner if isinstance(one, dict)] if isinstance(inner, list) else []
+        number += len(found)
+        waiting += found
+    return number
 
 
 def _unreadable(why: str) -> Refusal:

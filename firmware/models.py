@@ -3,7 +3,7 @@
 from django.core.files.storage import Storage, storages
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Lower, Now
+from django.db.models.functions import Now, Upper
 from django.utils.text import slugify
 
 from firmware.rules import OFFERED, OPEN, InstallationState, ReleaseState, SoftwareKind
@@ -36,6 +36,10 @@ class Package(models.Model):
         return self.name
 
 
+# What documents of the repository say of a package: it stays once there are releases.
+SIGNED_OF_PACKAGE = ("name", "component", "kind")
+
+
 class Release(models.Model):
     """One version of a package for one platform. Its bytes and what the repository says of them never change."""
 
@@ -48,6 +52,9 @@ class Release(models.Model):
     notes = models.TextField(blank=True, max_length=10_000, help_text="What changed, for those who approve and send it")
     models_only = models.ManyToManyField(
         TerminalModel, blank=True, related_name="+", help_text="Only these models of the platform; none named: all"
+    )
+    narrowed = models.BooleanField(
+        db_default=False, editable=False, help_text="It is for some models, though they be gone"
     )
     requires = models.JSONField(default=dict, blank=True, help_text="Component: lowest version that must run beside it")
     conflicts = models.JSONField(default=dict, blank=True, help_text="Component: version beside which it must not run")
@@ -98,7 +105,7 @@ class ReleaseComponent(models.Model):
 
     class Meta:
         ordering = ["name", "version"]
-        indexes = [models.Index(Lower("name"), "version", name="component_by_name")]
+        indexes = [models.Index(Upper("name"), "version", name="component_by_name")]
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".strip()
@@ -128,7 +135,7 @@ class RepositoryDocument(models.Model):
     """One version of a document of the release repository (TUF), byte for byte as it is served."""
 
     role = models.CharField(max_length=80)
-    version = models.PositiveIntegerField()
+    version = models.PositiveBigIntegerField()
     content = models.TextField()
     expires_at = models.DateTimeField()
     made_at = models.DateTimeField(db_default=Now())

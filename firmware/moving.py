@@ -5,30 +5,25 @@ A release counts as moved when the terminal runs it: after the installation succ
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
-from django.utils import timezone
 
 from firmware import services
 from firmware.facts import NotReported
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OFFERED, OPEN, InstallationState
 from terminals.campaigns.kinds import Order
-from terminals.campaigns.services import FAILED, TAKEN_BACK, TRIED, Came, Waited, brought, lose, ordered, report
+from terminals.campaigns.outcomes import answered, came_of
+from terminals.campaigns.services import FAILED, TRIED, Came, Waited, brought, lose, ordered, report
 from terminals.common.sql import id_set
 from terminals.estate.models import Terminal
-from terminals.link.models import Command
 from terminals.link.protocol.messages.software import Conditions
-from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import Target, take_back_commands
 
 PREFIX = "software:"
-LATER = "later"  # a terminal's word for: not now
-ASK_AGAIN = timedelta(minutes=30)  # where it does not say when
 
 
 def thing_of(release: Release) -> str:
@@ -78,6 +73,11 @@ def take_back(ids: Sequence[int], order: Order) -> set[int]:
     return take_back_commands(ids, "install", order.requested_by)
 
 
+def under_way(release: Release) -> list[int]:
+    """Return the terminals that a release is on its way to."""
+    return list(Installation.objects.filter(release=release, state__in=OPEN).values_list("terminal_id", flat=True))
+
+
 def take_back_withdrawn(release: Release) -> None:
     """End the orders of a withdrawn release that no terminal can have seen; whoever waits for them is told."""
     open_ones = Installation.objects.filter(release=release, state__in=OPEN)
@@ -92,35 +92,15 @@ def take_back_withdrawn(release: Release) -> None:
 def report_ended(installations: Sequence[Installation], outcomes: Mapping[UUID, Outcome]) -> None:
     """Tell campaigns what became of installations that ended; one that succeeded counts when it runs."""
     ended = [one for one in installations if one.finished_at and one.state != InstallationState.INSTALLED]
-    answered = set(
-        Command.objects.filter(pk__in=[one.command_id for one in ended], answered_at__isnull=False).values_list(
-            "pk", flat=True
-        )
-        if ended
-        else ()
-    )
+    seen = answered(one.command_id for one in ended) if ended else set()
     came: dict[str, dict[int, Came]] = defaultdict(dict)
     for one in ended:
         if one.command_id is not None:
-            said = _came(one, outcomes[one.command_id], answered=one.command_id in answered)
+            said = came_of(outcomes[one.command_id], seen=one.command_id in seen)
             came[thing_of(one.release)][one.terminal_id] = said
     for about, some in came.items():
         report(about, some)
     report_running(one.terminal_id for one in installations if one.state == InstallationState.INSTALLED)
-
-
-def _came(one: Installation, outcome: Outcome, *, answered: bool) -> Came:
-    """What the end of an installation means. What no terminal answered it may never have had: it was switched off."""
-    result, reasons = outcome.result, tuple(one.reasons)
-    if outcome.state == CommandState.CANCELLED:
-        return Came(False, TAKEN_BACK, reasons)
-    if outcome.state == CommandState.EXPIRED and not answered:
-        return Came(False, "switched_off", reasons, later=timezone.now())
-    if result is not None and result.code == LATER:
-        return Came(False, LATER, reasons, later=result.later_until or timezone.now() + ASK_AGAIN)
-    code = (result.code if result else None) or outcome.state
-    final = outcome.state == CommandState.REJECTED or (result is not None and not result.retryable)
-    return Came(False, code[:40], reasons, final=final)
 
 
 def report_lost(lost: Iterable[tuple[int, str, str]]) -> None:

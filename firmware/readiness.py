@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from firmware.models import Installation, InstalledSoftware
@@ -44,7 +45,11 @@ def outdated(terminal_ids: Sequence[int]) -> dict[int, Reason]:
     """Return the terminals that do not run their model's baseline of the payment software: two statements."""
     wanted = F("model__baselines__release__version")
     mine = InstalledSoftware.objects.filter(terminal=OuterRef("pk"), component="payment")
-    rows = Terminal.objects.filter(pk__in=id_set(terminal_ids), model__baselines__package__component="payment")
+    rows = Terminal.objects.filter(
+        Q(model__baselines__release__expires_at=None) | Q(model__baselines__release__expires_at__gt=timezone.now()),
+        pk__in=id_set(terminal_ids),
+        model__baselines__package__component="payment",
+    )
     moved = Member.objects.filter(terminal=OuterRef("pk"), thing="software:payment", state=MemberState.SUCCEEDED)
     installed = Installation.objects.filter(
         terminal=OuterRef("terminal"),

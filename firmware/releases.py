@@ -1,5 +1,6 @@
 """The life of a release: built by one, approved by another, listed in the repository, deprecated, withdrawn."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.states import Transition
 from terminals.estate.models import TerminalModel
+from terminals.estate.services import hold
 
 UPLOAD_RELEASE = "firmware.add_release"
 APPROVE_RELEASE = "firmware.approve_release"  # approving, deprecating and withdrawing alike
@@ -39,7 +41,9 @@ def publish_release(
     models_only = _checked_models(told.pop("models_only", ()), platform)
     for name in ("requires", "conflicts"):
         told[name] = rules.checked_beside(name, told.get(name) or {})
-    artifact.name = f"{sha256}.bin"
+    artifact.name = (
+        f"{sha256}-{secrets.token_hex(4)}.bin"  # of its own: who loses a race must not delete another's file
+    )
     release = Release(
         package=package,
         version=version,
@@ -48,18 +52,27 @@ def publish_release(
         size_bytes=size_bytes,
         sha256=sha256,
         created_by=actor,
+        narrowed=bool(models_only),
         **told,
     )
+    _save(release)
+    release.models_only.set(models_only)
+    detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
+    audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
+    return release
+
+
+def _save(release: Release) -> None:
+    """Store a release with its file; where that fails, the file goes again."""
     try:
         with transaction.atomic():
             release.save(force_insert=True)
     except IntegrityError:  # somebody published the same meanwhile
         release.artifact.delete(save=False)
-        raise _exists(package, version, platform) from None
-    release.models_only.set(models_only)
-    detail = {"release": str(release), "sha256": sha256, "size_bytes": size_bytes}
-    audit.record(actor=actor, action="release.publish", subject=subject_of(release), detail=detail)
-    return release
+        raise _exists(release.package, release.version, release.platform) from None
+    except BaseException:
+        release.artifact.delete(save=False)
+        raise
 
 
 def _checked_artifact(artifact: "File[bytes]") -> tuple[int, str]:
@@ -115,13 +128,15 @@ def approve_release(*, release: Release, actor: str, sha256: str) -> Release:
     `sha256` is the digest of what was looked at. Raises Refusal for one's own release, other bytes, another state, or where the
     repository cannot list it.
     """
+    store = (
+        repository.open_store()
+    )  # before the release: whoever lists a platform's releases changes the rows of others, too
     release = _locked(release)
-    if release.created_by == actor:
-        raise Refusal("own_release", "you built this release; somebody else must approve it")
+    _refuse_own(release, actor)
     if release.sha256 != sha256:
         raise Refusal("other_bytes", "the file that you looked at is not this release's; look at it again")
     _move(release, ReleaseTransition.approve, actor, approved_by=actor, approved_at=timezone.now())
-    repository.list_releases(release.platform)
+    repository.list_releases(release.platform, store)
     release.refresh_from_db()
     return release
 
@@ -130,26 +145,30 @@ def approve_release(*, release: Release, actor: str, sha256: str) -> Release:
 def deprecate_release(*, release: Release, actor: str, reason: str = "") -> Release:
     """Say that nobody should choose this release any more; it stays in the repository for whom it was promised."""
     release = _locked(release)
-    _move(release, ReleaseTransition.deprecate, actor, state_reason=reason[:200])
+    _move(release, ReleaseTransition.deprecate, actor, state_reason=_checked_reason(reason))
     return release
 
 
 @transaction.atomic
 def reinstate_release(*, release: Release, actor: str) -> Release:
-    """Take a deprecation back."""
+    """Take a deprecation back; raise Refusal for one's own release."""
     release = _locked(release)
+    _refuse_own(release, actor)
     _move(release, ReleaseTransition.reinstate, actor, state_reason="")
     return release
 
 
 @transaction.atomic
 def withdraw_release(*, release: Release, actor: str, reason: str) -> Release:
-    """Take a release out of the repository for good; no terminal that has not fetched it yet can install it.
+    """Take a release out of the repository for good: the server gives it to nobody any more. Where custodians list its platform
+    it stays listed until they sign the next list (`listed_at` says so), and whoever has the file may still install it.
 
     Raises Refusal without a reason, and while a model's baseline is this release.
     """
-    if not reason.strip():
+    if not (said := _checked_reason(reason)):
         raise Refusal("no_reason", "say why this release is withdrawn")
+    hold(moving.under_way(release))
+    store = repository.open_store()
     release = _locked(release)
     baselines = Baseline.objects.filter(release=release).select_related("model")
     if baselines:
@@ -159,16 +178,27 @@ def withdraw_release(*, release: Release, actor: str, reason: str) -> Release:
             models=", ".join(str(baseline.model) for baseline in baselines),
         )
     was_listed = release.listed_at is not None
-    _move(release, ReleaseTransition.withdraw, actor, state_reason=reason.strip()[:200])
+    _move(release, ReleaseTransition.withdraw, actor, state_reason=said)
     if was_listed:
-        repository.list_releases(release.platform)
+        repository.list_releases(release.platform, store)
     moving.take_back_withdrawn(release)
     release.refresh_from_db()
     return release
 
 
+def _refuse_own(release: Release, actor: str) -> None:
+    if release.created_by == actor:
+        raise Refusal("own_release", "you built this release; somebody else must approve it")
+
+
+def _checked_reason(reason: str) -> str:
+    if not reason.isprintable() or len(reason) > 200:
+        raise Refusal("bad_reason", "a reason has at most 200 printable characters")
+    return reason.strip()
+
+
 def _locked(release: Release) -> Release:
-    return Release.objects.select_related("package").select_for_update(of=("self",)).get(pk=release.pk)
+    return Release.objects.select_related("package").select_for_update(of=("self",), no_key=True).get(pk=release.pk)
 
 
 def _move(release: Release, transition: Transition[ReleaseState], actor: str, **columns: Any) -> None:

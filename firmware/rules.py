@@ -38,12 +38,13 @@ class ReleaseTransition(Machine):
 
 
 PLATFORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
-LONGEST_VERSION = 40
+LONGEST_VERSION, LARGEST = 40, 999_999_999  # as far as the database compares their numbers
 
 
 def check_version(version: str) -> None:
     """Raise Refusal unless a version is a semantic one (semver.org 2.0.0)."""
-    if len(version) > LONGEST_VERSION or not semver.Version.is_valid(version):
+    fits = len(version) <= LONGEST_VERSION and semver.Version.is_valid(version)
+    if not fits or max(semver.Version.parse(version).to_tuple()[:3]) > LARGEST:
         raise Refusal(
             "bad_version",
             "%(version)s is no semantic version; write three numbers, like 2.1.0 or 2.1.0-rc.1",

@@ -46,11 +46,12 @@ def assign_release(
 
     `downgrade`: it may replace a newer version.
     """
-    check_sendable(release, timezone.now())
     chosen = list({terminal.pk: terminal for terminal in terminals}.values())
     if not chosen:
         raise Refusal("no_terminal", "no terminal was named; name at least one")
     targets = targets_of(chosen)
+    release = _kept(release)
+    check_sendable(release, timezone.now())
     refused = refused_among([terminal.pk for terminal in chosen], unfit_for(release, downgrade=downgrade))
     refused = {pk: why for pk, why in refused.items() if why.reason != AGAIN}  # by hand it may be installed once more
     if refused:
@@ -60,6 +61,11 @@ def assign_release(
         actor=actor, action="release.assign", subjects=map(subject_of, chosen), detail={"release": str(release)}
     )
     return installations
+
+
+def _kept(release: Release) -> Release:
+    """Return a release as it is, and keep it so until the transaction ends: nobody withdraws it meanwhile."""
+    return Release.objects.select_related("package").select_for_update(of=("self",), no_key=True).get(pk=release.pk)
 
 
 def _not_fitting(chosen: Sequence[Terminal], refused: Mapping[int, Refusal]) -> Refusal:
@@ -178,6 +184,7 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
 
     `instead_of` (a baseline's id) ends where it was another model's or another package's.
     """
+    release = _kept(release)
     check_sendable(release, timezone.now())
     if model.platform != release.platform:
         raise Refusal(
@@ -187,8 +194,7 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
             model=model,
             platform=model.platform,
         )
-    only = set(release.models_only.values_list("pk", flat=True))
-    if only and model.pk not in only:
+    if release.narrowed and not release.models_only.filter(pk=model.pk).exists():
         raise Refusal("wrong_model", "%(release)s is not for %(model)s", release=release, model=model)
     left = Baseline.objects.filter(pk__in=[instead_of] if instead_of else []).exclude(
         model=model, package=release.package

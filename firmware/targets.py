@@ -29,7 +29,7 @@ def _installing(operator: str, value: object) -> Q:
 
 
 def _library(operator: str, text: str) -> Q:
-    name, _space, version = text.partition(" ")
+    name, _space, version = text.rpartition(" ")
     parts = ReleaseComponent.objects.filter(
         release__package__component=OuterRef("component"),
         release__version=OuterRef("version"),
@@ -38,7 +38,7 @@ def _library(operator: str, text: str) -> Q:
     if operator == "~":
         parts = parts.filter(name__icontains=text)
     else:
-        parts = parts.filter(Q(name__iexact=name), Q(version=version) if version else Q())
+        parts = parts.filter(Q(name__iexact=text) | Q(name__iexact=name, version=version))
     return having(InstalledSoftware.objects.filter(Exists(parts.order_by())))
 
 

@@ -129,6 +129,10 @@ class NameOfOperator:
     def clean_username(self) -> str:
         name: str = super().clean_username() if hasattr(super(), "clean_username") else self.cleaned_data["username"]  # type: ignore[misc,attr-defined]
         if "username" in self.changed_data:  # type: ignore[attr-defined]
+            if self.instance.pk is not None:  # type: ignore[attr-defined]
+                raise ValidationError(
+                    _("a name stays: audit and approvals know an operator by it; make another account")
+                )
             ASCIIUsernameValidator()(name)
             MaxLengthValidator(LONGEST_NAME)(name)
         return name

@@ -14,4 +14,5 @@ def is_failure(record: LogRecord) -> bool:
     """Whether a record tells of more than an answer: "not ready" is one of /readyz, and each terminal asks the release repository
     for a root after the one that it has."""
     path = getattr(getattr(record, "request", None), "path", "")
-    return getattr(record, "status_code", 0) != 503 and not path.endswith(".root.json")
+    status = getattr(record, "status_code", 0)
+    return status != 503 and not (status == 404 and path.endswith(".root.json"))

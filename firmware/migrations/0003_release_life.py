@@ -125,6 +125,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='releasecomponent',
-            index=models.Index(django.db.models.functions.text.Lower('name'), models.F('version'), name='component_by_name'),
+            index=models.Index(django.db.models.functions.text.Upper('name'), models.F('version'), name='component_by_name'),
         ),
     ]

@@ -18,6 +18,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 from tuf.api.serialization.json import JSONSerializer
 
+from firmware.rules import PLATFORM
 from terminals.common.errors import Refusal
 
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
@@ -136,6 +137,10 @@ def next_targets(
             raise Refusal("unknown_platform", "%(platform)s is not delegated", platform=platform)
     keys = dict(known.keys)
     for one in delegate:
+        if not PLATFORM.fullmatch(one.platform):
+            raise Refusal(
+                "unknown_platform", "%(platform)s cannot be a platform's name", platform=repr(one.platform[:60])
+            )
         _check_threshold(role_of(one.platform), one.keys, one.threshold)
         keys |= {key.keyid: key for key in one.keys}
         roles[role_of(one.platform)] = DelegatedRole(
@@ -211,10 +216,8 @@ def written(document: RootDocument | TargetsDocument) -> bytes:
 
 
 def sign(document: RootDocument | TargetsDocument, signer: Signer) -> None:
-    """Add a custodian's signature; raise Refusal where a root document does not know his key."""
-    keyid = signer.public_key.keyid
-    if isinstance(document.signed, Root) and keyid not in document.signed.keys:
-        raise Refusal("foreign_key", "the root document does not name this key, nor can its signature count")
+    """Add a custodian's signature. A root document is signed by those who leave, too: whether a signature counts is judged when
+    it is published (`check_root`)."""
     document.sign(signer, append=True)
 
 

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import Metadata, Root, Targets
 
 from firmware.models import Release, RepositoryDocument
-from firmware.rules import OFFERED
-from firmware.tuf import documents, releases
+from firmware.rules import OFFERED, ReleaseState
+from firmware.tuf import documents, listing
 from firmware.tuf.documents import PLATFORM_PREFIX, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, life_of, platform_of, role_of
-from firmware.tuf.store import Store, latest_versions
+from firmware.tuf.store import Store
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.link.protocol import signing
@@ -107,27 +107,32 @@ def _take(store: Store, document: Metadata[Any]) -> str:
         store.keep(TARGETS, document)
         _forget_withdrawn(document.signed)
         return TARGETS
-    platform = releases.platform_named(document.signed)
+    platform = listing.platform_named(document.signed)
     documents.check_targets(role_of(platform), document, store.version_of(role_of(platform)), store.targets())
-    releases.check_listed(platform, document.signed)
+    listing.check_listed(platform, document.signed)
     store.keep(role_of(platform), document)
-    releases.note_listed(platform, document.signed)
+    listing.note_listed(platform, document.signed)
     return role_of(platform)
 
 
 def _settle(store: Store) -> None:
     """After a change above: whatever stands below must still be signed by whom the documents name now. What the server signs
     it signs anew; raises Refusal where custodians must."""
-    root = store.root()
-    if online_key().keyid not in {*root.roles[SNAPSHOT].keyids} & {*root.roles[TIMESTAMP].keyids}:
-        raise Refusal("foreign_online_key", "the root document names another online key than TUF_ONLINE_KEY_FILE holds")
-    _check_stands(root, TARGETS, store)
+    _check_stands(store.root(), TARGETS, store)
     for platform in documents.delegations(store.targets()):
-        role = role_of(platform)
-        stands = store.version_of(role) and _stands(store.targets(), role, store)
-        if not (stands or list_releases(platform, store)) and store.version_of(role):
-            _check_stands(store.targets(), role, store)
+        _settle_platform(store, platform)
     _publish(store)
+
+
+def _settle_platform(store: Store, platform: str) -> None:
+    role = role_of(platform)
+    stands = store.version_of(role) and _stands(store.targets(), role, store)
+    if stands and store.targets(role).targets == listing.wanted(platform):
+        listing.note_listed(platform, store.targets(role))
+    elif not list_releases(platform, store) and store.version_of(role):
+        _check_stands(store.targets(), role, store)
+        listing.check_listed(platform, store.targets(role))
+        listing.note_listed(platform, store.targets(role))
 
 
 def _stands(judge: Root | Targets, role: str, store: Store) -> bool:
@@ -146,7 +151,8 @@ def _check_stands(judge: Root | Targets, role: str, store: Store) -> None:
 
 def _forget_withdrawn(targets: Targets) -> None:
     """A platform that is no longer delegated lists nothing."""
-    Release.objects.exclude(platform__in=documents.delegations(targets)).update(listed_at=None)
+    listed = Release.objects.filter(listed_at__isnull=False)
+    listed.exclude(platform__in=documents.delegations(targets)).update(listed_at=None)
 
 
 def _publish(store: Store, *, snapshot: bool = False, timestamp: bool = False) -> None:
@@ -175,10 +181,10 @@ def list_releases(platform: str, store: Store | None = None) -> bool:
     if own is None or delegated.threshold != 1 or own.public_key.keyid not in delegated.keyids:
         return False
     with store.edit_targets(role_of(platform)) as document:
-        document.targets = releases.wanted(platform)
-        releases.name_platform(document, platform)
+        document.targets = listing.wanted(platform)
+        listing.name_platform(document, platform)
     _publish(store)
-    releases.note_listed(platform, document)
+    listing.note_listed(platform, document)
     return True
 
 
@@ -189,8 +195,8 @@ def draft_platform(platform: str) -> Metadata[Targets]:
         document: Metadata[Targets] = store.open(role_of(platform))
     document.signed.version += 1
     document.signed.expires = (timezone.now() + life_of(role_of(platform))).replace(microsecond=0)
-    document.signed.targets = releases.wanted(platform)
-    releases.name_platform(document.signed, platform)
+    document.signed.targets = listing.wanted(platform)
+    listing.name_platform(document.signed, platform)
     document.signatures.clear()
     return document
 
@@ -199,7 +205,7 @@ def draft_platform(platform: str) -> Metadata[Targets]:
 def renew(now: datetime) -> list[str]:
     """Make anew what the server signs and has lived half of its life; forget what is superseded. Returns the renewed roles.
 
-    One statement where nothing is due.
+    Two statements where nothing is due.
     """
     standing = {one.role: one for one in documents_standing(now)}
     if ROOT not in standing or TARGETS not in standing:
@@ -231,11 +237,10 @@ def _delegated(store: Store, platform: str) -> bool:
 
 def _forget_superseded(now: datetime) -> None:
     """Forget versions that no terminal asks for: all but the roots, from which a terminal walks to the present one."""
-    present = Q()
-    for role, version in latest_versions().items():
-        present |= Q(role=role, version=version)
-    old = RepositoryDocument.objects.filter(made_at__lt=now - KEEP_SUPERSEDED).exclude(present).exclude(role=ROOT)
-    old.delete()
+    later = RepositoryDocument.objects.filter(
+        role=OuterRef("role"), version__gt=OuterRef("version"), made_at__lt=now - KEEP_SUPERSEDED
+    )
+    RepositoryDocument.objects.filter(Exists(later)).exclude(role=ROOT).delete()
 
 
 class Standing(NamedTuple):
@@ -248,11 +253,14 @@ class Standing(NamedTuple):
 
 
 def documents_standing(now: datetime) -> Sequence[Standing]:
-    """Return how the present documents stand: one statement."""
+    """Return how the present documents stand, but for those of platforms that are delegated no more: two statements."""
+    targets = present(TARGETS)
+    platforms = documents.delegations(targets.signed) if targets else {}
     rows = RepositoryDocument.objects.order_by("role", "-version").distinct("role")
     return [
         Standing(role, version, expires_at, expires_at - now < _reminded_before(role))
         for role, version, expires_at in rows.values_list("role", "version", "expires_at")
+        if not role.startswith(PLATFORM_PREFIX) or platform_of(role) in platforms
     ]
 
 
@@ -263,6 +271,17 @@ def _reminded_before(role: str) -> timedelta:
     return REMIND.get(role, REMIND_PLATFORM)
 
 
-def unlisted() -> int:
-    """Return how many approved releases wait for the custodians of their platform."""
-    return Release.objects.filter(state__in=OFFERED, listed_at=None).count()
+def expired(platform: str, now: datetime) -> str:
+    """Return the document that keeps terminals of a platform from taking any release, because its time is over; one statement."""
+    roles = (ROOT, TARGETS, role_of(platform), SNAPSHOT, TIMESTAMP)
+    rows = RepositoryDocument.objects.filter(role__in=roles).order_by("role", "-version").distinct("role")
+    return next((role for role, ends in rows.values_list("role", "expires_at") if ends <= now), "")
+
+
+def waiting() -> tuple[int, int]:
+    """Return how many approved releases wait for the custodians of their platform to list them, and how many withdrawn ones for
+    them to list them no more."""
+    return (
+        Release.objects.filter(state__in=OFFERED, listed_at=None).count(),
+        Release.objects.filter(state=ReleaseState.WITHDRAWN, listed_at__isnull=False).count(),
+    )

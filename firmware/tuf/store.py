@@ -13,6 +13,9 @@ from tuf.repository import Repository
 from firmware.models import RepositoryDocument
 from firmware.tuf import documents
 from firmware.tuf.documents import PLATFORM_PREFIX, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, life_of
+from terminals.common.errors import Refusal
+
+MOST_BYTES = 4_900_000  # the reference client reads 5,000,000
 
 
 class Store(Repository):
@@ -43,16 +46,29 @@ class Store(Repository):
         return deepcopy(self._opened[role])
 
     def close(self, role: str, md: Metadata[Any]) -> None:
-        """Store the next version, signed by the server."""
-        md.signed.version += 1
+        """Store the next version, signed by the server; raise Refusal for a key that root does not name.
+
+        A version is the time in seconds where that is more than the next number: after the database was restored from a backup
+        it is still above what terminals saw.
+        """
+        md.signed.version = max(md.signed.version + 1, int(self._now.timestamp()))
         md.signed.expires = (self._now + life_of(role)).replace(microsecond=0)
         md.signatures.clear()
-        md.sign(self._signers[role] if role in (SNAPSHOT, TIMESTAMP) else self._signers[PLATFORM_PREFIX])
+        signer = self._signers[role if role in (SNAPSHOT, TIMESTAMP) else PLATFORM_PREFIX]
+        if role in (SNAPSHOT, TIMESTAMP) and signer.public_key.keyid not in self.root().roles[role].keyids:
+            raise Refusal(
+                "foreign_online_key", "the root document names another online key than TUF_ONLINE_KEY_FILE holds"
+            )
+        md.sign(signer)
         self.keep(role, md)
 
     def keep(self, role: str, md: Metadata[Any]) -> None:
         """Store a document as it is, with the signatures that it bears."""
         content = md.to_bytes(documents.SERIALIZER).decode()
+        if len(content) > MOST_BYTES:
+            raise Refusal(
+                "list_too_long", "%(role)s would be longer than terminals read; withdraw old releases", role=role
+            )
         RepositoryDocument.objects.create(
             role=role,
             version=md.signed.version,

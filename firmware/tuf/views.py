@@ -4,7 +4,6 @@ What bears a version never changes and may be kept by a cache; `timestamp.json` 
 """
 
 import re
-from urllib.parse import unquote
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import condition, require_safe
@@ -13,7 +12,7 @@ from firmware.models import RepositoryDocument
 from firmware.tuf.documents import TIMESTAMP
 
 NEWEST_SECONDS = 30  # how long a cache may answer with an earlier timestamp
-_VERSIONED = re.compile(r"([1-9][0-9]{0,8})\.([A-Za-z0-9_.%-]{1,80})\.json")
+_VERSIONED = re.compile(r"([1-9][0-9]{0,17})\.([A-Za-z0-9_.-]{1,80})\.json")
 
 
 @require_safe
@@ -38,4 +37,4 @@ def _named(name: str) -> RepositoryDocument | None:
     if name == f"{TIMESTAMP}.json":
         return rows.filter(role=TIMESTAMP).order_by("-version").first()
     match = _VERSIONED.fullmatch(name)
-    return rows.filter(role=unquote(match[2]), version=int(match[1])).first() if match else None
+    return rows.filter(role=match[2], version=int(match[1])).first() if match else None

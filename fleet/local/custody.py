@@ -13,6 +13,7 @@ from django.utils import timezone
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Root, Targets
 
+from firmware.rules import PLATFORM
 from firmware.tuf import documents, services
 from firmware.tuf.__main__ import make_key, signer_of
 from firmware.tuf.documents import ROOT, TARGETS, Delegation
@@ -45,7 +46,8 @@ def hold_ceremony(platforms: Iterable[str]) -> list[str]:
         made.append(documents.next_root(store.open(ROOT), now=now))
     present = store.open(TARGETS) if TARGETS in standing else None
     known = documents.delegations(present.signed) if present else {}
-    lacking = [Delegation(name, [services.platform_key()], 1) for name in sorted({*platforms} - known.keys())]
+    wanted = sorted(name for name in {*platforms} - known.keys() if PLATFORM.fullmatch(name))
+    lacking = [Delegation(name, [services.platform_key()], 1) for name in wanted]
     if lacking or present is None or standing[TARGETS].late:
         made.append(documents.next_targets(present, delegate=lacking, now=now))
     for document in made:

@@ -111,7 +111,8 @@ def _as_campaign(wanted: dict[str, Any]) -> str:
         raise Refusal("not_in_waves", "%(verb)s is done at once, it does not go in waves", verb=verb)
     value = verb if field == "command" else arguments[field]
     said = json.dumps(value) if isinstance(value, dict) else value
-    return urlencode({"filter": wanted["text"], field: said})
+    downgrade = {"downgrade": "on"} if arguments.get("downgrade") else {}
+    return urlencode({"filter": wanted["text"], field: said, **downgrade})
 
 
 @staff_with(VIEW)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
+from fleet.campaign_kinds import PARTS as PARTS_OF_A_TERMINAL
 from fleet.pages.buttons import Button, press
 from fleet.pages.campaign_form import KINDS, CampaignForm
 from fleet.pages.campaign_words import next_of, rules_of, why
@@ -22,7 +23,7 @@ from fleet.pages.selectors import PARTS
 from terminals.campaigns import planning, selectors, services
 from terminals.campaigns.kinds import kinds
 from terminals.campaigns.models import Campaign, Member
-from terminals.campaigns.rules import CampaignState, MemberState, WaveState
+from terminals.campaigns.rules import UNFINISHED, CampaignState, MemberState, WaveState
 from terminals.campaigns.settings import checked
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
@@ -31,15 +32,13 @@ from terminals.common.words import format_minor, sentence, word
 from terminals.settlement.models import Batch
 
 SEE = "campaigns.view_campaign"
-UNDECIDED = (CampaignState.PROPOSED, CampaignState.RUNNING, CampaignState.PAUSED)
-PARTS_OF_A_TERMINAL = ("card_reader", "keypad", "screen", "printer")  # whose faults a filter finds
 SHOWN = 20  # terminals in trouble that a page names
 
 
 @staff_with(planning.PROPOSE)
 def new_page(request: HttpRequest) -> HttpResponse:
     """Choose; see what would happen; press once more to propose it."""
-    filled = ("filter", *(name for _kind, name in KINDS))
+    filled = ("filter", "downgrade", *(name for _kind, name in KINDS))
     first = {name: request.GET.get(name, "")[:2000] for name in filled if name in request.GET}
     form = CampaignForm(request.user, request.POST or None, initial=first)
     shown: planning.Preview | None = None
@@ -102,7 +101,7 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "at_stake": _at_stake(request, campaign),
         "trouble": selectors.in_trouble(campaign, request.user)[:SHOWN],
         "shown": SHOWN,
-        "parts": PARTS_OF_A_TERMINAL,
+        "parts": PARTS_OF_A_TERMINAL,  # whose faults a filter finds
         "roll_backs": roll_backs,
         "refreshed_at": timezone.now(),
     }
@@ -117,7 +116,7 @@ def _buttons(
     mine, state = campaign.proposed_by_id == request.user.pk, CampaignState(campaign.state)
     agreed = not campaign.needs_approval or campaign.approved_by_id is not None
     taken_back = any(one.state != CampaignState.CANCELLED for one in roll_backs)
-    undecided = any(one.state in UNDECIDED for one in roll_backs)
+    undecided = any(one.state in UNFINISHED for one in roll_backs)
     had, live = states.get(MemberState.SUCCEEDED), state in (CampaignState.RUNNING, CampaignState.PAUSED)
     return {
         "may_approve": state is CampaignState.PROPOSED
@@ -128,7 +127,7 @@ def _buttons(
         "may_pause": may and state is CampaignState.RUNNING,
         "may_force": may and not mine and not taken_back,
         "may_resume": may and state is CampaignState.PAUSED and not taken_back,
-        "may_cancel": may and state in UNDECIDED,
+        "may_cancel": may and state in UNFINISHED,
         "may_retry": may and live and bool(states.get(MemberState.FAILED) or states.get(MemberState.LEFT_OUT)),
         "may_roll_back": may
         and kinds.named(campaign.kind).takes_back

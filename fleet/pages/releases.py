@@ -12,16 +12,16 @@ from django.views.decorators.http import require_GET, require_POST
 from firmware import releases
 from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OPEN, ReleaseState, ReleaseTransition
+from firmware.selectors import sendable
 from fleet.pages.buttons import Button, press
 from fleet.pages.guards import staff_with
 from terminals.campaigns.models import Campaign
 from terminals.campaigns.planning import PROPOSE
-from terminals.campaigns.rules import CampaignState
+from terminals.campaigns.rules import UNFINISHED
 from terminals.common.scope import holds, within
 
 SEE = "firmware.view_release"
 SHOWN = 200  # components that the page names; the API and the list have all
-LIVE = (CampaignState.PROPOSED, CampaignState.RUNNING, CampaignState.PAUSED)
 
 
 def _release(pk: int) -> Release:
@@ -51,19 +51,17 @@ def release_page(request: HttpRequest, pk: int) -> HttpResponse:
         "running": running.count(),
         "under_way": under_way.count(),
         "campaigns": campaigns.order_by("-pk")[:10],
-        "live_campaigns": campaigns.filter(state__in=LIVE).count(),
+        "live_campaigns": campaigns.filter(state__in=UNFINISHED).count(),
         "baselines": release.baselines.select_related("model"),
         "components": release.components.all()[:SHOWN],
         "component_total": release.components.count(),
-        "filter": f'component = "{release.package.component} {release.version}"',
+        "filter": f'component = "{release.package.component} {release.version}" and platform = "{release.platform}"',
         "is_own": mine and release.state == ReleaseState.DRAFT,
         "may_approve": may and not mine and ReleaseTransition.approve.leaves(release.state),
         "may_deprecate": may and ReleaseTransition.deprecate.leaves(release.state),
         "may_reinstate": may and ReleaseTransition.reinstate.leaves(release.state),
         "may_withdraw": may and ReleaseTransition.withdraw.leaves(release.state),
-        "may_send": release.state == ReleaseState.APPROVED
-        and release.listed_at is not None
-        and holds(request.user, PROPOSE, release),
+        "may_send": sendable().filter(pk=release.pk).exists() and holds(request.user, PROPOSE, release),
     }
     return render(request, "pages/release.html", admin.site.each_context(request) | context)
 

@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.utils import timezone
-
-from terminals.campaigns.kinds import Order
-from terminals.campaigns.services import TAKEN_BACK, Came, ordered, report
-from terminals.link.facts import failure_reason
+from terminals.campaigns.kinds import Order, asked_by
+from terminals.campaigns.outcomes import answered, came_of
+from terminals.campaigns.services import ordered, report
 from terminals.link.models import Command
-from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import Target, check_plain, send_plain_commands, take_back_commands
 
@@ -49,27 +46,8 @@ def on_outcomes(outcomes: Iterable[Outcome], command_type: str) -> None:
     waited = ordered((one.terminal_id for one in ended.values()), about) if ended else []
     if not waited:
         return
-    askers = {(one.terminal_id, f"campaign {one.campaign_id}") for one in waited}
-    commands = Command.objects.filter(pk__in=ended).values_list("pk", "terminal_id", "requested_by", "answered_at")
-    report(
-        about,
-        {
-            pk: _came(ended[command_id], answered=answered_at is not None)
-            for command_id, pk, asker, answered_at in commands
-            if (pk, asker) in askers
-        },
-    )
-
-
-def _came(outcome: Outcome, *, answered: bool) -> Came:
-    """What an outcome means. What no terminal answered it may never have had: it was switched off, and has not failed."""
-    if outcome.state == CommandState.SUCCEEDED:
-        return Came(True)
-    if outcome.state == CommandState.CANCELLED:
-        return Came(False, TAKEN_BACK, (failure_reason(outcome).stored(),))
-    if outcome.state == CommandState.EXPIRED and not answered:
-        return Came(False, "switched_off", (failure_reason(outcome).stored(),), later=timezone.now())
-    result = outcome.result
-    code = (result.code if result else None) or outcome.state
-    final = outcome.state == CommandState.REJECTED or (result is not None and not result.retryable)
-    return Came(False, code[:40], (failure_reason(outcome).stored(),), final=final)
+    askers = {(one.terminal_id, asked_by(one.campaign_id)) for one in waited}
+    commands = Command.objects.filter(pk__in=ended).values_list("pk", "terminal_id", "requested_by")
+    mine = {pk: command_id for command_id, pk, asker in commands if (pk, asker) in askers}
+    seen = answered(mine.values())
+    report(about, {pk: came_of(ended[command_id], seen=command_id in seen) for pk, command_id in mine.items()})

@@ -18,7 +18,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled, Se
 from terminals.bulk.fitness import refused_among
 from terminals.campaigns import rules
 from terminals.campaigns.facts import CampaignEnded, DeadlinePassed, LeftOutBecause, NotBack
-from terminals.campaigns.kinds import Kind, Order, kinds
+from terminals.campaigns.kinds import Kind, Order, asked_by, kinds
 from terminals.campaigns.members import Move, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Tally
 from terminals.campaigns.rules import LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
@@ -129,17 +129,17 @@ def _ask(campaign: Campaign, due: Mapping[int, int], held: Mapping[int, Held], n
     """Ask those whose turn it is: within their windows, at the campaign's rate, no more at once than it says."""
     room = _room(campaign, now)
     rows = Member.objects.filter(pk__in=list(due), state=MemberState.WAITING, due_at__lte=now).order_by("due_at", "pk")
-    members = list(rows.values_list("pk", "terminal_id", "attempt", "terminal__store__time_zone"))
+    members = list(rows.values_list("pk", "terminal_id", "attempt", "failures", "terminal__store__time_zone"))
     window = window_of(campaign.settings)
     opens = {zone: rules.opens_at(window, zone, now) for zone in {zone for *_rest, zone in members}}
     ends_at = campaign.ends_at or now
     shut = [
         Move(pk, "window", due_at=min(opens[zone], ends_at))
-        for pk, _terminal, _attempt, zone in members
+        for pk, _terminal, _attempt, _failures, zone in members
         if opens[zone] > now
     ]
-    open_ones = [one for one in members if opens[one[3]] <= now]
-    turn = {terminal_id: Turn(pk, attempt, zone) for pk, terminal_id, attempt, zone in open_ones[:room]}
+    open_ones = [one for one in members if opens[one[4]] <= now]
+    turn = {one[1]: Turn(one[0], *one[2:]) for one in open_ones[:room]}
     move_members(shut, MemberTransition.wait, now)
     asked = _order(campaign, turn, held, now) if turn else 0
     return len(shut) + asked
@@ -161,6 +161,7 @@ class Turn(NamedTuple):
 
     member_id: int
     attempt: int
+    failures: int
     time_zone: str
 
 
@@ -191,7 +192,7 @@ def _timeout(campaign: Campaign) -> timedelta:
 def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], now: datetime) -> None:
     """Ask terminals; what is sent is good no longer than the window of each."""
     timeout = _timeout(campaign)
-    window, asked_by = window_of(campaign.settings), f"{ACTOR} {campaign.pk}"
+    window, asker = window_of(campaign.settings), asked_by(campaign.pk)
     alike: dict[timedelta, list[Target]] = defaultdict(list)
     valid = {}
     for zone in {one.time_zone for one in turn.values()}:
@@ -200,23 +201,26 @@ def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held]
     for pk, one in turn.items():
         alike[valid[one.time_zone]].append(Target(pk, held[pk].device_id))
     for valid_for, targets in alike.items():
-        order = Order(campaign.arguments, valid_for, campaign.settings["conditions"], asked_by)
+        order = Order(campaign.arguments, valid_for, campaign.settings["conditions"], asker)
         kinds.named(campaign.kind).order(targets, order)
     if turn:
         subjects = [f"terminal:{held[pk].serial}" for pk in turn]
         action, detail = f"campaign.{campaign.kind}", {"campaign": campaign.pk}
-        audit.record_many(actor=asked_by, action=action, subjects=subjects, detail=detail)
+        audit.record_many(actor=asker, action=action, subjects=subjects, detail=detail)
 
 
 def _put_aside(kind: Kind, turn: Mapping[int, Turn], refused: Mapping[int, Refusal], now: datetime) -> None:
-    """Those that cannot have it are left out; what passes by itself is waited for."""
-    left, waits = [], []
+    """Those that cannot have it are left out, or have failed where it failed before; what passes by itself is waited for."""
+    left, waits, failed = [], [], []
     for pk, refusal in refused.items():
         reasons = [LeftOutBecause(**_told(refusal)).stored()]
         if refusal.reason in kind.passing:
             waits.append(Move(turn[pk].member_id, refusal.reason, reasons, due_at=now + LOOK_AGAIN_AFTER))
+        elif turn[pk].failures:  # they stay in the guard's count, whatever stands in their way now
+            failed.append(Move(turn[pk].member_id, refusal.reason, reasons))
         else:
             left.append(Move(turn[pk].member_id, refusal.reason, reasons))
+    move_members(failed, MemberTransition.fail, now)
     move_members(left, MemberTransition.leave_out, now)
     move_members(waits, MemberTransition.wait, now)
 
@@ -258,7 +262,9 @@ def _end(campaign: Campaign, now: datetime) -> int:
     """The deadline has passed: who was tried has failed, who never had a turn is left out, no wave begins, and it is done when
     those that were asked have answered or are late."""
     waiting = Member.objects.filter(wave__campaign=campaign, state=MemberState.WAITING).order_by("pk")
-    rows = list(waiting.values_list("pk", "attempt")[:CHUNK])
+    rows = [
+        (pk, attempt or failures) for pk, attempt, failures in waiting.values_list("pk", "attempt", "failures")[:CHUNK]
+    ]
     reasons = [DeadlinePassed().stored()]
     tried = [Move(pk, "deadline", reasons) for pk, attempt in rows if attempt]
     ended = move_members(tried, MemberTransition.fail, now)

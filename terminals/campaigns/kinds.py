@@ -15,6 +15,11 @@ from terminals.link.services import Target
 Ids = Sequence[int]
 
 
+def asked_by(campaign_id: int) -> str:
+    """Who asks for what a campaign sends: no operator is called so."""
+    return f"campaign {campaign_id}"
+
+
 class Order(NamedTuple):
     """What terminals are asked for: the kind's arguments, how long they have, what must hold at the terminal, and who asks."""
 

@@ -11,7 +11,7 @@ from terminals.common.words import choices, word
 from terminals.estate.models import Terminal
 
 USER = settings.AUTH_USER_MODEL
-UNDECIDED = [CampaignState.PROPOSED.value, CampaignState.CANCELLED.value]
+NEVER_STARTED = [CampaignState.PROPOSED.value, CampaignState.CANCELLED.value]
 
 
 class Campaign(models.Model):
@@ -53,7 +53,7 @@ class Campaign(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(state__in=UNDECIDED)
+                condition=Q(state__in=NEVER_STARTED)
                 | Q(needs_approval=False)
                 | (Q(approved_by__isnull=False) & ~Q(approved_by=F("proposed_by")) & Q(approved_digest=F("digest"))),
                 name="campaign_started_by_two",

@@ -38,6 +38,7 @@ class MemberState(StrEnum):
 
 _C, _W, _M = CampaignState, WaveState, MemberState
 LIVE = (_C.RUNNING, _C.PAUSED)
+UNFINISHED = (_C.PROPOSED, *LIVE)
 OPEN_MEMBERS = (_M.WAITING, _M.ORDERED)
 ENDED = (_M.SUCCEEDED, _M.FAILED, _M.LEFT_OUT, _M.SUPERSEDED, _M.CANCELLED)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import CampaignEnded
-from terminals.campaigns.kinds import Order, kinds
+from terminals.campaigns.kinds import Order, asked_by, kinds
 from terminals.campaigns.members import Move, lock_tallies, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Wave
 from terminals.campaigns.planning import NoTerminal
@@ -39,7 +39,7 @@ DAY = timedelta(days=1)
 TAKEN_BACK = "taken_back"  # of who was asked: somebody else than the campaign took the order back
 ASK_AGAIN_AFTER = timedelta(minutes=15)  # whatever a terminal asks for, it is not asked more often
 # Of whom something may come: those that were asked, and those that wait for another attempt and may have done it after all.
-TRIED = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING, attempt__gt=0)
+TRIED = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING) & (Q(attempt__gt=0) | Q(failures__gt=0))
 # Of whom it would be good news, as long as their campaign goes on: they were late, or lost their last word.
 FAILED = Q(state=MemberState.FAILED, wave__campaign__state__in=rules.LIVE)
 
@@ -147,7 +147,7 @@ def cancel(*, campaign: Campaign, user: Any) -> Cancelled:
     held, now = _hold(campaign), timezone.now()
     _move(held, CampaignTransition.cancel, user, finished_at=now)
     ordered = {pk: member for pk, member in chosen.values_list("terminal_id", "pk") if pk in known}
-    order = Order(held.arguments, timedelta(0), {}, f"campaign {held.pk}")
+    order = Order(held.arguments, timedelta(0), {}, asked_by(held.pk))
     gone = kinds.named(held.kind).take_back(sorted(ordered), order)
     back = move_members((Move(ordered[pk]) for pk in sorted(gone) if pk in ordered), MemberTransition.cancel, now)
     waves = list(Wave.objects.filter(campaign=held).values_list("pk", flat=True))
@@ -195,7 +195,7 @@ def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     are.
     """
     held, had = _hold(campaign), _had(campaign)
-    if held.rolled_back_by.filter(state__in=(CampaignState.PROPOSED, *rules.LIVE)).exists():
+    if held.rolled_back_by.filter(state__in=rules.UNFINISHED).exists():
         raise Refusal("rolled_back", "it is being rolled back already")
     if held.state == CampaignState.RUNNING:
         _move(held, CampaignTransition.pause, user)

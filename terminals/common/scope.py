@@ -7,7 +7,7 @@ how it stands in the tree:
 - `placed_by`, the lookup that leads to its path, or several of which one does: it is seen and touched where the permission is
   held;
 - `owned_by`, the column that names its user: who holds the permission anywhere sees and touches their own;
-- `shared = True`: it is seen by whoever holds the permission anywhere, and made, changed or deleted by who holds it everywhere;
+- `shared = True`: it is seen by whoever holds the permission anywhere, and made, changed or decided on by who does everywhere;
 - none of these: it is for those alone who hold the permission everywhere. So what is forgotten is closed.
 """
 
@@ -97,8 +97,9 @@ def opens(user: Any, permission: str, model: type[Model]) -> bool:
     if placed_by(model) or owned_by(model) or reach.everywhere:
         return bool(reach.paths)
     meta = model._meta
-    own = {f"{meta.app_label}.{verb}_{meta.model_name}" for verb in ("add", "change", "delete")}
-    return bool(reach.paths and getattr(model, "shared", False) and permission not in own)
+    app, _dot, codename = permission.partition(".")
+    own = app == meta.app_label and codename.endswith(f"_{meta.model_name}") and not codename.startswith("view_")
+    return bool(reach.paths and getattr(model, "shared", False) and not own)
 
 
 def within(rows: QuerySet[Any], user: Any, permission: str) -> QuerySet[Any]:

@@ -6,12 +6,10 @@ What is set stays set: a terminal that was switched off gets it when it connects
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.utils import timezone
-
 from terminals.campaigns.kinds import Order
+from terminals.campaigns.outcomes import answered, came_of
 from terminals.campaigns.services import Came, ordered, report
 from terminals.estate.models import Terminal
-from terminals.link.facts import failure_reason
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 from terminals.link.services import Target
@@ -40,6 +38,9 @@ def order(targets: Sequence[Target], wanted: Order) -> None:
 def report_answers(answers: Sequence[tuple[TerminalParameters, Outcome]]) -> None:
     """Tell campaigns which terminals applied their values. One statement where none waits for any."""
     waited = {one.terminal_id: one for one in ordered((row.terminal_id for row, _outcome in answers), THING)}
+    if not waited:
+        return
+    seen = answered(row.command_id for row, _outcome in answers)
     came: dict[int, Came] = {}
     for row, outcome in answers:
         one = waited.get(row.terminal_id)
@@ -47,17 +48,6 @@ def report_answers(answers: Sequence[tuple[TerminalParameters, Outcome]]) -> Non
             continue  # a newer document is on its way
         if any(row.wanted.values.get(name) != value for name, value in one.arguments["values"].items()):
             continue  # an earlier document, which has nothing of it
-        came[row.terminal_id] = _came(outcome)
+        came[row.terminal_id] = came_of(outcome, seen=row.command_id in seen)
     if came:
         report(THING, came)
-
-
-def _came(outcome: Outcome) -> Came:
-    if outcome.state == CommandState.SUCCEEDED:
-        return Came(True)
-    reasons = (failure_reason(outcome).stored(),)
-    if outcome.state == CommandState.EXPIRED:
-        return Came(False, "switched_off", reasons, later=timezone.now())
-    result = outcome.result
-    code = (result.code if result else None) or outcome.state
-    return Came(False, code[:40], reasons, final=outcome.state == CommandState.REJECTED)

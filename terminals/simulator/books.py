@@ -11,6 +11,7 @@ import rfc8785
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.settlement import Total, TransactionRecord
 from terminals.link.protocol.messages.software import Assignment, Install
+from terminals.simulator.memory import Memory
 
 
 def batch_totals(batch: list[TransactionRecord]) -> list[Total]:
@@ -40,18 +41,27 @@ def inflated(total: Total) -> Total:
     return msgspec.structs.replace(total, count=total.count + 1, amount_minor=total.amount_minor + 12_34)
 
 
-def read_assignment(install: Install, release_keys: dict[str, str]) -> Assignment:
-    """Return what the terminal shall run; raise BadSignature unless a trusted release key signed it about this very release."""
+class NotAssigned(Exception):
+    """What the terminal must not follow; the message says why."""
+
+
+def assigned(install: Install, memory: Memory) -> Assignment:
+    """Return what the terminal shall run; raise NotAssigned unless a trusted release key signed it, about this very release, for
+    this terminal, and after what it took last."""
     try:
-        key = signing.chosen_key(install.assignment, release_keys)
+        key = signing.chosen_key(install.assignment, memory.release_keys)
         signed = jwt.PyJWS(algorithms=["ES256", "ES384", "PS256"]).decode(
             install.assignment, key, algorithms=[signing.algorithm_for(key)]
         )
         assignment = msgspec.json.decode(signed, type=Assignment)
-    except (jwt.InvalidTokenError, msgspec.DecodeError) as error:
-        raise signing.BadSignature(f"the assignment does not hold: {error}") from None
+    except (jwt.InvalidTokenError, msgspec.DecodeError, signing.BadSignature) as error:
+        raise NotAssigned(f"the assignment does not hold: {error}") from None
     if (assignment.size_bytes, assignment.sha256) != (install.size_bytes, install.sha256):
-        raise signing.BadSignature("the assignment speaks of another release")
+        raise NotAssigned("the assignment speaks of another release")
+    if why := check_assignment(
+        assignment, serial=memory.serial, counter=memory.assigned_counter, target=memory.assigned
+    ):
+        raise NotAssigned(why)
     return assignment
 
 

@@ -26,7 +26,7 @@ from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.protocol.messages.settlement import UploadTransactions
 from terminals.link.protocol.messages.software import Assignment, Install
 from terminals.simulator import till
-from terminals.simulator.books import check_assignment, net_minor, parameters_digest, read_assignment
+from terminals.simulator.books import NotAssigned, assigned, net_minor, parameters_digest
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
 from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
@@ -84,11 +84,6 @@ class Device:
         if self.memory.before and self.faults.has("crashes", running):  # its watchdog brings the version before back
             self.memory.software = {**self.memory.software, "payment": self.memory.before}
             self.memory.before, self.changed = "", True
-
-    @property
-    def restarts_by_itself(self) -> bool:
-        """Whether what it runs makes it restart again and again."""
-        return self.faults.has("reboots", self.memory.software.get("payment", ""))
 
     def hello(self) -> Outgoing:
         memory = self.memory
@@ -233,14 +228,9 @@ class Device:
             return [self._finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
         memory = self.memory
         try:
-            assignment = read_assignment(install, memory.release_keys)
-        except signing.BadSignature as error:
+            assignment = assigned(install, memory)
+        except NotAssigned as error:
             return [self._finish(Result(envelope.id, "rejected", code="bad_assignment", detail=str(error)[:300]))]
-        refusal = check_assignment(
-            assignment, serial=memory.serial, counter=memory.assigned_counter, target=memory.assigned
-        )
-        if refusal:
-            return [self._finish(Result(envelope.id, "rejected", code="not_assigned", detail=refusal))]
         if self.faults.says_later and memory.put_off < PUT_OFF:
             memory.put_off += 1
             return [self._later(envelope, "planted fault")]

@@ -166,7 +166,7 @@ class VirtualTerminal:
         await asyncio.sleep(self._dice.uniform(0, 2))
         while True:
             self._queue([self.device.health()])
-            if self.device.restarts_by_itself:
+            if self.device.faults.has("reboots", self._memory.software.get("payment", "")):
                 await self._flush_and_reboot()
             interval = self._memory.parameters.get("health_interval_seconds") or HEALTH_SECONDS
             await asyncio.sleep(interval * self._dice.uniform(0.9, 1.1))

@@ -61,7 +61,8 @@ class ResumingFetcher(FetcherInterface):
             try:
                 with self._http.stream("GET", url, headers=asked) as answer:
                     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # busy is no failure: come back when told
-                        self._wait(float(answer.headers.get("Retry-After", "2")))
+                        told = answer.headers.get("Retry-After", "")
+                        self._wait(float(told) if told.isdecimal() else 2.0)
                         continue
                     if answer.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
                         raise DownloadHTTPError(f"{url}: {answer.status_code}", answer.status_code)

@@ -78,7 +78,7 @@ def test_a_package_with_releases_keeps_the_name_under_which_they_are_signed(
     url = f"/api/v1/packages/{package.pk}/"
     answer = admin_client.patch(url, {"name": "other"}, content_type="application/json")
     assert answer.status_code == 400
-    assert "signed under the old name" in answer.content.decode()
+    assert "signed under the old one" in answer.content.decode()
     assert admin_client.patch(url, {"description": "tills"}, content_type="application/json").status_code == 200
     assert 'name="name"' not in admin_client.get(f"/admin/firmware/package/{package.pk}/change/").content.decode()
     package.refresh_from_db()

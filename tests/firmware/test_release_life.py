@@ -2,12 +2,16 @@
 
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
+from threading import Barrier
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.files import File
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
@@ -27,13 +31,13 @@ from firmware.releases import (
 from terminals.bulk.fitness import refused_among
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
-from terminals.estate.models import Terminal, TerminalModel
+from terminals.estate.models import Membership, Terminal, TerminalModel
 from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
 from terminals.link.protocol.messages.software import Assignment
 from terminals.link.services import CommandRequest, create_commands, target_of
 from terminals.simulator.books import check_assignment
-from tests.conftest import deliver, enrolled_device, obey
+from tests.conftest import deliver, enrolled_device, in_thread, obey
 from tests.releases import APPROVER, BUILDER, draft, ready
 
 Register = Callable[[str], Terminal]
@@ -48,7 +52,7 @@ def refusal(verb: Callable[..., Any], **arguments: Any) -> str:
 
 # --- built by one, approved by another -------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "version", ["1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.0-", "", "1.0.0 ", "1.0." + "9" * 40]
+    "version", ["1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", "1.0.0-", "", "1.0.0 ", "1.0." + "9" * 40, "9999999999.0.0"]
 )
 def test_a_version_that_is_no_semantic_one_is_refused(db: None, version: str) -> None:
     assert refusal(draft, version=version) == "bad_version"
@@ -329,3 +333,70 @@ def test_a_release_by_the_api(api: APIClient) -> None:
     assert api.post(f"{url}reinstate/").json()["state"] == "approved"
     assert api.post(f"{url}withdraw/", {}, format="json").json()["reason"] == "no_reason"
     assert api.post(f"{url}withdraw/", {"reason": "bad"}, format="json").json()["state"] == "withdrawn"
+
+
+def test_what_is_signed_of_a_package_stays(api: APIClient) -> None:
+    package = ready("1.0.0").package
+    url = f"/api/v1/packages/{package.pk}/"
+    for name, value in (("name", "other"), ("component", "os"), ("kind", "os")):
+        assert api.patch(url, {name: value}, format="json").status_code == 400, name
+    assert api.patch(url, {"description": "tills"}, format="json").status_code == 200
+
+
+def test_a_library_with_a_space_in_its_name_is_found(register: Register, operator: Any) -> None:
+    terminal, release = register("SN-1"), ready("2.0.0")
+    part = {"type": "library", "name": "Visual C++ Runtime", "version": "14.2"}
+    materials.attach(release=release, document={**BILL, "components": [part]}, actor="ops")
+    materials.attach(release=release, document={**BILL, "components": [part]}, actor="ops")
+    assert release.components.count() == 1
+    running(terminal, payment="2.0.0")
+    for text in ("Visual C++ Runtime 14.2", "visual c++ runtime"):
+        assert matching(Terminal.objects.all(), f'library = "{text}"', operator).count() == 1
+
+
+def test_two_who_approve_at_once_list_both(transactional_db: None) -> None:
+    ready("0.9.0")
+    built = [draft(f"1.{n}.0") for n in range(2)]
+    together = Barrier(2)
+
+    def approve(release: Release) -> None:
+        together.wait(10)
+        approve_release(release=release, actor=APPROVER, sha256=release.sha256)
+
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(in_thread, partial(approve, release)) for release in built]:
+            one.result(30)
+    assert Release.objects.filter(state="approved", listed_at__isnull=False).count() == 3
+
+
+def test_a_member_of_a_part_approves_nothing_for_all(register: Register, client: Client) -> None:
+    terminal, release = register("SN-1"), draft("2.0.0")
+    ready("1.0.0")
+    user = User.objects.create_user("ann", is_staff=True)
+    Membership.objects.create(user=user, role=Group.objects.get(name="release manager"), store=terminal.store)
+    client.force_login(user)
+    for verb in ("approve", "deprecate", "reinstate", "withdraw"):
+        url = f"/api/v1/releases/{release.pk}/{verb}/"
+        said = {"sha256": release.sha256, "reason": "x"}
+        assert client.post(url, said, content_type="application/json").status_code in (403, 404), verb
+    act = reverse("release-action", args=[release.pk])
+    assert client.post(act, {"action": "approve", "sha256": release.sha256}).status_code == 403
+    release.refresh_from_db()
+    assert release.state == "draft"
+
+
+def test_limits_in_a_form_are_kept(api: APIClient) -> None:
+    package = Package.objects.create(name="pay")
+    model = TerminalModel.objects.create(vendor="Acme", name="Lab", platform="linux-arm64")
+    form = {"package": package.pk, "version": "1.0.0", "platform": "linux-arm64", "models_only": [model.pk]}
+    form |= {"artifact": SimpleUploadedFile("pay.bin", b"x"), "requires": '{"os": "12.4"}'}
+    made = api.post("/api/v1/releases/", form, format="multipart").json()
+    assert (made["requires"], made["models_only"]) == ({"os": "12.4"}, [model.pk])
+    release = Release.objects.get()
+    model.delete()
+    assert release.narrowed, "it is for no other model, though this one is gone"
+    bad = form | {"version": "1.1.0", "artifact": SimpleUploadedFile("pay.bin", b"x"), "models_only": []}
+    for requires in ("{", "[" * 100_000, '{"os": ' + "9" * 5000 + "}"):
+        answer = api.post("/api/v1/releases/", bad | {"requires": requires}, format="multipart")
+        assert answer.status_code in (400, 409), requires[:20]
+    assert Release.objects.count() == 1

@@ -30,7 +30,7 @@ Register = Callable[[str], Terminal]
 
 
 def release_of(terminal: Terminal, version: str = "1.0.0") -> Any:
-    return ready(version, platform=terminal.model.platform)
+    return ready(version, platform=terminal.model.platform, actor="ops")
 
 
 def install(terminal: Terminal, device: Device) -> None:
@@ -137,10 +137,10 @@ def test_registering_is_told(register: Register) -> None:
 def test_what_was_before_stands_in_the_audit(register: Register) -> None:
     terminal = register("SN-1")
     working_device(terminal)
-    for version in ("1", "2"):
+    for version in ("1.0.0", "2.0.0"):
         set_baseline(model=terminal.model, release=release_of(terminal, version), actor="ops")
     change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops")
-    before, after = (f"pay {version} (linux-arm64)" for version in ("1", "2"))
+    before, after = (f"pay {version} (linux-arm64)" for version in ("1.0.0", "2.0.0"))
     changed = AuditEntry.objects.filter(action="release.baseline").latest("id").detail
     assert changed == {"old": {"release": before}, "new": {"release": after}}
     assert AuditEntry.objects.get(action="terminal.suspend").detail["from"] == "active"

@@ -35,7 +35,7 @@ class Command(BaseCommand):
         root.add_argument("--root-key", action="append", default=[], help="PEM, public; once for each custodian")
         root.add_argument("--targets-key", action="append", default=[], help="PEM, public; once for each custodian")
         root.add_argument("--threshold", type=int, help="how many of them must sign; 2 at first")
-        root.add_argument("--online-key", action="store_true", help="name TUF_ONLINE_KEY_FILE, after a change of it")
+        root.add_argument("--online-key", help="PEM, public: what TUF_ONLINE_KEY_FILE will hold when this is published")
         targets = steps.add_parser(
             "draft-targets", help="the next top targets document: who lists which platform's releases"
         )
@@ -65,8 +65,13 @@ class Command(BaseCommand):
         for one in standing:
             late = "  LATE: who signs it must do so now" if one.late else ""
             self.stdout.write(f"{one.role}  version {one.version}  until {one.expires_at:%Y-%m-%d %H:%M} UTC{late}")
-        if waiting := services.unlisted():
-            self.stdout.write(f"{waiting} approved releases wait for the custodians of their platform.")
+        unlisted, still_listed = services.waiting()
+        if unlisted:
+            self.stdout.write(f"{unlisted} approved releases wait for the custodians of their platform to list them.")
+        if still_listed:
+            self.stdout.write(
+                f"{still_listed} withdrawn releases are listed until their custodians sign the next list."
+            )
         if any(one.late for one in standing):
             sys.exit(1)
 
@@ -87,7 +92,7 @@ class Command(BaseCommand):
                 root=root, targets=targets, online=online, threshold=given.threshold or 2, now=now
             )
         else:
-            new_online = services.online_key() if given.online_key else None
+            new_online = _keys([given.online_key])[0] if given.online_key else None
             document = documents.next_root(
                 present, root=root, targets=targets, online=new_online, threshold=given.threshold, now=now
             )

@@ -16,7 +16,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
+from django.utils import timezone
 
+from firmware.tuf.services import renew
 from fleet import env
 from fleet.access.models import ApiToken
 from fleet.local import custody, demo, embedded, installation
@@ -75,6 +77,7 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
         raise CommandError(f"the database cannot be used: {str(error).strip().splitlines()[-1]}") from None
     demo.seed_demo()
     custody.hold_ceremony(TerminalModel.objects.values_list("platform", flat=True))
+    renew(timezone.now())  # it may have been stopped for days
     first_password = _ensure_operator(state_dir)
     connection.close()
     say("up", "starting web, device link, worker and simulated terminals ...")

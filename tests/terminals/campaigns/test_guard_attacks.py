@@ -348,3 +348,38 @@ def test_a_release_that_makes_terminals_restart_again_and_again_is_stopped(
     [wave, _rest] = campaign.waves.order_by("number")
     assert [one["about"] for one in wave.unmet] == ["restarts"]
     assert matching(Terminal.objects.all(), "restarts >= 4", ann).count() == 3
+
+
+def test_failures_that_are_retired_meanwhile_stay_in_the_count(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    campaign = started(release, ann, bob, waves=[50, 100], worse_percent=100)
+    run(campaign)
+    first, second, *others = asked(devices)
+    for device in others:
+        install(device)
+    for device in (first, second):
+        install(device, "no space")
+        change_state(terminal=terminal_of(device), transition=TerminalTransition.retire, actor="ann")
+    run(campaign, after=timedelta(hours=2))
+    assert (campaign.state, waves(campaign)) == ("paused", ["stopped", "planned"])
+    services.retry_failed(campaign=campaign, user=ann)
+    services.resume(campaign=campaign, user=ann)
+    run(campaign, after=timedelta(hours=3))
+    assert (campaign.state, waves(campaign)) == ("paused", ["stopped", "planned"])
+
+
+def test_one_that_says_what_came_of_it_after_it_was_given_another_turn_has_it(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    campaign = started(release, ann, bob, waves=[50, 100], retries=0)
+    run(campaign)
+    mine = asked(devices)
+    for device in mine:
+        obey(device, "install")
+    run(campaign, after=timedelta(hours=3))
+    assert states(campaign) == {"failed": 5, "planned": 5}
+    services.retry_failed(campaign=campaign, user=ann)
+    for device in mine:
+        deliver(device.finish_install(), device.hello())
+    assert states(campaign) == {"succeeded": 5, "planned": 5}

@@ -36,9 +36,9 @@ def test_one_that_crashes_falls_back_when_it_restarts(register: Register) -> Non
 def test_one_that_reboots_does_so_as_long_as_it_runs_the_version(register: Register) -> None:
     terminal = register("SN-1")
     device = working_device(terminal, Faults(of_releases=frozenset({"reboots@2.0.0"})))
-    assert not device.restarts_by_itself
+    assert not device.faults.has("reboots", device.memory.software["payment"])
     installed(device, terminal)
-    assert device.restarts_by_itself
+    assert device.faults.has("reboots", device.memory.software["payment"])
 
 
 def test_one_that_says_later_takes_the_third(register: Register) -> None:

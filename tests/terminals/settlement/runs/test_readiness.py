@@ -79,8 +79,8 @@ def test_each_check_names_what_it_finds_and_nothing_is_found_of_a_ready_one(devi
     told = reasons_text(found.problems)
     assert told.startswith("it is offline, last heard at ")
     assert told.split(" UTC; ")[1] == (
-        "screen: fault; printer: fault; keypad: absent; the payment software is 1.0.0, it should be 2; no settlement account of "
-        "its merchant is on file; pay 2 is being installed; its clock is 12 minutes fast; it lacks a key: D0"
+        "screen: fault; printer: fault; keypad: absent; the payment software is 1.0.0, it should be 2.0.0; no settlement "
+        "account of its merchant is on file; pay 2.0.0 is being installed; its clock is 12 minutes fast; it lacks a key: D0"
     )
 
 

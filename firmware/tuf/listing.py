@@ -64,6 +64,6 @@ def check_listed(platform: str, document: Targets) -> None:
 def note_listed(platform: str, document: Targets) -> None:
     """Note which releases the platform's present document lists: what it does not list cannot be sent."""
     listed = {release.pk for release in _offered(platform) if release.target in document.targets}
-    mine = Release.objects.filter(platform=platform)
+    mine = Release.objects.filter(platform=platform)  # only rows that change: others may hold the rest
     mine.filter(pk__in=listed, listed_at=None).update(listed_at=timezone.now())
-    mine.exclude(pk__in=listed).update(listed_at=None)
+    mine.exclude(pk__in=listed).filter(listed_at__isnull=False).update(listed_at=None)
