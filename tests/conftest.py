@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.test import Client
+from django.test import Client, TransactionTestCase
 from django.utils import translation
 from rest_framework.test import APIClient
 
@@ -54,6 +54,41 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE common_auditentry DISABLE TRIGGER audit_is_not_emptied")
         cursor.execute("ALTER TABLE common_auditseal DISABLE TRIGGER seals_are_not_emptied")
+
+
+# What every database has from its first migration on; a test that changes it pays for a whole flush.
+KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
+
+
+def _state_of_kept() -> list[tuple[int, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(f"SELECT count(*), coalesce(max(id), 0) FROM {name}" for name in KEPT))  # noqa: S608
+        return list(cursor.fetchall())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_flush(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Empty only the tables in which a test that committed left rows: of two hundred mostly twenty, a tenth of the time."""
+    with django_db_blocker.unblock():
+        tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - {*KEPT}
+        kept = _state_of_kept()
+        connection.close()
+    cases: Any = TransactionTestCase  # what it does after a test is not a part of its types
+    whole = cases._fixture_teardown
+    asked = " UNION ALL ".join(f"(SELECT '{name}' FROM {name} LIMIT 1)" for name in sorted(tables))  # noqa: S608
+
+    def teardown(case: TransactionTestCase) -> None:
+        if _state_of_kept() != kept:
+            whole(case)
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(asked)
+            if names := ", ".join(f'"{name}"' for (name,) in cursor.fetchall()):
+                cursor.execute(f"TRUNCATE {names} CASCADE")
+
+    cases._fixture_teardown = teardown
+    yield
+    cases._fixture_teardown = whole
 
 
 @pytest.fixture
