@@ -15,3 +15,11 @@ def digest_file(file: IO[bytes]) -> tuple[int, str]:
         size += len(chunk)
     file.seek(0)
     return size, digest.hexdigest()
+
+
+def sha1_of(file: IO[bytes]) -> str:
+    """Return the hex SHA-1 of an open file: for clients that know no other."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()

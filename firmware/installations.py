@@ -87,6 +87,14 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
     moving.report_running(software)
 
 
+def report_component(terminal_id: int, component: str, version: str) -> None:
+    """Note what a terminal runs of one component; of the others nothing was said. The caller holds the terminal."""
+    InstalledSoftware.objects.update_or_create(
+        terminal_id=terminal_id, component=component, defaults={"version": version, "reported_at": timezone.now()}
+    )
+    moving.report_running([terminal_id])
+
+
 def reset_software(terminal: Terminal, public_key: object) -> dict[str, Any]:
     """A device that enrols runs nothing that we know, and had nothing: it gets its model's baseline like any other."""
     forget_software([terminal.pk])

@@ -49,6 +49,9 @@ class Release(models.Model):
     artifact = models.FileField(upload_to="releases/", storage=artifact_storage)
     size_bytes = models.PositiveBigIntegerField(editable=False)
     sha256 = models.CharField("SHA-256", max_length=64, editable=False)
+    sha1 = models.CharField(
+        max_length=40, blank=True, db_default="", editable=False, help_text="For DDI devices; else empty"
+    )
     notes = models.TextField(blank=True, max_length=10_000, help_text="What changed, for those who approve and send it")
     models_only = models.ManyToManyField(
         TerminalModel, blank=True, related_name="+", help_text="Only these models of the platform; none named: all"
@@ -129,6 +132,23 @@ class ReleaseDelta(models.Model):
 
     def __str__(self) -> str:
         return f"{self.old.version} > {self.new}"
+
+
+class DdiToken(models.Model):
+    """A device that speaks hawkBit's DDI: its target token, and how far it is with its action (an installation)."""
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, related_name="ddi_token")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the token")
+    issued_by = models.CharField(max_length=150)
+    issued_at = models.DateTimeField(auto_now=True)
+    polled_at = models.DateTimeField(null=True)
+    described_at = models.DateTimeField(null=True, help_text="When it told its attributes")
+    action = models.PositiveBigIntegerField(null=True, help_text="The installation that it fetched and has not ended")
+
+    placed_by = "terminal__path"
+
+    def __str__(self) -> str:
+        return f"token of {self.terminal_id}"
 
 
 class RepositoryDocument(models.Model):

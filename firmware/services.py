@@ -163,13 +163,14 @@ def install_body(
         size_bytes=release.size_bytes,
         metadata_url=f"{settings.PUBLIC_URL}/tuf/",
         assignment=assignments.sign(assignment),
-        url=_link(str(release.pk), target),
+        url=link_to(str(release.pk), target),
         conditions=conditions,
-        delta=deltas.told(delta, _link(f"d{delta.pk}", target)) if delta else None,
+        delta=deltas.told(delta, link_to(f"d{delta.pk}", target)) if delta else None,
     )
 
 
-def _link(what: str, target: Target) -> str:
+def link_to(what: str, target: Target) -> str:
+    """Return a terminal's own link to a release (its id) or a delta (`d` and its id)."""
     token = download_signer().sign(f"{what}:{target.device_id}")
     return f"{settings.PUBLIC_URL}/artifacts/{token}"
 

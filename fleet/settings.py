@@ -217,6 +217,10 @@ MQTT_CERTIFICATE_FILE = env.optional("MQTT_CERTIFICATE_FILE", "")
 MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
 # The embedded broker dies of a shared subscription whose member comes back, so sharing is asked for, not assumed.
 MQTT_SHARED_SUBSCRIPTION = env.flag("MQTT_SHARED_SUBSCRIPTION", default=False)
+# hawkBit's device interface, for devices that speak it already (docs/operations.md).
+HAWKBIT_DDI, HAWKBIT_TENANT = env.flag("HAWKBIT_DDI", default=False), env.optional("HAWKBIT_TENANT", "DEFAULT")
+HAWKBIT_POLL_SECONDS = env.number("HAWKBIT_POLL_SECONDS", 60)
+HAWKBIT_CERTIFICATE_HEADER = env.optional("HAWKBIT_CERTIFICATE_HEADER", "")
 # Devices that nobody registered may ask to enrol, and wait until an operator lets them in.
 ENROLMENT_QUEUE = env.flag("ENROLMENT_QUEUE", default=False)
 # Disputes reach back further than a year: EMV schemes allow 540 days.

@@ -38,6 +38,7 @@ CALLED = {
     "campaigns.member": (gettext_lazy("terminal of a campaign"), gettext_lazy("terminals of campaigns")),
     "campaigns.tally": (gettext_lazy("tally"), gettext_lazy("tallies")),
     "firmware.releasecomponent": (gettext_lazy("part of a release"), gettext_lazy("parts of releases")),
+    "firmware.dditoken": (gettext_lazy("DDI token"), gettext_lazy("DDI tokens")),
     "firmware.releasedelta": (gettext_lazy("delta"), gettext_lazy("deltas")),
     "firmware.repositorydocument": (gettext_lazy("repository document"), gettext_lazy("repository documents")),
     "bulk.bulkjob": (gettext_lazy("bulk job"), gettext_lazy("bulk work")),

@@ -9,6 +9,7 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView
 
+from firmware.ddi.views import urlpatterns as ddi_addresses
 from firmware.downloads import download_artifact
 from firmware.tuf.views import repository_document
 from fleet import readiness
@@ -69,6 +70,7 @@ urlpatterns = [
     path("enrol", enrol_terminal, name="enrol"),
     path("artifacts/<str:token>", download_artifact, name="artifact"),
     path("artifacts/<str:token>/<path:target>", download_artifact, name="artifact-target"),
+    *ddi_addresses,
     path("tuf/<str:name>", repository_document, name="repository-document"),
     path("admin/overview/panel/", views.overview_panel, name="overview-panel"),
     path("admin/terminals/<int:pk>/", views.terminal_page, name="terminal-page"),

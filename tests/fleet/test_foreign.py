@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from firmware.ddi.views import urlpatterns as ddi_addresses
 from firmware.models import Baseline, Package
 from fleet.pages.verbs import VERBS
 from fleet.roles import ROLES
@@ -354,6 +355,7 @@ def test_an_auditor_reads_what_happened_in_the_own_part(db: None) -> None:
 # --- every address ---------------------------------------------------------------------------------------------------
 OPEN_TO_ALL = {"healthz", "readyz", "metrics", "favicon.ico", "", "enrol", "artifacts/<str:token>", "^api/"}
 OPEN_TO_ALL |= {"artifacts/<str:token>/<path:target>", "tuf/<str:name>"}
+OPEN_TO_ALL |= {str(one.pattern) for one in ddi_addresses}  # a device's own, by its token
 # Pages that show nothing of the tree, and those that the tests above walk.
 OF_NOBODY = {
     "admin/preferences/",

@@ -1,0 +1,327 @@
+"""hawkBit's DDI: the same campaigns and guards for devices that speak it, and an unmodified SWUpdate that does."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import Client
+from pytest_django.live_server_helper import LiveServer
+
+from firmware.ddi.services import issue_token
+from firmware.models import DdiToken, Installation, InstalledSoftware, Release
+from firmware.services import assign_release, set_baseline
+from terminals.estate.models import Terminal
+from terminals.estate.rules import TerminalTransition
+from terminals.estate.services import change_state
+from terminals.link.models import Command, DeviceSession
+from tests.conftest import wait_until
+from tests.releases import ready
+from tests.terminals.campaigns.conftest import run, started, states
+
+Register = Callable[[str], Terminal]
+SWUPDATE = shutil.which("swupdate")
+
+
+class Device:
+    """A device as DDI has it."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.token = issue_token(terminal=terminal, actor="ops")
+        self.root = f"/DEFAULT/controller/v1/{terminal.device_id}"
+        self.client = Client()
+
+    def ask(self, path: str = "", **headers: str) -> Any:
+        return self.client.get(
+            self.root + path,
+            headers={"Authorization": f"TargetToken {self.token}", **headers},
+        )
+
+    def tell(self, path: str, body: Any, method: str = "post") -> int:
+        sent = body if isinstance(body, str) else json.dumps(body)
+        answer = getattr(self.client, method)(
+            self.root + path,
+            sent,
+            content_type="application/json",
+            headers={"Authorization": f"TargetToken {self.token}"},
+        )
+        return int(answer.status_code)
+
+    def links(self) -> dict[str, str]:
+        return {name: one["href"] for name, one in self.ask().json()["_links"].items()}
+
+    def action(self) -> int:
+        return int(self.links()["deploymentBase"].rsplit("/", 1)[1])
+
+
+@pytest.fixture(autouse=True)
+def on(settings: Any) -> None:
+    settings.HAWKBIT_DDI = True
+
+
+@pytest.fixture
+def terminal(register: Register) -> Terminal:
+    return register("SN-1")
+
+
+@pytest.fixture
+def device(terminal: Terminal) -> Device:
+    return Device(terminal)
+
+
+def closed(finished: str = "success", **more: Any) -> dict[str, Any]:
+    return {"id": "1", "status": {"execution": "closed", "result": {"finished": finished}, **more}}
+
+
+def test_a_device_polls_installs_and_says_so(terminal: Terminal, device: Device) -> None:
+    links = device.links()
+    assert set(links) == {"configData", "confirmationBase"}
+    terminal.refresh_from_db()
+    assert terminal.state == "active"
+    assert DeviceSession.objects.get().online
+    assert device.tell("/configData", {"mode": "merge", "data": {"payment": "1.0.0", "hw": "3"}}, "put") == 200
+    content = bytes(range(256)) * 40
+    release = ready("2.0.0", content)
+    assert device.tell("/configData", {"data": {"payment": "1.0.0"}}, "put") == 200
+    assert InstalledSoftware.objects.get().version == "1.0.0"
+    assign_release(release=release, terminals=[terminal], actor="ops")
+    action = device.action()
+    told = device.ask(f"/deploymentBase/{action}").json()
+    [chunk] = told["deployment"]["chunks"]
+    [artifact] = chunk["artifacts"]
+    assert (chunk["version"], artifact["size"], artifact["hashes"]["sha256"]) == ("2.0.0", len(content), release.sha256)
+    fetched: Any = device.client.get("/" + artifact["_links"]["download-http"]["href"].split("/", 3)[3])
+    assert b"".join(fetched.streaming_content) == content
+    running = {
+        "id": "1",
+        "status": {"execution": "proceeding", "result": {"finished": "none", "progress": {"cnt": 1, "of": 4}}},
+    }
+    assert device.tell(f"/deploymentBase/{action}/feedback", running) == 200
+    assert Installation.objects.values_list("state", "percent").get() == ("installing", 25)
+    assert device.tell(f"/deploymentBase/{action}/feedback", closed(details=["done\a", "x" * 900])) == 200
+    assert Installation.objects.get().state == "installed"
+    assert InstalledSoftware.objects.get().version == "2.0.0"
+    assert "deploymentBase" not in device.links()
+
+
+def test_a_campaign_goes_to_devices_of_both_kinds_and_its_guard_hears_them(register: Register) -> None:
+    ann, bob = (User.objects.create_superuser(name) for name in ("ann", "bob"))
+    devices = {one.pk: Device(one) for one in (register(f"SN-{n}") for n in range(4))}
+    for device in devices.values():
+        device.links()
+    campaign = started(ready("2.0.0"), ann, bob, waves=[50, 100], retries=0)
+    run(campaign)
+    first = [devices[pk] for pk in Command.objects.filter(type="install").values_list("terminal_id", flat=True)]
+    assert len(first) == 2
+    good, bad = first
+    good.tell(f"/deploymentBase/{good.action()}/feedback", closed())
+    bad.tell(f"/deploymentBase/{bad.action()}/feedback", closed("failure", details=["no space"]))
+    run(campaign)
+    assert (campaign.state, states(campaign)) == ("paused", {"succeeded": 1, "failed": 1, "planned": 2})
+
+
+def test_a_baseline_is_offered_at_the_first_poll(terminal: Terminal, device: Device) -> None:
+    set_baseline(model=terminal.model, release=ready("2.0.0"), actor="ops")
+    assert "deploymentBase" in device.links()
+
+
+def test_what_is_taken_back_is_cancelled_at_the_device(terminal: Terminal, device: Device) -> None:
+    device.links()
+    assign_release(release=ready("2.0.0"), terminals=[terminal], actor="ops")
+    action = device.action()
+    device.ask(f"/deploymentBase/{action}")
+    Installation.objects.update(state="expired")
+    assert device.links()["cancelAction"].endswith(f"/cancelAction/{action}")
+    assert device.ask(f"/cancelAction/{action}").json()["cancelAction"] == {"stopId": str(action)}
+    assert device.tell(f"/cancelAction/{action}/feedback", closed()) == 200
+    assert "cancelAction" not in device.links()
+    assert device.ask(f"/cancelAction/{action}").status_code == 404
+
+
+def test_a_device_may_say_no(terminal: Terminal, device: Device) -> None:
+    device.links()
+    assert device.ask("/confirmationBase").json()["autoConfirm"] == {"active": True}
+    assign_release(release=ready("2.0.0"), terminals=[terminal], actor="ops")
+    action = device.action()
+    assert device.tell(f"/confirmationBase/{action}/feedback", {"confirmation": "denied"}) == 200
+    assert Installation.objects.get().state == "rejected"
+
+
+def test_who_is_not_known_is_refused_and_nothing_changes(
+    terminal: Terminal, device: Device, register: Register
+) -> None:
+    other = Device(register("SN-2"))
+    address = device.root
+    for headers in (
+        {},
+        {"Authorization": "TargetToken wrong"},
+        {"Authorization": f"GatewayToken {device.token}"},
+        {"Authorization": f"TargetToken {other.token}"},
+        {"X-Ssl-Client-Cn": terminal.device_id},
+    ):
+        assert Client().get(address, headers=headers).status_code == 401
+    old, device.token = device.token, issue_token(terminal=terminal, actor="ops")
+    assert device.ask().status_code == 200
+    device.token = old
+    assert device.ask().status_code == 401
+    change_state(terminal=Terminal.objects.get(serial="SN-2"), transition=TerminalTransition.retire, actor="ops")
+    assert other.ask().status_code == 401
+
+
+def test_a_certificate_that_the_proxy_has_checked_is_as_good(terminal: Terminal, device: Device, settings: Any) -> None:
+    settings.HAWKBIT_CERTIFICATE_HEADER, settings.BEHIND_PROXY = "X-Ssl-Client-Cn", True
+    assert Client().get(device.root, headers={"X-Ssl-Client-Cn": terminal.device_id}).status_code == 200
+    assert Client().get(device.root, headers={"X-Ssl-Client-Cn": "OTHER"}).status_code == 401
+    settings.BEHIND_PROXY = False
+    assert Client().get(device.root, headers={"X-Ssl-Client-Cn": terminal.device_id}).status_code == 401
+
+
+def test_odd_requests_are_refused_without_a_trace(terminal: Terminal, device: Device, settings: Any) -> None:
+    device.links()
+    assign_release(release=ready("2.0.0"), terminals=[terminal], actor="ops")
+    action = device.action()
+    at = f"/deploymentBase/{action}/feedback"
+    for body in ("", "{", "[]", "[" * 50_000, '"x"', '{"status": 5}', '{"status": {"execution": "closed"}}'):
+        assert device.tell(at, body) == 400, body[:20]
+    assert device.tell(at, closed("maybe")) == 400
+    assert device.tell(at, "x" * 70_000) == 400
+    progress = {"execution": "proceeding", "result": {"progress": {"cnt": -5, "of": 0}}}
+    assert device.tell(at, {"status": progress}) == 200
+    for number in (action + 1, 0, 2**62 + 1, 10**30):
+        assert device.ask(f"/deploymentBase/{number}").status_code == 404
+        assert device.tell(f"/deploymentBase/{number}/feedback", closed()) == 404
+    assert device.tell("/configData", {"data": {"payment": "1\0"}}, "put") in (200, 400)
+    assert device.tell("/configData", {"data": {"payment": ["1"], "x": 5}}, "put") == 200
+    assert Installation.objects.get().state == "installing"
+    settings.HAWKBIT_DDI = False
+    assert device.ask().status_code == 404
+    settings.HAWKBIT_DDI, settings.HAWKBIT_TENANT = True, "other"
+    assert device.ask().status_code == 404
+
+
+def test_a_poll_that_brings_nothing_costs_a_few_statements(
+    terminal: Terminal, device: Device, django_assert_max_num_queries: Any
+) -> None:
+    device.links()
+    with django_assert_max_num_queries(9):
+        device.links()
+
+
+def test_a_token_is_issued_on_the_command_line(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("ddi_token", "SN-1")
+    said = capsys.readouterr().out
+    assert said.startswith(f"controller id {terminal.device_id}, target token")
+    assert DdiToken.objects.get().digest not in said
+    with pytest.raises(CommandError, match="no terminal has"):
+        call_command("ddi_token", "NOBODY")
+
+
+# --- an unmodified client --------------------------------------------------------------------------------------------
+DESCRIPTION = """software =
+{{
+  version = "2.0.0";
+  hardware-compatibility: [ "1.0" ];
+  files: ( {{ filename = "pay.bin"; path = "{path}"; sha256 = "{sha256}"; }} );
+}}
+"""
+
+
+def _entry(name: str, content: bytes) -> bytes:
+    """Return one file of a cpio archive (newc with sums, as SWUpdate reads it)."""
+    total = sum(content) & 0xFFFFFFFF
+    numbers = (1, 0o100644, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, total)
+    head = b"070702" + b"".join(b"%08X" % number for number in numbers) + name.encode() + b"\0"
+    return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
+
+
+def image(folder: Path, target: Path) -> tuple[bytes, Path]:
+    """Return a signed image that writes one file, and the certificate that its device trusts."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "builder")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    trusted = folder / "builder.pem"
+    trusted.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    software = b"payment software 2.0.0"
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(software)
+    description = DESCRIPTION.format(path=target, sha256=digest.finalize().hex()).encode()
+    signature = (
+        pkcs7.PKCS7SignatureBuilder()
+        .set_data(description)
+        .add_signer(certificate, key, hashes.SHA256())
+        .sign(serialization.Encoding.DER, [pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Binary])
+    )
+    files = {"sw-description": description, "sw-description.sig": signature, "pay.bin": software}
+    return b"".join(_entry(*one) for one in files.items()) + _entry("TRAILER!!!", b""), trusted
+
+
+@pytest.fixture
+def swupdate(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> "subprocess.Popen[bytes]":
+        log = (tmp_path / "swupdate.log").open("wb")
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        running.append(
+            subprocess.Popen([str(SWUPDATE), *arguments], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+        )
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.skipif(SWUPDATE is None, reason="Debian's swupdate is not installed")
+def test_swupdate_installs_a_release_by_itself(
+    transactional_db: None,
+    register: Register,
+    live_server: LiveServer,
+    settings: Any,
+    tmp_path: Path,
+    swupdate: Callable[..., "subprocess.Popen[bytes]"],
+) -> None:
+    settings.PUBLIC_URL, settings.HAWKBIT_POLL_SECONDS = live_server.url, 1
+    target = tmp_path / "installed.bin"
+    content, trusted = image(tmp_path, target)
+    terminal = register("SN-1")
+    token = issue_token(terminal=terminal, actor="ops")
+    release: Release = ready("2.0.0", content)
+    set_baseline(model=terminal.model, release=release, actor="ops")
+    suricatta = f"-t DEFAULT -u {live_server.url} -i {terminal.device_id} -k {token} -p 1"
+    usual = ("-l", "5", "-v", "-H", "till:1.0", "-k", str(trusted), "-M", "-m")
+    first = swupdate(*usual, "-u", suricatta)
+    log = tmp_path / "swupdate.log"
+    wait_until(lambda: b"executing post-update actions" in log.read_bytes(), "SWUpdate has written it", 60)
+    assert Installation.objects.get().state == "installing", "it counts when the device runs it"
+    first.terminate()  # the device restarts, and its start script says that it came up
+    first.wait(20)
+    swupdate(*usual, "-u", f"{suricatta} -c 2")
+    wait_until(lambda: Installation.objects.filter(state="installed").exists(), "SWUpdate confirms it", 60)
+    assert target.read_bytes() == b"payment software 2.0.0"
+    assert InstalledSoftware.objects.get(component="payment").version == "2.0.0"
