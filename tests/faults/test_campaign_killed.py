@@ -34,11 +34,11 @@ while True:
 """
 
 
-def worker() -> "subprocess.Popen[str]":
+def worker(**environment: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER],
         cwd=Path(__file__).parent.parent.parent,
-        env={**os.environ, "DATABASE_URL": services.address(connection.settings_dict["NAME"])},
+        env={**os.environ, "DATABASE_URL": services.address(connection.settings_dict["NAME"]), **environment},
         stdout=subprocess.PIPE,
         text=True,
     )
