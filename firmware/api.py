@@ -107,7 +107,7 @@ class AssignmentSerializer(TerminalsSerializer):
     downgrade = serializers.BooleanField(default=False)
 
 
-class ReasonSerializer(serializers.Serializer[Any]):
+class ReleaseReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
 
 
@@ -191,7 +191,7 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
         wanted.is_valid(raise_exception=True)
         return self._answer(releases.approve_release, **wanted.validated_data)
 
-    @extend_schema(request=ReasonSerializer, responses=ReleaseSerializer)
+    @extend_schema(request=ReleaseReasonSerializer, responses=ReleaseSerializer)
     @action(detail=True, methods=["post"])
     def deprecate(self, request: Request, pk: str) -> Response:
         """Say that nobody should choose this release any more; it can still be sent."""
@@ -203,7 +203,7 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
         """Take a deprecation back."""
         return self._answer(releases.reinstate_release)
 
-    @extend_schema(request=ReasonSerializer, responses=ReleaseSerializer)
+    @extend_schema(request=ReleaseReasonSerializer, responses=ReleaseSerializer)
     @action(detail=True, methods=["post"])
     def withdraw(self, request: Request, pk: str) -> Response:
         """Take a release out of the repository for good, with a reason: no terminal can fetch it any more."""
@@ -217,7 +217,7 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
         return Response(ComponentSerializer(parts, many=True).data)
 
     def _reason(self) -> dict[str, Any]:
-        wanted = ReasonSerializer(data=self.request.data)
+        wanted = ReleaseReasonSerializer(data=self.request.data)
         wanted.is_valid(raise_exception=True)
         return dict(wanted.validated_data)
 

@@ -30,6 +30,7 @@ from fleet.pages import (
     releases,
     reports,
     risk,
+    software,
     views,
 )
 from fleet.pages.preferences import preferences_page
@@ -78,6 +79,7 @@ urlpatterns = [
     path("admin/terminals/<int:pk>/action/", views.terminal_action, name="terminal-action"),
     path("admin/views/save/", list_bar.save, name="view-save"),
     path("admin/views/<int:pk>/delete/", list_bar.delete, name="view-delete"),
+    path("admin/software/", software.software_page, name="software"),
     path("admin/releases/<int:pk>/", releases.release_page, name="release"),
     path("admin/releases/<int:pk>/act/", releases.release_action, name="release-action"),
     path("admin/campaigns/new/", campaigns.new_page, name="campaign-new"),

@@ -5,6 +5,7 @@ from django.db import migrations
 ENTRIES = {
     "Releases: keep the repository fresh": ("firmware.tasks.renew_repository", 600),
     "Releases: make deltas": ("firmware.tasks.make_deltas", 60),
+    "Software: note which versions run": ("fleet.pages.tasks.note_software", 3600),
 }
 
 

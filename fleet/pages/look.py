@@ -84,8 +84,10 @@ MENU: list[dict[str, Any]] = [
     {
         "title": _("Software and keys"),
         "items": [
+            _page_of(_("Software on terminals"), "donut_small", "software", "firmware.view_installation"),
             _list_of(_("Packages"), "inventory_2", "firmware_package"),
             _list_of(_("Releases"), "deployed_code", "firmware_release"),
+            _list_of(_("Parts of releases"), "account_tree", "firmware_releasecomponent"),
             _list_of(_("Baselines"), "flag", "firmware_baseline"),
             _list_of(_("Campaigns"), "campaign", "campaigns_campaign"),
             _list_of(_("Terminals of campaigns"), "checklist_rtl", "campaigns_member"),

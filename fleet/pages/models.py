@@ -36,6 +36,21 @@ class Tally(Number):
         indexes = [models.Index(fields=["id"], condition=models.Q(amount=0), name="tally_spent")]
 
 
+class DailySoftware(models.Model):
+    """How many terminals ran a version on a day, at and below one node: the tally of software as it was noted last that day."""
+
+    day = models.DateField()
+    place = models.CharField(max_length=200, db_collation="C", blank=True)
+    label = models.CharField(max_length=130)
+    amount = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "place", "label"], name="daily_software_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.place} {self.label} {self.amount}"
+
+
 class TallyChange(Number):
     """A change of one number that a statement made at one store; it waits to be folded."""
 

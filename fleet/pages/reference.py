@@ -34,6 +34,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "campaigns/preview/": {"kind": "install", "filter": "state = active", "arguments": {"release": 1}},
     "campaigns/{id}/approve/": {"digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
     "campaigns/{id}/force/": {"reason": "one broken unit, seen on site"},
+    "releases/{id}/approve/": {"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+    "releases/{id}/deprecate/": {"reason": "2.2.0 is better"},
+    "releases/{id}/withdraw/": {"reason": "it breaks printers"},
+    "releases/{id}/bill-of-materials/": {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "components": [{"type": "library", "name": "openssl", "version": "3.0.7"}],
+    },
     "merchants/": {"name": "Corner bakery", "mid": "000000012345678"},
     "packages/": {"name": "acme-pay", "description": "Payment application"},
     "parameters/templates/": {

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -91,3 +91,19 @@ def count_anew() -> None:
         cursor.execute(COUNTED)
         cursor.execute("TRUNCATE pages_tallychange, pages_tally")
         cursor.execute(COUNT_ANEW)
+
+
+# Raw: the ORM has no INSERT ... SELECT. A row a node and version, however many terminals.
+NOTE_SOFTWARE = """
+INSERT INTO pages_dailysoftware (day, place, label, amount)
+SELECT %s, place, label, amount FROM pages_tally WHERE measure = 'software' AND amount > 0
+ON CONFLICT (day, place, label) DO UPDATE SET amount = excluded.amount
+"""
+KEEP_SOFTWARE = timedelta(days=400)
+
+
+def note_software(today: date) -> None:
+    """Note which versions run today, and forget what is older than a year or so."""
+    with connection.cursor() as cursor:
+        cursor.execute(NOTE_SOFTWARE, [today])
+        cursor.execute("DELETE FROM pages_dailysoftware WHERE day < %s", [today - KEEP_SOFTWARE])

@@ -10,3 +10,9 @@ from fleet.pages import tallies
 def fold_tallies() -> None:
     """Every few seconds: fold what changed into the overview's numbers."""
     tallies.fold(timezone.now())
+
+
+@shared_task
+def note_software() -> None:
+    """Every hour: which versions run today; the last note of a day stays."""
+    tallies.note_software(timezone.localdate())

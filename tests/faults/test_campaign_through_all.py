@@ -145,11 +145,15 @@ def test_worker_link_and_web_die_and_each_terminal_has_one_outcome(
     working.kill()
     working.wait()
     assert killed == ["web", "link", "worker"]
+    check_outcomes(campaign)
+
+
+def check_outcomes(campaign: Campaign) -> None:
+    """Each terminal has one outcome, after one order; no wave began before the one before was judged."""
     campaign.refresh_from_db()
     assert (campaign.state, states(campaign)) == ("done", {"succeeded": TERMINALS})
     assert set(Member.objects.values_list("attempt", flat=True)) == {1}
-    assert Installation.objects.filter(release=release, state="installed").count() == TERMINALS
-    assert Installation.objects.filter(release=release).count() == TERMINALS
+    assert Installation.objects.filter(state="installed").count() == Installation.objects.count() == TERMINALS
     assert Fact.objects.filter(kind="campaign.ended").count() == TERMINALS
     began = list(campaign.waves.order_by("number").values_list("begun_at", "judged_at"))
     for (_begun, judged), (begun, _judged) in pairwise(began):

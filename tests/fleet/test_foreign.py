@@ -374,6 +374,7 @@ WALKED = {
     "admin/terminals/<int:pk>/action/",
     "admin/views/save/",  # views are one's own: tests/fleet/pages/test_list_bar.py
     "admin/views/<int:pk>/delete/",
+    "admin/software/",  # tests/fleet/pages/test_software.py
     "admin/releases/<int:pk>/",
     "admin/releases/<int:pk>/act/",
     "admin/campaigns/new/",

@@ -1033,6 +1033,10 @@ class Release(TypedDict):
     listed_at: str | None
 
 
+class ReleaseReasonRequest(TypedDict):
+    reason: NotRequired[str]
+
+
 class ReleaseRequest(TypedDict):
     """`listed_at` is null as long as the release repository does not list it; until then it cannot be sent."""
 
@@ -1880,7 +1884,7 @@ class ReleasesResource:
         """Attach the release's bill of materials: a CycloneDX document (JSON) as the body. It replaces an earlier one."""
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/bill-of-materials/", body=body)  # type: ignore[no-any-return]
 
-    def deprecate(self, id: int, body: ReasonRequest) -> Release:
+    def deprecate(self, id: int, body: ReleaseReasonRequest) -> Release:
         """Say that nobody should choose this release any more; it can still be sent."""
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/deprecate/", body=body)  # type: ignore[no-any-return]
 
@@ -1888,7 +1892,7 @@ class ReleasesResource:
         """Take a deprecation back."""
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/reinstate/")  # type: ignore[no-any-return]
 
-    def withdraw(self, id: int, body: ReasonRequest) -> Release:
+    def withdraw(self, id: int, body: ReleaseReasonRequest) -> Release:
         """Take a release out of the repository for good, with a reason: no terminal can fetch it any more."""
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/withdraw/", body=body)  # type: ignore[no-any-return]
 

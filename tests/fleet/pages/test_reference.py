@@ -17,6 +17,7 @@ def test_every_body_of_the_reference_is_accepted(
 ) -> None:
     settings.EMAIL_URL = "smtp://localhost"  # without a mail server no report can be scheduled
     terminal = register("SN-1")
+    Terminal.objects.update(tags=["pilot"])
     rows: dict[str, Any] = {
         "merchant": terminal.store.merchant_id,
         "store": terminal.store_id,
