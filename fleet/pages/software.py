@@ -44,6 +44,7 @@ class Component(NamedTuple):
     supported: int
     withdrawn: int
     versions: list[Version]
+    ours: bool  # there is a package of it
 
     @property
     def percent(self) -> float:
@@ -78,6 +79,7 @@ def _before(reach: Reach, today: date) -> list[Mapping[str, int] | None]:
 def components(present: Mapping[str, int], before: list[Mapping[str, int] | None]) -> list[Component]:
     """Return what is shown of labels like `payment 2.1.0`, with their numbers now and then."""
     standings = _standings()
+    packaged = {component for component, _version in standings}
     by_component: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for label, number in present.items():
         name, _space, version = label.partition(" ")
@@ -98,7 +100,7 @@ def components(present: Mapping[str, int], before: list[Mapping[str, int] | None
         ]
         supported = sum(row.number for row in rows if row.standing == ReleaseState.APPROVED)
         withdrawn = sum(row.number for row in rows if row.standing == ReleaseState.WITHDRAWN)
-        made.append(Component(name, total, supported, withdrawn, rows))
+        made.append(Component(name, total, supported, withdrawn, rows, name in packaged))
     return made
 
 
