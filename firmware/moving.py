@@ -47,6 +47,7 @@ def order(targets: Sequence[Target], wanted: Order) -> None:
         requested_by=wanted.requested_by,
         valid_for=wanted.valid_for,
         conditions=Conditions(**wanted.conditions) if wanted.conditions else None,
+        activate_at=wanted.activate_at,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.signing import TimestampSigner
@@ -82,6 +82,7 @@ def install(
     requested_by: str,
     valid_for: timedelta = VALID_FOR,
     conditions: Conditions | None = None,
+    activate_at: datetime | None = None,
 ) -> list[Installation]:
     """Queue `install` commands with their installations; the same few statements for any number of terminals."""
     wanted = list(wanted)
@@ -89,22 +90,12 @@ def install(
     serials = dict(Terminal.objects.filter(pk__in=id_set(ids)).values_list("pk", "serial"))
     counters = _next_counters(ids)
     smaller = _deltas(wanted)
-    requests = [
-        CommandRequest(
-            target,
-            "install",
-            install_body(
-                release,
-                target,
-                serials[target.terminal_id],
-                counters[target.terminal_id],
-                conditions,
-                smaller.get(target.terminal_id),
-            ),
-            valid_for,
-        )
-        for target, release in wanted
-    ]
+    requests = []
+    for target, release in wanted:
+        pk = target.terminal_id
+        body = install_body(release, target, serials[pk], counters[pk], conditions, smaller.get(pk))
+        body.activate_at = activate_at
+        requests.append(CommandRequest(target, "install", body, valid_for))
     commands = create_commands(requests, requested_by=requested_by)
     return Installation.objects.bulk_create(
         Installation(

@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client, TransactionTestCase
@@ -55,6 +56,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
         cursor.execute("ALTER TABLE common_auditentry DISABLE TRIGGER audit_is_not_emptied")
         cursor.execute("ALTER TABLE common_auditseal DISABLE TRIGGER seals_are_not_emptied")
 
+
+# A real hash takes a quarter of a second, by design; most tests have an operator, few are about his password.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # What every database has from its first migration on; a test that changes it pays for a whole flush.
 KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")

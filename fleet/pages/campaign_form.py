@@ -30,6 +30,7 @@ DAYS = [
 CONDITIONS = [
     ("idle", gettext_lazy("no payment is under way")),
     ("no_open_batch", gettext_lazy("no batch is open")),
+    ("settle_first", gettext_lazy("it has settled its open batch: it does so itself, before it begins")),
     ("charging", gettext_lazy("it is charging")),
     ("wifi", gettext_lazy("it is on Wi-Fi or a cable")),
 ]
@@ -86,6 +87,7 @@ class CampaignForm(forms.Form):
     closes = forms.CharField(
         max_length=5, required=False, label=gettext_lazy("to"), widget=forms.TimeInput({"type": "time"})
     )
+    download_ahead = forms.BooleanField(required=False, label=gettext_lazy("Download before, change within that time"))
     conditions = forms.MultipleChoiceField(
         choices=CONDITIONS, required=False, label=gettext_lazy("Only while"), widget=forms.CheckboxSelectMultiple
     )

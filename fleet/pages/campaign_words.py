@@ -18,6 +18,7 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # as the form names th
 CONDITIONS = {
     "idle": gettext_noop("no payment is under way"),
     "no_open_batch": gettext_noop("no batch is open"),
+    "settle_first": gettext_noop("it has settled its open batch: it does so itself, before it begins"),
     "charging": gettext_noop("it is charging"),
 }
 
@@ -35,6 +36,8 @@ def rules_of(settings: Mapping[str, Any]) -> list[str]:
         days = ", ".join(_(DAYS[day - 1]) for day in window["days"])
         said = {"days": days, "opens": window["opens"], "closes": window["closes"]}
         told.append(_("Only %(days)s, %(opens)s to %(closes)s by each terminal's own clock") % said)
+        if settings.get("download_ahead"):
+            told.append(_("Downloaded before, as soon as it is a terminal's turn"))
     else:
         told.append(_("At any time of day"))
     if conditions := _conditions(settings["conditions"]):

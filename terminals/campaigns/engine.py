@@ -130,7 +130,7 @@ def _ask(campaign: Campaign, due: Mapping[int, int], held: Mapping[int, Held], n
     room = _room(campaign, now)
     rows = Member.objects.filter(pk__in=list(due), state=MemberState.WAITING, due_at__lte=now).order_by("due_at", "pk")
     members = list(rows.values_list("pk", "terminal_id", "attempt", "failures", "terminal__store__time_zone"))
-    window = window_of(campaign.settings)
+    window = None if campaign.settings.get("download_ahead") else window_of(campaign.settings)
     opens = {zone: rules.opens_at(window, zone, now) for zone in {zone for *_rest, zone in members}}
     ends_at = campaign.ends_at or now
     shut = [
@@ -170,9 +170,14 @@ def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held
     refused = _refused(kind, campaign, ids)
     fit = [pk for pk in ids if pk not in refused]
     before = kind.before(fit, campaign.arguments)
-    timeout = _timeout(campaign)
+    spans = _spans(campaign, turn, now)
     moves = [
-        Move(turn[pk].member_id, due_at=now + timeout, attempt=turn[pk].attempt + 1, before=before.get(pk))
+        Move(
+            turn[pk].member_id,
+            due_at=spans[turn[pk].time_zone].late_at,
+            attempt=turn[pk].attempt + 1,
+            before=before.get(pk),
+        )
         for pk in fit
     ]
     ordered = {one.terminal_id for one in move_members(moves, MemberTransition.order, now)}
@@ -185,23 +190,36 @@ def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held
     return len(ids)
 
 
-def _timeout(campaign: Campaign) -> timedelta:
-    return timedelta(minutes=campaign.settings["timeout_minutes"])
+class Span(NamedTuple):
+    """What holds for the terminals of a zone that are asked now: from when on they may change (now, where None), how long what is
+    sent is good, and when one that did not come back is late."""
+
+    activate_at: datetime | None
+    valid_for: timedelta
+    late_at: datetime
+
+
+def _spans(campaign: Campaign, turn: Mapping[int, Turn], now: datetime) -> dict[str, Span]:
+    """Return zone -> its span: what is sent is good no longer than the window of the zone."""
+    timeout = timedelta(minutes=campaign.settings["timeout_minutes"])
+    window, spans = window_of(campaign.settings), {}
+    for zone in {one.time_zone for one in turn.values()}:
+        opens = rules.opens_at(window, zone, now)
+        closes = rules.closes_at(window, zone, opens)
+        ends = opens + timeout if closes is None else min(opens + timeout, closes)
+        spans[zone] = Span(opens if opens > now else None, ends - now, opens + timeout)
+    return spans
 
 
 def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], now: datetime) -> None:
-    """Ask terminals; what is sent is good no longer than the window of each."""
-    timeout = _timeout(campaign)
-    window, asker = window_of(campaign.settings), asked_by(campaign.pk)
-    alike: dict[timedelta, list[Target]] = defaultdict(list)
-    valid = {}
-    for zone in {one.time_zone for one in turn.values()}:
-        closes = rules.closes_at(window, zone, now)
-        valid[zone] = min(timeout, closes - now) if closes is not None else timeout
+    """Ask terminals."""
+    spans, asker = _spans(campaign, turn, now), asked_by(campaign.pk)
+    alike: dict[Span, list[Target]] = defaultdict(list)
     for pk, one in turn.items():
-        alike[valid[one.time_zone]].append(Target(pk, held[pk].device_id))
-    for valid_for, targets in alike.items():
-        order = Order(campaign.arguments, valid_for, campaign.settings["conditions"], asker)
+        alike[spans[one.time_zone]].append(Target(pk, held[pk].device_id))
+    for span, targets in alike.items():
+        conditions = campaign.settings["conditions"]
+        order = Order(campaign.arguments, span.valid_for, conditions, asker, span.activate_at)
         kinds.named(campaign.kind).order(targets, order)
     if turn:
         subjects = [f"terminal:{held[pk].serial}" for pk in turn]

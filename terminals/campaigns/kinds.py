@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
@@ -21,12 +21,14 @@ def asked_by(campaign_id: int) -> str:
 
 
 class Order(NamedTuple):
-    """What terminals are asked for: the kind's arguments, how long they have, what must hold at the terminal, and who asks."""
+    """What terminals are asked for: the kind's arguments, how long they have, what must hold at the terminal, who asks, and from
+    when on it may change."""
 
     arguments: Arguments
     valid_for: timedelta
     conditions: Mapping[str, Any]
     requested_by: str
+    activate_at: datetime | None = None  # only downloaded before
 
 
 @dataclass(frozen=True)

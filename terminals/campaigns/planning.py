@@ -67,6 +67,8 @@ def asked(
     if not text.strip():
         raise Refusal("no_target", "say which terminals: a filter, for example state = active")
     kept, told = checked(settings), chosen.check(arguments, user)
+    if kept["download_ahead"] and not (chosen.takes_conditions and kept["window"]):
+        raise Refusal("bad_campaign", "only a release with a window is downloaded ahead")
     if kept["conditions"] and not chosen.takes_conditions:
         raise Refusal("bad_campaign", "terminals hold no conditions against %(kind)s", kind=chosen.name)
     seen = within(Terminal.objects.order_by(), user, VIEW_TERMINALS)

@@ -209,6 +209,7 @@ def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
         "soak_minutes": 0,
         "jitter_minutes": 0,
         "window": None,
+        "download_ahead": False,
     }
     made = []
     for number, before in enumerate(befores, start=1):

@@ -78,7 +78,7 @@ NETWORKS = ("cellular", "wifi", "ethernet")
 def _conditions(value: Any) -> dict[str, Any]:
     """What must hold at a terminal; those that ask for nothing are left out."""
     known = {
-        **dict.fromkeys(("idle", "no_open_batch", "charging"), _switch),
+        **dict.fromkeys(("idle", "no_open_batch", "settle_first", "charging"), _switch),
         "battery_percent": _whole(0, 100),
         "storage_mb": _whole(0, 1_000_000),
         "networks": _networks,
@@ -110,6 +110,7 @@ SETTINGS: Mapping[str, Setting] = {
     "canary": Setting("", _canary),  # these first, a wave of their own
     "waves": Setting([{"percent": 1}, {"percent": 10}, {"percent": 100}], _waves),
     "window": Setting(None, _window),
+    "download_ahead": Setting(False, _switch),  # asked at any time, changed within the window
     "conditions": Setting({}, _conditions),
     "jitter_minutes": Setting(0, _whole(0, 24 * 60)),  # a wave's terminals are spread over so long
     "per_minute": Setting(600, _whole(1, 100_000)),

@@ -24,12 +24,12 @@ from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence, Result
 from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.protocol.messages.settlement import UploadTransactions
-from terminals.link.protocol.messages.software import Assignment, Install
+from terminals.link.protocol.messages.software import Install
 from terminals.simulator import till
 from terminals.simulator.books import NotAssigned, assigned, net_minor, parameters_digest
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
-from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent
+from terminals.simulator.memory import HeldWorkingKey, Memory, PendingEvent, PendingInstall
 
 FORGET_AFTER = timedelta(days=7)  # an outcome whose command's end is not known any more, after a restart
 FINAL = ("succeeded", "failed", "rejected")
@@ -45,14 +45,6 @@ class Outgoing(NamedTuple):
 
 PUT_OFF = 2  # installations that `says_later` puts off
 LATER = timedelta(minutes=15)  # so long it asks for, where it cannot be changed now
-
-
-class PendingInstall(NamedTuple):
-    """What the wires must fetch before the device can install."""
-
-    command_id: str
-    body: Install
-    assignment: Assignment
 
 
 class Device:
@@ -231,14 +223,18 @@ class Device:
             assignment = assigned(install, memory)
         except NotAssigned as error:
             return [self._finish(Result(envelope.id, "rejected", code="bad_assignment", detail=str(error)[:300]))]
+        if memory.updating not in ("", str(envelope.id)):
+            return [self._later(envelope, "another installation is under way")]
         if self.faults.says_later and memory.put_off < PUT_OFF:
             memory.put_off += 1
             return [self._later(envelope, "planted fault")]
         if install.conditions and (why := self._hardware.lacks(install.conditions, open_batch=bool(self.memory.batch))):
             return [self._later(envelope, why)]
         memory.assigned, memory.assigned_counter, self.changed = assignment.target, assignment.counter, True
-        self.pending_install = PendingInstall(str(envelope.id), install, assignment)
-        return []
+        memory.updating = str(envelope.id)
+        self.pending_install = PendingInstall(memory.updating, install, assignment)
+        first = install.conditions is not None and install.conditions.settle_first and memory.batch
+        return [*self.upload_transactions(), self.close_batch(self.now())] if first else []
 
     def _later(self, envelope: CommandEnvelope, why: str) -> Outgoing:
         """Ask to be asked again."""
@@ -253,6 +249,7 @@ class Device:
     def finish_install(self, failure: str = "", code: str = "download") -> Outgoing:
         """End the installation: the new version runs after the reboot that follows."""
         pending, self.pending_install = cast(PendingInstall, self.pending_install), None
+        self.memory.updating = ""
         command_id = msgspec.convert(pending.command_id, UUID)
         if self.faults.has("fails_install", pending.body.version):
             return self._finish(Result(command_id, "failed", code="storage", detail="planted fault", retryable=True))

@@ -15,8 +15,9 @@ import httpx
 
 from terminals.link.protocol import topics
 from terminals.simulator import acquirer, enrol, memory, updates, yesterday
-from terminals.simulator.device import Device, Outgoing, PendingInstall
+from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
+from terminals.simulator.memory import PendingInstall
 
 logger = logging.getLogger(__name__)
 HEALTH_SECONDS = 15.0
@@ -55,6 +56,7 @@ class VirtualTerminal:
         self.device = Device(self._memory, faults=faults, dice=self._dice, now=lambda: datetime.now(UTC))
         self._outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self._downloads = downloads
+        self._downloaded: PendingInstall | None = None
         self._told_percent: dict[str, int] = {}  # of the download under way
 
     @property
@@ -119,6 +121,7 @@ class VirtualTerminal:
                     self._report(),
                     self._repeat(),
                     self._drop(),
+                    self._activate(),
                 ):
                     tasks.create_task(job)
         finally:
@@ -141,8 +144,9 @@ class VirtualTerminal:
         async for message in client.messages:
             if isinstance(message.payload, bytes):
                 self._queue(self.device.receive(str(message.topic), message.payload))
-            if self.device.pending_install is not None:
-                await self._install(self.device.pending_install)
+            pending = self.device.pending_install
+            if pending is not None and pending is not self._downloaded:
+                await self._install(pending)
             if self.device.reboot_wanted:
                 await self._flush_and_reboot()
 
@@ -209,9 +213,22 @@ class VirtualTerminal:
             self._queue([self.device.finish_install(str(error), code="untrusted")])
         else:
             updates.keep(folder, pending.assignment)
-            self._queue([self.device.finish_install()])
+            self._downloaded = pending  # the rest is `_activate`'s
             return
         updates.forget(folder, pending.assignment)
+
+    async def _activate(self) -> None:
+        """Let what was downloaded run as soon as its time has come; until then the terminal sells and listens as ever."""
+        while True:
+            await asyncio.sleep(0.2)
+            pending = self._downloaded
+            if pending is None or (pending.body.activate_at or datetime.now(UTC)) > datetime.now(UTC):
+                continue
+            self._downloaded = None
+            if self.device.pending_install is pending:
+                self._queue([self.device.finish_install()])
+            if self.device.reboot_wanted:
+                await self._flush_and_reboot()
 
     def _tell_progress(self, pending: PendingInstall, percent: int) -> None:
         """Report how far a download is; one that ended meanwhile says nothing more."""

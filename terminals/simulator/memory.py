@@ -5,7 +5,7 @@ One JSON file a terminal, mode 0600, replaced as a whole: it stands for the secu
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.link.protocol.messages.settlement import TransactionRecord
+from terminals.link.protocol.messages.software import Assignment, Install
 
 
 class HeldWorkingKey(Struct):
@@ -29,6 +30,14 @@ class PendingEvent(Struct):
     payload: str
 
 
+class PendingInstall(NamedTuple):
+    """What the wires must fetch before the device can install."""
+
+    command_id: str
+    body: Install
+    assignment: Assignment
+
+
 class Memory(Struct):
     """Everything that must survive."""
 
@@ -41,6 +50,7 @@ class Memory(Struct):
     command_keys: dict[str, str] = field(default_factory=dict)  # key id -> PEM
     release_keys: dict[str, str] = field(default_factory=dict)
     release_root: str = ""  # where its trust in the release repository began
+    updating: str = ""  # the install command that it is at, over restarts
     before: str = ""  # the payment software that ran before the present one
     put_off: int = 0  # installations, by a planted fault
     assigned: str = ""  # the target of its last assignment

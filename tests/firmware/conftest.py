@@ -8,6 +8,8 @@ from django.test import Client
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
+from firmware import downloads
+from firmware.downloads import Slots
 from firmware.models import Release
 from terminals.link.protocol.messages.software import Assignment
 from terminals.simulator import updates
@@ -77,3 +79,9 @@ def new_till(tmp_path: Path) -> Callable[[str], Till]:
     """Return a function that makes a terminal that trusts a root document."""
     numbers = iter(range(100))
     return lambda root: Till(tmp_path / str(next(numbers)), root)
+
+
+@pytest.fixture(autouse=True)
+def free_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test began to download and did not read keeps no slot."""
+    monkeypatch.setattr(downloads, "slots", Slots(together=4, each=1))

@@ -22,11 +22,6 @@ from tests.releases import ready
 CONTENT = bytes(range(256)) * 1000
 
 
-@pytest.fixture(autouse=True)
-def free_slots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "slots", Slots(together=4, each=1))
-
-
 @pytest.fixture
 def link(register: Callable[[str], Terminal]) -> str:
     """The path at which SN-1 fetches a release of 256,000 bytes."""

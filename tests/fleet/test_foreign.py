@@ -291,17 +291,16 @@ def test_no_page_of_the_admin_finds_a_foreign_object(db: None, model: type[Model
     assert world.foreign.its(model).filter(pk=theirs.pk).exists()
 
 
-@pytest.mark.parametrize("model", PLACED, ids=lambda model: str(model._meta.label))
-def test_the_admins_choices_and_forms_take_nothing_foreign(db: None, model: type[Model]) -> None:
+def test_the_admins_choices_and_forms_take_nothing_foreign(db: None) -> None:
     world = World("administrator")
-    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
-    page = world.browser.get(reverse(f"{name}_add"))
-    if page.status_code == 403:
-        return
-    for field in page.context["adminform"].form.fields.values():
-        rows = getattr(field, "queryset", None)
-        if rows is not None and placed_by(rows.model):
-            assert not rows.filter(pk__in=world.foreign.its(rows.model)).exists(), rows.model
+    for model in PLACED:
+        page = world.browser.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add"))
+        if page.status_code == 403:
+            continue
+        for field in page.context["adminform"].form.fields.values():
+            rows = getattr(field, "queryset", None)
+            if rows is not None and placed_by(rows.model):
+                assert not rows.filter(pk__in=world.foreign.its(rows.model)).exists(), (model, rows.model)
 
 
 def test_choices_by_name_offer_nothing_foreign(db: None) -> None:

@@ -441,3 +441,30 @@ def test_a_command_goes_in_waves_too_and_one_by_hand_does_not_count(devices: Dev
     obey(devices[max(ordered)], "reboot")
     run(campaign)
     assert states(campaign) == {"succeeded": 2, "ordered": 8}
+
+
+def test_a_release_is_downloaded_ahead_and_changed_within_the_window(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    opens = timezone.now() + timedelta(hours=5)
+    window = {"days": [1, 2, 3, 4, 5, 6, 7], "opens": f"{opens:%H:%M}", "closes": f"{opens + timedelta(hours=2):%H:%M}"}
+    Store.objects.update(time_zone="UTC")
+    campaign = started(release, ann, bob, text="serial = SN-1", window=window, download_ahead=True)
+    run(campaign)
+    assert states(campaign) == {"ordered": 1}, "it is asked before its window"
+    [device] = asked(devices)
+    obey(device, "install")
+    assert device.pending_install is not None
+    told = device.pending_install.body.activate_at
+    assert told is not None
+    assert told.replace(second=0, microsecond=0) == opens.replace(second=0, microsecond=0)
+    command = Command.objects.get(type="install")
+    assert abs(command.expires_at - (told + timedelta(hours=2))) < timedelta(minutes=2), "the window's end is its own"
+    run(campaign, after=timedelta(hours=4))
+    assert states(campaign) == {"ordered": 1}, "nobody is late before the window opened"
+    deliver(device.finish_install(), device.hello())
+    run(campaign)
+    assert campaign.state == "done"
+    for settings in ({"download_ahead": True}, {"download_ahead": "yes", "window": window}):
+        with pytest.raises(Refusal, match=r"downloaded ahead|true or false"):
+            proposed(release, ann, **settings)

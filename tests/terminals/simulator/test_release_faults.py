@@ -6,8 +6,12 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from firmware.services import assign_release
+from firmware.models import Installation
+from firmware.services import assign_release, install
 from terminals.estate.models import Terminal
+from terminals.link.protocol.messages.software import Conditions
+from terminals.link.services import target_of
+from terminals.settlement.models import SettlementRun
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults, parse_shares
 from terminals.simulator.updates import ResumingFetcher
@@ -77,3 +81,34 @@ def test_shares_are_given_by_release() -> None:
     assert parse_shares("crashes@2.2.0=0.1,slow_link=0.2") == {"crashes@2.2.0": 0.1, "slow_link": 0.2}
     with pytest.raises(ValueError, match="with a version"):
         parse_shares("explodes=0.1")
+
+
+def test_one_that_shall_settle_first_does_so_by_itself(register: Register) -> None:
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    device.memory.paper = 50
+    assert device.sell()
+    conditions = Conditions(settle_first=True)
+    install([(target_of(terminal), ready("2.0.0"))], requested_by="ops", conditions=conditions)
+    obey(device, "install")
+    assert device.pending_install is not None
+    assert not device.memory.batch
+    assert SettlementRun.objects.get().state == "balanced"
+
+
+def test_the_lock_of_an_installation_outlasts_a_restart(register: Register) -> None:
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    first, second = ready("2.0.0"), ready("2.1.0")
+    assign_release(release=first, terminals=[terminal], actor="ops")
+    mine = obey(device, "install")
+    assert mine.state == "accepted"
+    device.pending_install = None  # it lost power
+    device.boot()
+    Installation.objects.update(state="failed")
+    assign_release(release=second, terminals=[terminal], actor="ops")
+    other = obey(device, "install")
+    assert (other.state, other.code) == ("failed", "later")
+    deliver(*device.receive("", bytes(mine.payload)))
+    deliver(device.finish_install())  # its own command it went on with
+    assert device.memory.updating == ""

@@ -5,15 +5,16 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from terminals.common.patterns import whole
-from terminals.link.protocol.messages.base import CommandType, Count, Percent, Word
+from terminals.link.protocol.messages.base import CommandType, Count, Instant, Percent, Word
 
 
 class Conditions(Struct, omit_defaults=True):
     """What must hold before a terminal lets itself be changed; while one does not, it answers `failed` with the code `later`, and
-    in `later_until` when to ask again."""
+    in `later_until` when to ask again. So it does while another installation is under way: that lock outlasts a restart."""
 
     idle: bool = False  # no payment under way
     no_open_batch: bool = False
+    settle_first: bool = False  # an open batch is settled by the terminal itself, before it begins
     charging: bool = False
     battery_percent: Percent = 0
     storage_mb: Count = 0
@@ -49,7 +50,8 @@ class Install(Struct):
 
     `assignment` is a compact JWS by a release signing key over the canonical JSON of {serial, platform, target, size_bytes,
     sha256, counter}. The terminal looks `target` up in the release repository (TUF; documents under `metadata_url`), holds the
-    assignment against what that says, and fetches the file below `url`. `conditions` must hold when it begins.
+    assignment against what that says, and fetches the file below `url`.
+    `conditions` must hold when it begins. Before `activate_at` it only downloads: the new version does not run earlier.
     """
 
     release_id: int
@@ -62,6 +64,7 @@ class Install(Struct):
     assignment: Annotated[str, Meta(max_length=4096)]
     conditions: Conditions | None = None
     delta: Delta | None = None
+    activate_at: Instant | None = None
 
 
 COMMANDS = (
