@@ -41,11 +41,13 @@ def format_minor(amount_minor: int, currency: str, *, signed: bool = False) -> s
 
 
 def sentence(refusal: Refusal) -> str:
-    """Return a refusal's sentence in the reader's language, and the states and verbs in it (tuples, `state`, `verb`)."""
+    """Return a refusal's sentence in the reader's language, and so what is in it: states (tuples, `state`), `verb`, refusals."""
     values: dict[str, object] = {}
     for name, value in refusal.values.items():
         if isinstance(value, tuple):
             values[name] = tuple(word(state) for state in value)
+        elif isinstance(value, Refusal):  # why one thing of many cannot be
+            values[name] = sentence(value)
         else:
             values[name] = word(str(value)) if name in ("state", "verb") else value
     return filled(gettext(refusal.template), values)

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from firmware.models import Installation, Release
 from terminals.campaigns import planning, services
@@ -18,6 +18,7 @@ from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
+from terminals.common.words import sentence
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
@@ -468,3 +469,13 @@ def test_a_release_is_downloaded_ahead_and_changed_within_the_window(
     for settings in ({"download_ahead": True}, {"download_ahead": "yes", "window": window}):
         with pytest.raises(Refusal, match=r"downloaded ahead|true or false"):
             proposed(release, ann, **settings)
+
+
+def test_what_is_wrong_with_a_setting_is_said_in_the_readers_language(release: Release, ann: User) -> None:
+    with pytest.raises(Refusal) as refused:
+        proposed(release, ann, retries=99)
+    assert sentence(refused.value) == "retries: a whole number from 0 to 20"
+    with translation.override("zh-hans"):
+        told = sentence(refused.value)
+    assert told.startswith("retries")
+    assert "whole number" not in told
