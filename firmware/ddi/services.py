@@ -55,10 +55,10 @@ def device_of(name: str, authorization: str, certificate_name: str) -> DdiToken:
     found = devices.filter(terminal__device_id=name).first()
     scheme, _space, token = authorization.partition(" ")
     if found is None:
-        raise UNKNOWN
+        raise UNKNOWN.again()
     by_token = scheme == "TargetToken" and compare_digest(_digest(token), found.digest)
     if not by_token and certificate_name != name:
-        raise UNKNOWN
+        raise UNKNOWN.again()
     return found
 
 

@@ -99,12 +99,12 @@ def start(*, verb: str, arguments: Arguments, text: str, user: Any, expected: in
     try:
         query, parameters = fit.values("pk").query.sql_with_params()
     except EmptyResultSet:  # Django knows it without asking
-        raise NO_TERMINAL from None
+        raise NO_TERMINAL.again() from None
     with connection.cursor() as cursor:
         cursor.execute(f"{CHOOSE} ({query}) AS target(id)", [job.pk, ItemState.WAITING.value, *parameters])
         job.total = cursor.rowcount
     if not job.total:
-        raise NO_TERMINAL
+        raise NO_TERMINAL.again()
     if expected is not None and job.total != expected:
         raise Refusal(
             "target_changed",

@@ -84,7 +84,7 @@ def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: 
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user)
     total, canaries = said.terminals.count(), said.canaries.count()
     if said.settings["canary"] and total and not canaries:
-        raise NO_CANARY
+        raise NO_CANARY.again()
     cuts = cut(said.settings, canaries, total) if total else []
     _fit, left_out = without_unfit(said.terminals, said.kind.unfit(said.arguments))
     waiting = Member.objects.filter(
@@ -133,7 +133,7 @@ def propose(
         rolls_back=rolls_back,
     )
     if said.settings["canary"] and not canaries:
-        raise NO_CANARY
+        raise NO_CANARY.again()
     cuts = cut(said.settings, canaries, total)
     waves = _make_waves(campaign, cuts)
     _choose(campaign, said, waves, cuts)

@@ -18,6 +18,11 @@ class Refusal(Exception):
         self.template = template
         self.values = values
 
+    def again(self) -> "Refusal":
+        """Return a new one that says the same: to raise one that a module keeps. Each raising would lengthen the kept one's traceback,
+        and hold what its frames hold."""
+        return type(self)(self.reason, self.template, **self.values)
+
     @property
     def members(self) -> dict[str, Any]:
         """What programs are told besides the reason, as further members of the problem."""

@@ -127,7 +127,7 @@ def locked(code: str) -> ActivationCode:
         .first()
     )
     if activation is None:
-        raise UNKNOWN
+        raise UNKNOWN.again()
     return activation
 
 
@@ -149,7 +149,7 @@ def claim(*, code: str, serial: str, user: Any, in_place: bool = False) -> Termi
     activation = locked(code)
     terminal = activation.terminal
     if not holds(user, CLAIM, terminal):
-        raise UNKNOWN
+        raise UNKNOWN.again()
     check_usable(activation, timezone.now())
     actor, expected = user.get_username(), terminal.serial
     if serial != expected:

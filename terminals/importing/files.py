@@ -52,7 +52,7 @@ def lines_of(name: str, content: bytes) -> list[Line]:
             columns = check_header([str(cell) for cell in cells])
             continue
         if len(lines) == MOST_ROWS:
-            raise TOO_MANY_ROWS
+            raise TOO_MANY_ROWS.again()
         lines.append(_line(number, columns, cells))
     if not lines:
         raise Refusal("no_rows", "the file has no rows below the line that names its columns")
@@ -95,7 +95,7 @@ def _csv(content: bytes) -> Iterator[list[Cell]]:
     try:
         for number, cells in enumerate(reader, start=1):
             if number == MOST_LINES:
-                raise TOO_MANY_ROWS
+                raise TOO_MANY_ROWS.again()
             yield [cell.strip() for cell in cells[:WIDEST]]
     except csv.Error as error:
         raise Refusal("bad_csv", "line %(line)s: %(error)s", line=reader.line_num, error=error) from None
@@ -117,7 +117,7 @@ def _xlsx(content: bytes) -> Iterator[list[Cell]]:
         sheet.reset_dimensions()  # what it says of its own size may be a lie
         for number, cells in enumerate(sheet.iter_rows(max_row=MOST_LINES, max_col=WIDEST), start=1):
             if number == MOST_LINES:
-                raise TOO_MANY_ROWS
+                raise TOO_MANY_ROWS.again()
             yield [_text_of(cell) for cell in cells]
     except Refusal:
         raise

@@ -49,7 +49,7 @@ def request_settlement(*, terminal: Terminal, actor: str) -> SettlementRun:
     """Ask one terminal to settle now; raise Refusal where it is being settled already, or its plan lets nobody ask."""
     target = target_of(terminal)
     if terminal.pk in not_by_hand([terminal.pk]):
-        raise NOT_BY_HAND
+        raise NOT_BY_HAND.again()
     opened = _request([target], actor)
     if not opened:
         raise Refusal(

@@ -53,7 +53,7 @@ def parse(payload: bytes, channel: str) -> tuple[Envelope, Struct]:
     if b"\\u0000" in payload:
         raise Refusal("malformed", "the character U+0000 is not allowed")  # PostgreSQL's text cannot hold it
     if channel in FREE_TEXT and has_card_data(payload) and _tells_card_data(payload):
-        raise CARD_DATA
+        raise CARD_DATA.again()
     if channel in _by_channel:
         name, decode = _by_channel[channel]
         try:
