@@ -66,7 +66,8 @@ def download_artifact(request: HttpRequest, token: str, target: str = "") -> Htt
         body = _opened(release, first, last, device_id) if request.method == "GET" else iter(())
     except FileNotFoundError:
         logger.error("%s: its file %s is missing", release, release.artifact.name)
-        return _refuse("the file is missing on the server", status=503, title="Not available")
+        # No 503: that says busy, and a terminal would come back for ever.
+        return _refuse("the file is missing on the server", status=500, title="Internal server error")
     answer = StreamingHttpResponse(body, status=206 if partial else 200, content_type="application/octet-stream")
     answer["Content-Length"] = str(last - first + 1)
     answer["Accept-Ranges"] = "bytes"
