@@ -223,7 +223,7 @@ class Device:
             assignment = assigned(install, memory)
         except NotAssigned as error:
             return [self._finish(Result(envelope.id, "rejected", code="bad_assignment", detail=str(error)[:300]))]
-        if memory.updating not in ("", str(envelope.id)):
+        if memory.updating not in ("", str(envelope.id)) and _utc(self.now()) < memory.updating_until:
             return [self._later(envelope, "another installation is under way")]
         if self.faults.says_later and memory.put_off < PUT_OFF:
             memory.put_off += 1
@@ -232,6 +232,7 @@ class Device:
             return [self._later(envelope, why)]
         memory.assigned, memory.assigned_counter, self.changed = assignment.target, assignment.counter, True
         memory.updating = str(envelope.id)
+        memory.updating_until = _utc(self._expiries.get(memory.updating, self.now() + FORGET_AFTER))
         self.pending_install = PendingInstall(memory.updating, install, assignment)
         first = install.conditions is not None and install.conditions.settle_first and memory.batch
         return [*self.upload_transactions(), self.close_batch(self.now())] if first else []

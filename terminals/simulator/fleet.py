@@ -57,6 +57,7 @@ class VirtualTerminal:
         self._outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self._downloads = downloads
         self._downloaded: PendingInstall | None = None
+        self._has_downloaded = asyncio.Event()
         self._told_percent: dict[str, int] = {}  # of the download under way
 
     @property
@@ -213,19 +214,23 @@ class VirtualTerminal:
             self._queue([self.device.finish_install(str(error), code="untrusted")])
         else:
             updates.keep(folder, pending.assignment)
-            self._downloaded = pending  # the rest is `_activate`'s
+            self._downloaded = pending
+            self._has_downloaded.set()  # the rest is `_activate`'s
             return
         updates.forget(folder, pending.assignment)
 
     async def _activate(self) -> None:
         """Let what was downloaded run as soon as its time has come; until then the terminal sells and listens as ever."""
         while True:
-            await asyncio.sleep(0.2)
+            await self._has_downloaded.wait()
             pending = self._downloaded
-            if pending is None or (pending.body.activate_at or datetime.now(UTC)) > datetime.now(UTC):
+            wanted = pending.body.activate_at if pending is not None else None
+            if wanted is not None and (left := (wanted - datetime.now(UTC)).total_seconds()) > 0:
+                await asyncio.sleep(min(left, 60))
                 continue
             self._downloaded = None
-            if self.device.pending_install is pending:
+            self._has_downloaded.clear()
+            if pending is not None and self.device.pending_install is pending:
                 self._queue([self.device.finish_install()])
             if self.device.reboot_wanted:
                 await self._flush_and_reboot()

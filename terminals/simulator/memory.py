@@ -51,6 +51,7 @@ class Memory(Struct):
     release_keys: dict[str, str] = field(default_factory=dict)
     release_root: str = ""  # where its trust in the release repository began
     updating: str = ""  # the install command that it is at, over restarts
+    updating_until: str = ""  # RFC 3339: when that command ends, and with it the lock
     before: str = ""  # the payment software that ran before the present one
     put_off: int = 0  # installations, by a planted fault
     assigned: str = ""  # the target of its last assignment

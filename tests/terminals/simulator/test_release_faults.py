@@ -2,12 +2,16 @@
 
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import time_machine
+from django.utils import timezone
 
 from firmware.models import Installation
 from firmware.services import assign_release, install
+from firmware.tuf import services as repository
 from terminals.estate.models import Terminal
 from terminals.link.protocol.messages.software import Conditions
 from terminals.link.services import target_of
@@ -112,3 +116,16 @@ def test_the_lock_of_an_installation_outlasts_a_restart(register: Register) -> N
     deliver(*device.receive("", bytes(mine.payload)))
     deliver(device.finish_install())  # its own command it went on with
     assert device.memory.updating == ""
+
+
+def test_the_lock_of_an_installation_that_never_ended_ends_with_its_command(register: Register) -> None:
+    terminal = register("SN-1")
+    device = working_device(terminal)
+    assign_release(release=ready("2.0.0"), terminals=[terminal], actor="ops")
+    obey(device, "install")
+    device.pending_install = None  # it lost power, and the server gave the order up
+    Installation.objects.update(state="failed")
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=4)):
+        repository.renew(timezone.now())
+        assign_release(release=ready("2.1.0"), terminals=[terminal], actor="ops")
+        assert obey(device, "install").state == "accepted"

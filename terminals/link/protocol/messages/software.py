@@ -10,7 +10,8 @@ from terminals.link.protocol.messages.base import CommandType, Count, Instant, P
 
 class Conditions(Struct, omit_defaults=True):
     """What must hold before a terminal lets itself be changed; while one does not, it answers `failed` with the code `later`, and
-    in `later_until` when to ask again. So it does while another installation is under way: that lock outlasts a restart."""
+    in `later_until` when to ask again. So it does while another installation is under way: that lock outlasts a restart, and
+    ends with its command."""
 
     idle: bool = False  # no payment under way
     no_open_batch: bool = False
