@@ -40,7 +40,6 @@ KINDS = (
         before=moving.before,
         passing=frozenset({"installation_under_way", "not_in_service", "repository_expired"}),
         needs_approval=lambda arguments: True,
-        takes_back=True,
         takes_conditions=True,
     ),
     Kind(

@@ -130,7 +130,7 @@ def _buttons(
         "may_cancel": may and state in UNFINISHED,
         "may_retry": may and live and bool(states.get(MemberState.FAILED) or states.get(MemberState.LEFT_OUT)),
         "may_roll_back": may
-        and kinds.named(campaign.kind).takes_back
+        and kinds.named(campaign.kind).before is not None
         and state is not CampaignState.PROPOSED
         and bool(had)
         and not undecided,

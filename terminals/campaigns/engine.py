@@ -98,9 +98,8 @@ def _go_on(campaign_id: int, now: datetime) -> int:
     moved = look_at_waves(campaign, now) + begin_rest(campaign, now)
     if campaign.state != CampaignState.RUNNING:  # a guard has just stopped it
         return moved
-    waited = timedelta(
-        seconds=time.monotonic() - began
-    )  # for locks: nobody is asked outside of a window because of that
+    # For locks: nobody is asked outside of a window because of that.
+    waited = timedelta(seconds=time.monotonic() - began)
     return moved + _ask(campaign, due, held, now + waited)
 
 
@@ -169,7 +168,7 @@ def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held
     kind, ids = kinds.named(campaign.kind), sorted(turn)
     refused = _refused(kind, campaign, ids)
     fit = [pk for pk in ids if pk not in refused]
-    before = kind.before(fit, campaign.arguments)
+    before = kind.before(fit, campaign.arguments) if kind.before else {}
     spans = _spans(campaign, turn, now)
     moves = [
         Move(
@@ -181,7 +180,7 @@ def _order(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held
         for pk in fit
     ]
     ordered = {one.terminal_id for one in move_members(moves, MemberTransition.order, now)}
-    _send(campaign, {pk: turn[pk] for pk in fit if pk in ordered}, held, now)
+    _send(campaign, {pk: turn[pk] for pk in fit if pk in ordered}, held, spans)
     _put_aside(kind, turn, refused, now)
     used = timedelta(minutes=len(ordered) / campaign.settings["per_minute"])
     since = max(campaign.asked_to or now, now - timedelta(minutes=1))
@@ -211,9 +210,9 @@ def _spans(campaign: Campaign, turn: Mapping[int, Turn], now: datetime) -> dict[
     return spans
 
 
-def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], now: datetime) -> None:
-    """Ask terminals."""
-    spans, asker = _spans(campaign, turn, now), asked_by(campaign.pk)
+def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held], spans: Mapping[str, Span]) -> None:
+    """Ask terminals, those with the same span together."""
+    asker = asked_by(campaign.pk)
     alike: dict[Span, list[Target]] = defaultdict(list)
     for pk, one in turn.items():
         alike[spans[one.time_zone]].append(Target(pk, held[pk].device_id))

@@ -38,9 +38,8 @@ class Kind:
     `thing` says what no two campaigns may move on a terminal at once; `order` asks terminals (held and fit), set-based, in a
     way that they can answer within a time; what came of it, the feature says by `services.report`. `take_back` ends orders that
     no terminal can have seen and returns their terminals. `before` says what is there now, as arguments of a campaign that
-    would bring it back; a terminal of which nobody knows is left out. `passing` are the reasons of `unfit` that pass by
-    themselves: for those a terminal waits. `needs_approval`: somebody else agrees before it starts. `takes_back`: it knows what
-    was before.
+    would bring it back; a terminal of which nobody knows is left out; a kind without it cannot be rolled back. `passing` are
+    the reasons of `unfit` that pass by themselves: for those a terminal waits. `needs_approval`: somebody else agrees first.
     `takes_conditions`: terminals hold what they are asked for against conditions.
     """
 
@@ -53,9 +52,8 @@ class Kind:
     told: Callable[[Arguments], str] = lambda arguments: ", ".join(str(value) for value in arguments.values() if value)
     take_back: Callable[[Ids, Order], set[int]] = lambda ids, order: set()
     passing: frozenset[str] = frozenset()
-    before: Callable[[Ids, Arguments], Mapping[int, Mapping[str, Any]]] = lambda ids, arguments: {}
+    before: Callable[[Ids, Arguments], Mapping[int, Mapping[str, Any]]] | None = None
     needs_approval: Callable[[Arguments], bool] = lambda arguments: False
-    takes_back: bool = False
     takes_conditions: bool = False
 
 

@@ -19,8 +19,8 @@ class Refusal(Exception):
         self.values = values
 
     def again(self) -> "Refusal":
-        """Return a new one that says the same: to raise one that a module keeps. Each raising would lengthen the kept one's traceback,
-        and hold what its frames hold."""
+        """Return a new one that says the same: to raise one that a module keeps. Each raising would lengthen the kept one's
+        traceback, and hold what its frames hold."""
         return type(self)(self.reason, self.template, **self.values)
 
     @property
