@@ -8,6 +8,7 @@ from datetime import datetime
 from hmac import compare_digest
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -24,6 +25,7 @@ from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState, TerminalTransition
 from terminals.estate.services import hold
 from terminals.link.protocol.messages.link import Result
+from terminals.link.protocol.messages.software import Install
 from terminals.link.services import Target, advance_commands
 from terminals.link.sessions import open_sessions, touch_sessions
 
@@ -74,13 +76,36 @@ def note_poll(device: DdiToken, now: datetime) -> None:
     else:
         open_sessions({terminal.pk: (BOOT, None)}, now)
         installations.send_baselines([terminal.pk])
+    _decline_conditions(device)
     DdiToken.objects.filter(pk=device.pk).update(polled_at=now)
 
 
-def current_action(device: DdiToken) -> Installation | None:
-    """Return what a device shall install now."""
+class _Ordered(msgspec.Struct):
+    body: Install
+
+
+def _open_order(device: DdiToken) -> tuple[Installation, Install] | None:
     mine = Installation.objects.filter(terminal=device.terminal, state__in=OPEN, command__expires_at__gt=timezone.now())
-    return mine.select_related("release__package", "command").first()
+    installation = mine.select_related("release__package", "command").first()
+    if installation is None or installation.command is None:
+        return None
+    return installation, msgspec.json.decode(bytes(installation.command.payload), type=_Ordered).body
+
+
+def _decline_conditions(device: DdiToken) -> None:
+    """DDI has no word for what must hold first: a device would install in the middle of a payment. So we say no in its place."""
+    found = _open_order(device)
+    if found and found[1].conditions is not None and (command_id := found[0].command_id) is not None:
+        told = "a device that speaks DDI cannot hold conditions"
+        advance_commands([(device.terminal_id, Result(command_id, "rejected", code="conditions", detail=told))])
+
+
+def current_action(device: DdiToken) -> Installation | None:
+    """Return what a device shall install now. It runs what it has at once: nothing is offered before its version may run."""
+    found, now = _open_order(device), timezone.now()
+    if found is None or found[1].conditions is not None or (found[1].activate_at or now) > now:
+        return None
+    return found[0]
 
 
 def cancelled_action(device: DdiToken) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,15 +19,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from firmware.ddi.services import issue_token
 from firmware.models import DdiToken, Installation, InstalledSoftware, Release
-from firmware.services import assign_release, set_baseline
+from firmware.services import assign_release, install, set_baseline
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.link.models import Command, DeviceSession
+from terminals.link.services import target_of
 from tests.conftest import wait_until
 from tests.releases import ready
 from tests.terminals.campaigns.conftest import run, started, states
@@ -159,6 +162,32 @@ def test_a_device_may_say_no(terminal: Terminal, device: Device) -> None:
     assert Installation.objects.get().state == "rejected"
 
 
+def test_an_order_with_conditions_is_declined(register: Register) -> None:
+    ann, bob = (User.objects.create_superuser(name) for name in ("ann", "bob"))
+    device = Device(register("SN-1"))
+    device.links()
+    campaign = started(ready("2.0.0"), ann, bob, waves=[100], retries=0, conditions={"idle": True})
+    run(campaign)
+    action = Installation.objects.get()
+    assert device.ask(f"/deploymentBase/{action.pk}").status_code == 404
+    assert "deploymentBase" not in device.links()
+    action.refresh_from_db()
+    assert action.state == "rejected"
+    assert states(campaign) == {"failed": 1}
+    assert Command.objects.values_list("state", "code").get() == ("rejected", "conditions")
+
+
+def test_nothing_is_offered_before_it_may_run(terminal: Terminal, device: Device) -> None:
+    device.links()
+    opens = timezone.now() + timedelta(hours=1)
+    install([(target_of(terminal), ready("2.0.0"))], requested_by="ops", activate_at=opens)
+    action = Installation.objects.get().pk
+    assert "deploymentBase" not in device.links()
+    assert device.ask(f"/deploymentBase/{action}").status_code == 404
+    with time_machine.travel(opens + timedelta(seconds=1)):
+        assert device.action() == action
+
+
 def test_who_is_not_known_is_refused_and_nothing_changes(
     terminal: Terminal, device: Device, register: Register
 ) -> None:
@@ -202,7 +231,7 @@ def test_odd_requests_are_refused_without_a_trace(terminal: Terminal, device: De
     for number in (action + 1, 0, 2**62 + 1, 10**30):
         assert device.ask(f"/deploymentBase/{number}").status_code == 404
         assert device.tell(f"/deploymentBase/{number}/feedback", closed()) == 404
-    assert device.tell("/configData", {"data": {"payment": "1\0"}}, "put") in (200, 400)
+    assert device.tell("/configData", {"data": {"payment": "1\0"}}, "put") == 400
     assert device.tell("/configData", {"data": {"payment": ["1"], "x": 5}}, "put") == 200
     assert Installation.objects.get().state == "installing"
     settings.HAWKBIT_DDI = False
