@@ -11,6 +11,7 @@ from django.utils import timezone
 from firmware import digests, moving, rules
 from firmware.models import Baseline, Package, Release
 from firmware.rules import ReleaseState, ReleaseTransition
+from firmware.services import locked_release
 from firmware.tuf import services as repository
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
@@ -131,7 +132,7 @@ def approve_release(*, release: Release, actor: str, sha256: str) -> Release:
     store = (
         repository.open_store()
     )  # before the release: whoever lists a platform's releases changes the rows of others, too
-    release = _locked(release)
+    release = locked_release(release)
     _refuse_own(release, actor)
     if release.sha256 != sha256:
         raise Refusal("other_bytes", "the file that you looked at is not this release's; look at it again")
@@ -144,7 +145,7 @@ def approve_release(*, release: Release, actor: str, sha256: str) -> Release:
 @transaction.atomic
 def deprecate_release(*, release: Release, actor: str, reason: str = "") -> Release:
     """Say that nobody should choose this release any more; it stays in the repository for whom it was promised."""
-    release = _locked(release)
+    release = locked_release(release)
     _move(release, ReleaseTransition.deprecate, actor, state_reason=_checked_reason(reason))
     return release
 
@@ -152,7 +153,7 @@ def deprecate_release(*, release: Release, actor: str, reason: str = "") -> Rele
 @transaction.atomic
 def reinstate_release(*, release: Release, actor: str) -> Release:
     """Take a deprecation back; raise Refusal for one's own release."""
-    release = _locked(release)
+    release = locked_release(release)
     _refuse_own(release, actor)
     _move(release, ReleaseTransition.reinstate, actor, state_reason="")
     return release
@@ -169,7 +170,7 @@ def withdraw_release(*, release: Release, actor: str, reason: str) -> Release:
         raise Refusal("no_reason", "say why this release is withdrawn")
     hold(moving.under_way(release))
     store = repository.open_store()
-    release = _locked(release)
+    release = locked_release(release)
     baselines = Baseline.objects.filter(release=release).select_related("model")
     if baselines:
         raise Refusal(
@@ -195,10 +196,6 @@ def _checked_reason(reason: str) -> str:
     if not reason.isprintable() or len(reason) > 200:
         raise Refusal("bad_reason", "a reason has at most 200 printable characters")
     return reason.strip()
-
-
-def _locked(release: Release) -> Release:
-    return Release.objects.select_related("package").select_for_update(of=("self",), no_key=True).get(pk=release.pk)
 
 
 def _move(release: Release, transition: Transition[ReleaseState], actor: str, **columns: Any) -> None:

@@ -50,7 +50,7 @@ def assign_release(
     if not chosen:
         raise Refusal("no_terminal", "no terminal was named; name at least one")
     targets = targets_of(chosen)
-    release = _kept(release)
+    release = locked_release(release)
     check_sendable(release, timezone.now())
     refused = refused_among([terminal.pk for terminal in chosen], unfit_for(release, downgrade=downgrade))
     refused = {pk: why for pk, why in refused.items() if why.reason != AGAIN}  # by hand it may be installed once more
@@ -63,7 +63,7 @@ def assign_release(
     return installations
 
 
-def _kept(release: Release) -> Release:
+def locked_release(release: Release) -> Release:
     """Return a release as it is, and keep it so until the transaction ends: nobody withdraws it meanwhile."""
     return Release.objects.select_related("package").select_for_update(of=("self",), no_key=True).get(pk=release.pk)
 
@@ -176,7 +176,7 @@ def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_
 
     `instead_of` (a baseline's id) ends where it was another model's or another package's.
     """
-    release = _kept(release)
+    release = locked_release(release)
     check_sendable(release, timezone.now())
     if model.platform != release.platform:
         raise Refusal(

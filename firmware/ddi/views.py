@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 from firmware.ddi import services
 from firmware.models import DdiToken
 from terminals.common.api.parsers import parse_json
+from terminals.common.bodies import body_of
 from terminals.common.errors import Refusal
 
 MAX_BODY_BYTES = 64 * 1024
@@ -51,11 +52,8 @@ def _device_view(*methods: str) -> Callable[[View], Any]:
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:
-    length = request.headers.get("Content-Length") or "0"
-    if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
-        raise Refusal("bad_request", "the body is longer than %(most)s bytes", most=MAX_BODY_BYTES)
     try:
-        said = parse_json(request.body.decode())
+        said = parse_json(body_of(request, MAX_BODY_BYTES).decode())
     except ValueError as error:
         raise Refusal("bad_request", "the body is no JSON: %(error)s", error=error) from None
     if not isinstance(said, dict):

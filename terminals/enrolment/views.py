@@ -9,6 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from terminals.common.addresses import address_of
+from terminals.common.bodies import body_of
 from terminals.common.errors import Refusal
 from terminals.enrolment import services
 
@@ -33,12 +34,7 @@ def enrol_terminal(request: HttpRequest) -> JsonResponse:
     """Answer 201 with the certificate and trust anchors, 202 where an operator must let the device in first, or an RFC 9457
     problem whose `reason` programs can read."""
     try:
-        length = request.headers.get("Content-Length") or "0"
-        if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
-            raise Refusal(
-                "bad_request", "the request is longer than %(max_body_bytes)s bytes", max_body_bytes=MAX_BODY_BYTES
-            )
-        wanted = _decode(request.body)
+        wanted = _decode(body_of(request, MAX_BODY_BYTES))
         answer = _answer(wanted, address_of(request))
     except Refusal as refusal:
         logger.warning("enrolment refused: %s", refusal.reason)
