@@ -229,7 +229,7 @@ ONLINE_WITHIN = timedelta(seconds=env.number("ONLINE_WITHIN_SECONDS", 60))
 
 # --- secrets, as files so that no process listing shows them ---------------------------------------------------------
 COMMAND_SIGNING_KEY_FILE = env.required("COMMAND_SIGNING_KEY_FILE", "PEM, EC P-256: signs commands to terminals")
-RELEASE_SIGNING_KEY_FILE = env.required("RELEASE_SIGNING_KEY_FILE", "PEM, EC P-256: signs releases")
+RELEASE_SIGNING_KEY_FILE = env.required("RELEASE_SIGNING_KEY_FILE", "PEM, EC P-256: signs assignments of releases")
 TUF_ONLINE_KEY_FILE = env.required(
     "TUF_ONLINE_KEY_FILE", "PEM, EC P-256: keeps the release repository fresh (docs/releases.md)"
 )

@@ -190,7 +190,7 @@ def command_signing_key() -> SigningKey:
 
 
 def release_signing_key() -> SigningKey:
-    """Return the server's key for releases' manifests (RELEASE_SIGNING_KEY_FILE)."""
+    """Return the key that signs assignments of releases (RELEASE_SIGNING_KEY_FILE)."""
     return _signing_key(settings.RELEASE_SIGNING_KEY_FILE)
 
 
