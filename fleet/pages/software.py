@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from typing import NamedTuple
 
 from django.contrib import admin
@@ -59,7 +59,7 @@ def software_page(request: HttpRequest) -> HttpResponse:
     present = tallies.read([(MEASURE, reach)], *day_of(now))[MEASURE]
     context = admin.site.each_context(request) | {
         "title": _("Software on terminals"),
-        "components": components(present, _before(reach, timezone.localdate())),
+        "components": components(present, _before(reach, timezone.localdate(timezone=UTC))),
         "back": BACK,
         "refreshed_at": now,
     }

@@ -1,5 +1,7 @@
 """The pages' share of the background work."""
 
+from datetime import UTC
+
 from celery import shared_task
 from django.utils import timezone
 
@@ -14,5 +16,5 @@ def fold_tallies() -> None:
 
 @shared_task
 def note_software() -> None:
-    """Every hour: which versions run today; the last note of a day stays."""
-    tallies.note_software(timezone.localdate())
+    """Every hour: which versions run today (UTC); the last note of a day stays."""
+    tallies.note_software(timezone.localdate(timezone=UTC))

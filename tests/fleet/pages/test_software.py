@@ -1,7 +1,7 @@
 """What runs where: versions now and some days ago, and how many terminals run a supported one, each for the own part."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, User
@@ -42,7 +42,7 @@ def test_what_ran_a_week_ago_stands_beside_it(register: Register, staff: Client)
     terminal = register("SN-1")
     run(terminal, "1.0.0")
     tallies.fold(timezone.now())
-    today = timezone.localdate()
+    today = timezone.localdate(timezone=UTC)
     tallies.note_software(today - timedelta(days=7))
     tallies.note_software(today - timedelta(days=900))
     tallies.note_software(today)
@@ -65,7 +65,7 @@ def test_a_reader_of_a_part_sees_that_part(register: Register, client: Client) -
     elsewhere.save()
     run(elsewhere, "3.0.0")
     tallies.fold(timezone.now())
-    tallies.note_software(timezone.localdate() - timedelta(days=7))
+    tallies.note_software(timezone.localdate(timezone=UTC) - timedelta(days=7))
     user = User.objects.create_user("ann", is_staff=True)
     Membership.objects.create(user=user, role=Group.objects.get(name="viewer"), store=mine.store)
     client.force_login(user)
