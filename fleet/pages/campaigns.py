@@ -33,6 +33,7 @@ from terminals.settlement.models import Batch
 
 SEE = "campaigns.view_campaign"
 SHOWN = 20  # terminals in trouble that a page names
+LOOKED_AT = 10_000  # terminals whose money a page adds up
 
 
 @staff_with(planning.PROPOSE)
@@ -99,6 +100,7 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "rules": rules_of(campaign.settings),
         "stopped": [wave for wave in waves if wave.state == WaveState.STOPPED],
         "at_stake": _at_stake(request, campaign),
+        "is_more": _touched(waves) > LOOKED_AT,
         "trouble": selectors.in_trouble(campaign, request.user)[:SHOWN],
         "shown": SHOWN,
         "parts": PARTS_OF_A_TERMINAL,  # whose faults a filter finds
@@ -172,12 +174,19 @@ def _at_stake(request: HttpRequest, campaign: Campaign) -> list[str]:
     if campaign.state not in (CampaignState.RUNNING, CampaignState.PAUSED):
         return []
     stopped = Q(wave__state=WaveState.STOPPED, ordered_at__isnull=False)
-    under_way = Member.objects.filter(Q(state=MemberState.ORDERED) | stopped, wave__campaign=campaign)
+    under_way = Member.objects.filter(Q(state=MemberState.ORDERED) | stopped, wave__campaign=campaign)[:LOOKED_AT]
     open_ones = within(Batch.objects.all(), request.user, PARTS["money"]).filter(
         closed=False, transaction_count__gt=0, terminal__in=under_way.values("terminal")
     )
     sums = open_ones.order_by("currency").values_list("currency").annotate(net=Sum("net_minor"))
     return [format_minor(net, currency) for currency, net in sums]
+
+
+def _touched(waves: Sequence[selectors.WaveSeen]) -> int:
+    """Return at least the number of terminals that `_at_stake` speaks of."""
+    return sum(
+        wave.total if wave.state == WaveState.STOPPED else wave.states.get(MemberState.ORDERED, 0) for wave in waves
+    )
 
 
 @staff_with(SEE)

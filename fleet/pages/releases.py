@@ -10,18 +10,21 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from firmware import releases
-from firmware.models import Installation, InstalledSoftware, Release
+from firmware.models import Installation, Release
 from firmware.rules import OPEN, ReleaseState, ReleaseTransition
 from firmware.selectors import sendable
+from fleet.pages import tallies
 from fleet.pages.buttons import Button, press
 from fleet.pages.guards import staff_with
+from fleet.pages.selectors import day_of
 from terminals.campaigns.models import Campaign
 from terminals.campaigns.planning import PROPOSE
 from terminals.campaigns.rules import UNFINISHED
-from terminals.common.scope import holds, within
+from terminals.common.scope import holds, reach_of, within
 
 SEE = "firmware.view_release"
 SHOWN = 200  # components that the page names; the API and the list have all
+COUNTED = 10_000  # a page counts no further
 
 
 def _release(pk: int) -> Release:
@@ -34,9 +37,8 @@ def release_page(request: HttpRequest, pk: int) -> HttpResponse:
     release = _release(pk)
     may = holds(request.user, releases.APPROVE_RELEASE, release)
     mine = release.created_by == request.user.get_username()
-    running = within(InstalledSoftware.objects.all(), request.user, "terminals.view_terminal").filter(
-        component=release.package.component, version=release.version, terminal__model__platform=release.platform
-    )
+    now, runs = timezone.now(), f"{release.package.component} {release.version}"
+    running = tallies.read([("software", reach_of(request.user, "terminals.view_terminal"))], *day_of(now))["software"]
     under_way = within(Installation.objects.all(), request.user, "firmware.view_installation").filter(
         release=release, state__in=OPEN
     )
@@ -46,16 +48,17 @@ def release_page(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {
         "title": str(release),
         "release": release,
-        "now": timezone.now(),
+        "now": now,
         "models_only": list(release.models_only.all()),
-        "running": running.count(),
-        "under_way": under_way.count(),
+        "running": running.get(runs, 0),
+        "under_way": under_way[:COUNTED].count(),
+        "counted": COUNTED,
         "campaigns": campaigns.order_by("-pk")[:10],
         "live_campaigns": campaigns.filter(state__in=UNFINISHED).count(),
         "baselines": release.baselines.select_related("model"),
         "components": release.components.all()[:SHOWN],
         "component_total": release.components.count(),
-        "filter": f'component = "{release.package.component} {release.version}" and platform = "{release.platform}"',
+        "filter": f'component = "{runs}"',
         "is_own": mine and release.state == ReleaseState.DRAFT,
         "may_approve": may and not mine and ReleaseTransition.approve.leaves(release.state),
         "may_deprecate": may and ReleaseTransition.deprecate.leaves(release.state),
