@@ -129,9 +129,8 @@ def approve_release(*, release: Release, actor: str, sha256: str) -> Release:
     `sha256` is the digest of what was looked at. Raises Refusal for one's own release, other bytes, another state, or where the
     repository cannot list it.
     """
-    store = (
-        repository.open_store()
-    )  # before the release: whoever lists a platform's releases changes the rows of others, too
+    # Before the release: whoever lists a platform's releases changes the rows of others, too.
+    store = repository.open_store()
     release = locked_release(release)
     _refuse_own(release, actor)
     if release.sha256 != sha256:
