@@ -176,7 +176,7 @@ def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter
             accepted.append(Accepted(message, source.device_id, _receive(message, source, known)))
         except Refusal as refusal:
             letters.append(Letter(message, refusal))
-            if refusal is messages.CARD_DATA and source is not None:
+            if refusal.reason == messages.CARD_DATA.reason and source is not None:
                 leaking.append((message, known[source.device_id].terminal_id))
     return accepted, letters, leaking
 
