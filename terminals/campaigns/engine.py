@@ -19,8 +19,8 @@ from terminals.bulk.fitness import refused_among
 from terminals.campaigns import rules
 from terminals.campaigns.facts import CampaignEnded, DeadlinePassed, LeftOutBecause, NotBack
 from terminals.campaigns.kinds import Kind, Order, asked_by, kinds
-from terminals.campaigns.members import Move, move_all, move_members
-from terminals.campaigns.models import Campaign, Member, Tally
+from terminals.campaigns.members import Move, fold_tallies, move_all, move_members, tallied
+from terminals.campaigns.models import Campaign, Member
 from terminals.campaigns.rules import LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
 from terminals.campaigns.services import Came, report
 from terminals.campaigns.settings import window_of
@@ -47,7 +47,7 @@ def run_campaigns(until: float) -> int:
     """Take steps of the campaigns in turns, as long as there is time (`until` by the monotonic clock) and anything to do; return
     how many terminals moved."""
     done = 0
-    under_way = Tally.objects.filter(wave__campaign=OuterRef("pk"), state=MemberState.ORDERED, number__gt=0)
+    under_way = Member.objects.filter(wave__campaign=OuterRef("pk"), state=MemberState.ORDERED)
     followed = Q(state__in=LIVE) | (Q(state=CampaignState.CANCELLED) & Exists(under_way))
     waiting = list(Campaign.objects.filter(followed).order_by("pk").values_list("pk", flat=True))
     while waiting and time.monotonic() < until:
@@ -91,6 +91,7 @@ def _go_on(campaign_id: int, now: datetime) -> int:
     campaign = live.select_for_update(skip_locked=True, of=("self",), no_key=True).first()
     if campaign is None:
         return 0
+    fold_tallies(campaign)
     if campaign.ends_at is not None and now >= campaign.ends_at:
         return _end(campaign, now)
     if campaign.state != CampaignState.RUNNING:
@@ -127,8 +128,11 @@ def _due(campaign_id: int, now: datetime) -> dict[int, int]:
 def _ask(campaign: Campaign, due: Mapping[int, int], held: Mapping[int, Held], now: datetime) -> int:
     """Ask those whose turn it is: within their windows, at the campaign's rate, no more at once than it says."""
     room = _room(campaign, now)
-    rows = Member.objects.filter(pk__in=list(due), state=MemberState.WAITING, due_at__lte=now).order_by("due_at", "pk")
-    members = list(rows.values_list("pk", "terminal_id", "attempt", "failures", "terminal__store__time_zone"))
+    rows = Member.objects.filter(pk__in=list(due), state=MemberState.WAITING, due_at__lte=now)
+    # All of them first, by id: they move in several statements.
+    locked = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
+    columns = ("due_at", "pk", "terminal_id", "attempt", "failures", "terminal__store__time_zone")
+    members = [row[1:] for row in sorted(locked.values_list(*columns))]
     window = None if campaign.settings.get("download_ahead") else window_of(campaign.settings)
     opens = {zone: rules.opens_at(window, zone, now) for zone in {zone for *_rest, zone in members}}
     ends_at = campaign.ends_at or now
@@ -149,8 +153,7 @@ def _room(campaign: Campaign, now: datetime) -> int:
     per_minute = campaign.settings["per_minute"]
     since = max(campaign.asked_to or now, now - timedelta(minutes=1))
     by_rate = int(per_minute * (now - since).total_seconds() / 60)
-    tallies = Tally.objects.filter(wave__campaign=campaign, state=MemberState.ORDERED)
-    unanswered = sum(tallies.values_list("number", flat=True))
+    unanswered = sum(one.number for one in tallied(Q(wave__campaign=campaign, state=MemberState.ORDERED)))
     at_once: int = campaign.settings["at_once"]
     return max(0, min(by_rate, at_once - unanswered))
 
@@ -278,9 +281,10 @@ def _close_late(campaign_id: int, now: datetime) -> int:
 def _end(campaign: Campaign, now: datetime) -> int:
     """The deadline has passed: who was tried has failed, who never had a turn is left out, no wave begins, and it is done when
     those that were asked have answered or are late."""
-    waiting = Member.objects.filter(wave__campaign=campaign, state=MemberState.WAITING).order_by("pk")
+    waiting = Member.objects.filter(wave__campaign=campaign, state=MemberState.WAITING)
+    locked = waiting.order_by("pk").select_for_update(of=("self",), no_key=True)
     rows = [
-        (pk, attempt or failures) for pk, attempt, failures in waiting.values_list("pk", "attempt", "failures")[:CHUNK]
+        (pk, attempt or failures) for pk, attempt, failures in locked.values_list("pk", "attempt", "failures")[:CHUNK]
     ]
     reasons = [DeadlinePassed().stored()]
     tried = [Move(pk, "deadline", reasons) for pk, attempt in rows if attempt]

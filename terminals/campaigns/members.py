@@ -1,16 +1,17 @@
 """Terminals of campaigns as they move: every change of their states passes here, with its tally. Set-based.
 
-Whoever moves members holds their terminals first (estate.services.hold, or the inbox), then members by id, then tallies.
+Whoever moves members holds their terminals first (estate.services.hold, or the inbox), then all those members by id.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 from django.db import connection
+from django.db.models import Q, Sum
 
-from terminals.campaigns.models import Campaign
+from terminals.campaigns.models import Campaign, Tally
 from terminals.campaigns.rules import ENDED, MemberState
 from terminals.common.states import Transition
 
@@ -19,16 +20,6 @@ def lock_thing(campaign: Campaign) -> None:
     """Let campaigns that move one thing take terminals one after the other, until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"campaign:{campaign.thing}"])
-
-
-def lock_tallies(wave_ids: Iterable[int]) -> None:
-    """Let those who report on a wave count one after the other, until the transaction ends: each counts in several statements,
-    and two would wait for each other. Members are held before."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('campaign wave', id)) FROM unnest(%s::bigint[]) AS id",
-            [sorted(set(wave_ids))],
-        )
 
 
 class Move(msgspec.Struct):
@@ -52,14 +43,13 @@ class Moved(NamedTuple):
 
 
 # What each of the two statements below goes on with: a state that a member leaves and one that it enters are counted in the same
-# statement; tallies are locked in one order.
+# statement.
 TALLIED = """, tallied AS (
-    INSERT INTO campaigns_tally AS t (wave_id, state, code, number)
+    INSERT INTO campaigns_tally (wave_id, state, code, number)
     SELECT wave_id, state, code, sum(number)
       FROM (SELECT wave_id, left_state AS state, left_code AS code, -1 AS number FROM moved
              UNION ALL SELECT wave_id, state, code, 1 FROM moved) AS changes
-     GROUP BY 1, 2, 3 HAVING sum(number) <> 0 ORDER BY 1, 2, 3
-    ON CONFLICT (wave_id, state, code) DO UPDATE SET number = t.number + excluded.number
+     GROUP BY 1, 2, 3 HAVING sum(number) <> 0
 )
 """
 WHICH = "SELECT id, wave_id, terminal_id FROM moved"
@@ -140,3 +130,39 @@ def move_all(
         cursor.execute(MOVE_ALL + TALLIED + HOW_MANY, parameters)
         (number,) = cursor.fetchone()
         return int(number)
+
+
+# --- how many there are ----------------------------------------------------------------------------------------------
+class Tallied(NamedTuple):
+    """So many members of a wave are in a state, with a code (IN_DOUBT: see there)."""
+
+    wave_id: int
+    state: str
+    code: str
+    number: int
+
+
+def tallied(among: Q) -> Iterator[Tallied]:
+    """Return how many members of some waves (a condition on tallies) are in which state: one statement, and nobody is counted."""
+    summed = Tally.objects.filter(among).values("wave_id", "state", "code").annotate(sum=Sum("number"))
+    yield from (Tallied(*row) for row in summed.filter(sum__gt=0).values_list("wave_id", "state", "code", "sum"))
+
+
+MOST_ROWS = 200  # of a wave, before they are summed up
+# Raw: the ORM cannot put the sum of rows in their place in one statement, as readers must always see one or the other.
+FOLD = """
+WITH long AS (
+    SELECT t.wave_id FROM campaigns_tally t JOIN campaigns_wave w ON w.id = t.wave_id WHERE w.campaign_id = %s
+     GROUP BY 1 HAVING count(*) > %s
+), taken AS (
+    DELETE FROM campaigns_tally t USING long WHERE t.wave_id = long.wave_id RETURNING t.wave_id, t.state, t.code, t.number
+)
+INSERT INTO campaigns_tally (wave_id, state, code, number)
+SELECT wave_id, state, code, sum(number) FROM taken GROUP BY 1, 2, 3 HAVING sum(number) <> 0
+"""
+
+
+def fold_tallies(campaign: Campaign) -> None:
+    """Sum up the tallies of waves of which many were added. The caller holds the campaign."""
+    with connection.cursor() as cursor:
+        cursor.execute(FOLD, [campaign.pk, MOST_ROWS])

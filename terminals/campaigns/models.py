@@ -146,10 +146,10 @@ class Member(models.Model):
 
 
 class Tally(models.Model):
-    """How many terminals of a wave are in a state, a code each; kept by whoever moves them, so that nobody counts."""
+    """So many more or fewer terminals of a wave are in a state, with a code: what one statement moved. Rows are added and never
+    changed, so that two who move terminals of a wave do not wait for each other; the sum is how many there are."""
 
-    pk = models.CompositePrimaryKey("wave_id", "state", "code")
-    wave = models.ForeignKey(Wave, on_delete=models.CASCADE, related_name="tallies", db_index=False)
+    wave = models.ForeignKey(Wave, on_delete=models.CASCADE, related_name="tallies")
     state = models.CharField(max_length=10)
     code = models.CharField(max_length=40, blank=True)
     number = models.IntegerField(default=0)

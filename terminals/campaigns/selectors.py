@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet, Subquery
+from django.db.models import Q, QuerySet, Subquery
 
-from terminals.campaigns.models import Campaign, Member, Tally, Wave
+from terminals.campaigns.members import tallied
+from terminals.campaigns.models import Campaign, Member, Wave
 from terminals.campaigns.planning import VIEW_MEMBERS
 from terminals.campaigns.rules import MemberState
 from terminals.common.scope import within
@@ -37,8 +38,7 @@ def waves_of(campaigns: Sequence[Campaign]) -> dict[int, list[WaveSeen]]:
     """Return campaigns' waves: two statements."""
     states: dict[int, dict[str, int]] = defaultdict(dict)
     codes: dict[int, dict[str, int]] = defaultdict(dict)
-    tallies = Tally.objects.filter(wave__campaign__in=campaigns, number__gt=0)
-    for wave_id, state, code, number in tallies.values_list("wave_id", "state", "code", "number"):
+    for wave_id, state, code, number in tallied(Q(wave__campaign__in=campaigns)):
         states[wave_id][state] = states[wave_id].get(state, 0) + number
         if state in TROUBLE:
             codes[wave_id][code] = codes[wave_id].get(code, 0) + number

@@ -13,7 +13,7 @@ from django.utils import timezone
 from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import CampaignEnded
 from terminals.campaigns.kinds import Order, asked_by, kinds
-from terminals.campaigns.members import Move, lock_tallies, lock_thing, move_all, move_members
+from terminals.campaigns.members import Move, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Wave
 from terminals.campaigns.planning import NoTerminal
 from terminals.campaigns.rules import (
@@ -266,10 +266,9 @@ def lose(came: Mapping[tuple[int, int], Came]) -> None:
         wave__campaign__in={campaign for _, campaign in came},
         state=MemberState.SUCCEEDED,
     )
-    columns = ("pk", "terminal_id", "wave__campaign", "wave")
+    columns = ("pk", "terminal_id", "wave__campaign")
     rows = list(members.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
-    lock_tallies(wave for *_rest, wave in rows)
-    lost = [(pk, came[terminal, campaign]) for pk, terminal, campaign, _ in rows if (terminal, campaign) in came]
+    lost = [(pk, came[terminal, campaign]) for pk, terminal, campaign in rows if (terminal, campaign) in came]
     moves = [Move(pk, one.code, list(one.reasons), failures=1) for pk, one in lost]
     move_members(moves, MemberTransition.lose, timezone.now())
 
@@ -282,17 +281,16 @@ def report(thing: str, came: Mapping[int, Came]) -> None:
     """
     good = FAILED & Q(terminal__in=[pk for pk, one in came.items() if one.ok])
     rows = Member.objects.filter(TRIED | good, terminal__in=id_set(came), thing=thing)
-    columns = ("pk", "terminal_id", "state", "attempt", "failures", "wave", "wave__campaign")
-    # Members before tallies, all of them: two who report would wait for each other otherwise.
+    columns = ("pk", "terminal_id", "state", "attempt", "failures", "wave__campaign")
+    # All of them first, by id: they move in several statements.
     members = list(rows.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
     if not members:
         return
-    lock_tallies(row[5] for row in members)
-    campaigns = Campaign.objects.in_bulk({row[6] for row in members})
+    campaigns = Campaign.objects.in_bulk({row[5] for row in members})
     now = timezone.now()
     moves: dict[str, list[Move]] = {one.name: [] for one in REPORTED}
     told: dict[int, tuple[int, CampaignEnded]] = {}
-    for pk, terminal_id, state, attempt, failures, _wave, campaign_id in members:
+    for pk, terminal_id, state, attempt, failures, campaign_id in members:
         one, campaign = came[terminal_id], campaigns[campaign_id]
         if state != MemberState.ORDERED and not one.ok:
             continue  # an earlier attempt's word; it waits for the next one already

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from terminals.campaigns import rules, services
 from terminals.campaigns.facts import MovedByAnother
 from terminals.campaigns.kinds import kinds
-from terminals.campaigns.members import IN_DOUBT, Move, lock_thing, move_all, move_members
-from terminals.campaigns.models import Campaign, Member, Tally, Wave
+from terminals.campaigns.members import IN_DOUBT, Move, lock_thing, move_all, move_members, tallied
+from terminals.campaigns.models import Campaign, Member, Wave
 from terminals.campaigns.rules import (
     OPEN_MEMBERS,
     CampaignState,
@@ -43,7 +43,7 @@ def look_at_waves(campaign: Campaign, now: datetime) -> int:
 
     A wave that held and whose later outcomes are bad stops the campaign, too.
     """
-    # Of a strength that foreign keys do not wait for: whoever reports has tallies, which name waves.
+    # Of a strength that foreign keys do not wait for: whoever reports adds tallies, which name waves.
     waves = list(campaign.waves.order_by("number").select_for_update(of=("self",), no_key=True))
     counted = counts_of([wave.pk for wave in waves])
     for wave in waves:
@@ -77,18 +77,19 @@ class Seen(NamedTuple):
 
 def begin_rest(campaign: Campaign, now: datetime) -> int:
     """Let those have their turn whose wave has begun while another campaign was moving the same on them, and that is over now."""
-    begun = campaign.waves.filter(begun_at__isnull=False, tallies__state=MemberState.PLANNED, tallies__number__gt=0)
-    waves = list(begun)
-    for wave in waves:
-        lock_thing(campaign)
-        _make_way(campaign, wave, now)
-    return move_all([wave.pk for wave in waves], MemberTransition.begin, now, spread=timedelta(0)) if waves else 0
+    planned = Q(wave__campaign=campaign, wave__begun_at__isnull=False, state=MemberState.PLANNED)
+    waves = sorted({one.wave_id for one in tallied(planned)})
+    if not waves:
+        return 0
+    lock_thing(campaign)
+    _make_way(campaign, waves, now)
+    return move_all(waves, MemberTransition.begin, now, spread=timedelta(0))
 
 
 def _begin(campaign: Campaign, wave: Wave, now: datetime) -> None:
     """Let a wave's terminals have their turn. Where another campaign moves the same on one of them, the newer one goes on."""
     lock_thing(campaign)
-    _make_way(campaign, wave, now)
+    _make_way(campaign, [wave.pk], now)
     wave.measured = [one._asdict() for one in _measure(campaign, wave, {})]
     move_all([wave.pk], MemberTransition.begin, now, spread=timedelta(minutes=campaign.settings["jitter_minutes"]))
     wave.state, wave.begun_at = WaveTransition.begin.after(wave.state), now
@@ -113,15 +114,15 @@ SELECT theirs.id, theirs.state, c.id, c.name, mine.id
    AND theirs.wave_id <> mine.wave_id
   JOIN campaigns_wave w ON w.id = theirs.wave_id
   JOIN campaigns_campaign c ON c.id = w.campaign_id
- WHERE mine.wave_id = %(wave)s AND mine.state = 'planned'
+ WHERE mine.wave_id = ANY(%(waves)s) AND mine.state = 'planned'
    AND (theirs.state = ANY(%(open)s) OR (theirs.state = 'succeeded' AND c.id > %(campaign)s))
 """
 
 
-def _make_way(campaign: Campaign, wave: Wave, now: datetime) -> None:
+def _make_way(campaign: Campaign, wave_ids: Sequence[int], now: datetime) -> None:
     with connection.cursor() as cursor:
         said: dict[str, Any] = {
-            "wave": wave.pk,
+            "waves": list(wave_ids),
             "campaign": campaign.pk,
             "open": [state.value for state in OPEN_MEMBERS],
         }
@@ -139,8 +140,7 @@ def _make_way(campaign: Campaign, wave: Wave, now: datetime) -> None:
 def counts_of(wave_ids: Sequence[int]) -> dict[int, Counts]:
     """Return what has become of waves' terminals: one statement, however many there are."""
     found = {pk: Counts(0, 0, 0, {}) for pk in wave_ids}
-    rows = Tally.objects.filter(wave__in=wave_ids, number__gt=0).values_list("wave_id", "state", "code", "number")
-    for wave_id, state, code, number in rows:
+    for wave_id, state, code, number in tallied(Q(wave__in=wave_ids)):
         found[wave_id] = _counted(found[wave_id], state, code, number)
     return found
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import Q
 from django.utils import timezone
 
 from firmware.models import Release
 from terminals.campaigns import engine, planning, services
+from terminals.campaigns.members import tallied
 from terminals.campaigns.models import Campaign, Member
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
@@ -88,9 +90,8 @@ def states(campaign: Campaign) -> dict[str, int]:
     for state in Member.objects.filter(wave__campaign=campaign).values_list("state", flat=True):
         found[state] = found.get(state, 0) + 1
     told: dict[str, int] = {}
-    for wave in campaign.waves.all():
-        for tally in wave.tallies.filter(number__gt=0):
-            told[tally.state] = told.get(tally.state, 0) + tally.number
+    for one in tallied(Q(wave__campaign=campaign)):
+        told[one.state] = told.get(one.state, 0) + one.number
     assert told == found
     return found
 

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
-from threading import Barrier
 from time import monotonic
 from typing import Any
 
@@ -14,8 +13,8 @@ from psycopg.errors import QueryCanceled
 
 from firmware.models import Installation, Release
 from firmware.services import assign_release
-from terminals.campaigns import engine, planning, rules, services
-from terminals.campaigns.models import Campaign, Member
+from terminals.campaigns import engine, members, planning, rules, services
+from terminals.campaigns.models import Campaign, Member, Tally
 from terminals.campaigns.rules import Window
 from terminals.campaigns.services import Came, report
 from terminals.common.errors import Refusal
@@ -312,22 +311,32 @@ def test_two_who_report_on_a_wave_do_not_wait_for_each_other(
     campaign = started(release, ann, bob)
     run(campaign)
     one, two, three, four = Member.objects.order_by("pk").values_list("terminal_id", flat=True)[:4]
-    together = Barrier(2)
+    bad = Came(False, "storage", final=True)
 
     def say(came: dict[int, Came]) -> None:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '20s'")
-            together.wait(10)
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
             report("software:payment", came)
 
-    bad = Came(False, "storage", final=True)
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(1):
-            first = pool.submit(in_thread, lambda: say({one: Came(True), two: bad}))
-            second = pool.submit(in_thread, lambda: say({three: bad, four: Came(True)}))
-            first.result(30)
-            second.result(30)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        report("software:payment", {one: Came(True), two: bad})  # and is not committed yet
+        pool.submit(in_thread, lambda: say({three: bad, four: Came(True)})).result(30)
     assert states(campaign) == {"succeeded": 2, "failed": 2, "ordered": 6}
+
+
+def test_tallies_are_summed_up_before_they_are_many(
+    devices: Devices, release: Release, ann: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "MOST_ROWS", 4)
+    campaign = started(release, ann, bob)
+    run(campaign)
+    for device in asked(devices):
+        install(device)
+    before = states(campaign)
+    assert Tally.objects.count() > 4
+    engine.step(campaign.pk, timezone.now())
+    assert Tally.objects.count() == 1
+    assert states(campaign) == before == {"succeeded": 10}
 
 
 def test_a_release_that_makes_terminals_restart_again_and_again_is_stopped(
