@@ -168,7 +168,7 @@ def reported(number: int = 10_000, at_once: int = 500) -> float:
     from django.db import transaction
 
     from terminals.campaigns.models import Member
-    from terminals.campaigns.services import Came, report
+    from terminals.campaigns.reports import Came, report
 
     ids = list(Member.objects.filter(state="waiting").order_by("pk").values_list("terminal_id", flat=True)[:number])
     Member.objects.filter(state="waiting", terminal__in=ids).update(state="ordered")

@@ -33,7 +33,7 @@ done
 
 jq -n --arg version "$version" --arg filter "$filter" --argjson release "$release" '{
   name: ("Payment " + $version), kind: "install", filter: $filter, arguments: {release: $release},
-  settings: {canary: "", waves: [1, 10, 100], soak_minutes: 60, conditions: {idle: true}}}' |
+  settings: {waves: [1, 10, 100], soak_minutes: 60, conditions: {idle: true}}}' |
   { json "$URL/api/v1/campaigns/" -d @-; cp "$answer" "$answer.made"; }
 campaign=$(jq -er .id "$answer.made"); rm -f "$answer.made"
 echo "campaign $campaign is proposed; somebody else agrees: $URL/admin/campaigns/$campaign/"

@@ -1,10 +1,9 @@
-"""Packages, releases and baselines in the admin."""
+"""Packages and releases in the admin."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
@@ -13,8 +12,8 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from firmware import releases, services
-from firmware.models import SIGNED_OF_PACKAGE, Baseline, Installation, Package, Release, ReleaseComponent
+from firmware import releases
+from firmware.models import SIGNED_OF_PACKAGE, Installation, Package, Release, ReleaseComponent
 from terminals.common.admin_base import AuditedAdmin, InteroperableJSONField, RecordAdmin, ServiceCreatedAdmin
 from terminals.common.words import requester_name
 from terminals.estate.admin import TerminalOwnedAdmin
@@ -100,37 +99,6 @@ class ReleaseComponentAdmin(RecordAdmin):
         asked = urlencode({"filter": f'library = "{named}"'})
         url = reverse("admin:terminals_terminal_changelist")
         return format_html('<a href="{}?{}">{}</a>', url, asked, _("which"))
-
-
-class BaselineForm(forms.ModelForm):  # type: ignore[type-arg]
-    class Meta:
-        model = Baseline
-        fields = ["model", "release"]
-
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        model, release = values.get("model"), values.get("release")
-        if model and release and model.platform != release.platform:
-            told = _("%(release)s does not fit %(model)s, whose platform is %(platform)s")
-            raise forms.ValidationError(told % {"release": release, "model": model, "platform": model.platform})
-        return values
-
-
-@admin.register(Baseline)
-class BaselineAdmin(AuditedAdmin):
-    form = BaselineForm
-    needs = {"add": services.SET_BASELINE}
-    list_display = ["model", "package", "release"]
-    list_select_related = ["model", "release__package", "package"]
-
-    def save_model(self, request: HttpRequest, obj: Baseline, form: Any, change: bool) -> None:
-        actor, before = request.user.get_username(), obj.pk if change else None
-        made = services.set_baseline(model=obj.model, release=obj.release, actor=actor, instead_of=before)
-        obj.pk = made.pk
-        obj.refresh_from_db()
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Baseline]:
-        return super().get_queryset(request).select_related("release__package")
 
 
 @admin.register(Installation)

@@ -1,4 +1,4 @@
-"""Packages, releases, baselines and installations in the API."""
+"""Packages, releases and installations in the API."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -13,12 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from firmware import materials, releases, services
-from firmware.models import SIGNED_OF_PACKAGE, Baseline, Installation, Package, Release, ReleaseComponent
+from firmware.models import SIGNED_OF_PACKAGE, Installation, Package, Release, ReleaseComponent, Weakness
 from terminals.common.api.base import EditViewSet, IdempotentPosts, ReadViewSet, actor_of
 from terminals.common.api.parsers import parse_json
 from terminals.common.api.serializers import ModelSerializer
 from terminals.estate.api import TerminalsSerializer
-from terminals.estate.models import TerminalModel
 
 
 class PackageSerializer(ModelSerializer[Package]):
@@ -139,13 +138,6 @@ class InstallationSerializer(ModelSerializer[Installation]):
         ]
 
 
-class BaselineSerializer(ModelSerializer[Baseline]):
-    class Meta:
-        model = Baseline
-        fields = ["id", "model", "package", "release"]
-        read_only_fields = ["package"]
-
-
 class PackageViewSet(EditViewSet):
     """Payment applications and other software, release by release."""
 
@@ -212,7 +204,8 @@ class ReleaseViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
     @extend_schema(request=OpenApiTypes.OBJECT, responses=ComponentSerializer(many=True))
     @action(detail=True, methods=["post"], url_path="bill-of-materials", pagination_class=None)
     def bill_of_materials(self, request: Request, pk: str) -> Response:
-        """Attach the release's bill of materials: a CycloneDX document (JSON) as the body. It replaces an earlier one."""
+        """Attach the release's bill of materials: a CycloneDX document (JSON) as the body, with the vulnerabilities
+        that are known of it. It replaces an earlier one."""
         parts = materials.attach(release=self.get_object(), document=request.data, actor=actor_of(request))
         return Response(ComponentSerializer(parts, many=True).data)
 
@@ -234,19 +227,18 @@ class ComponentViewSet(ReadViewSet):
     filterset_fields = ["name", "version", "release"]
 
 
-class BaselineViewSet(IdempotentPosts, mixins.CreateModelMixin, ReadViewSet):
-    """POST names the release that every terminal of a model shall run; it replaces the model's of that package."""
+class WeaknessSerializer(ModelSerializer[Weakness]):
+    class Meta:
+        model = Weakness
+        fields = ["id", "release", "identifier", "severity", "part"]
 
-    needs: ClassVar[dict[str, str]] = {"create": services.SET_BASELINE}
 
-    queryset = Baseline.objects.all()
-    serializer_class = BaselineSerializer
-    filterset_fields = ["model", "release"]
+class WeaknessViewSet(ReadViewSet):
+    """Known weaknesses of releases, by their bills of materials: `?identifier=CVE-2026-1234`, or those of a release."""
 
-    def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
-        model: TerminalModel = serializer.validated_data["model"]
-        release: Release = serializer.validated_data["release"]
-        serializer.instance = services.set_baseline(model=model, release=release, actor=actor_of(self.request))
+    queryset = Weakness.objects.all()
+    serializer_class = WeaknessSerializer
+    filterset_fields = ["identifier", "severity", "release"]
 
 
 class InstallationViewSet(ReadViewSet):

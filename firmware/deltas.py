@@ -19,8 +19,9 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from firmware import digests
-from firmware.models import Baseline, Installation, InstalledSoftware, Release, ReleaseDelta
+from firmware.models import Installation, InstalledSoftware, Release, ReleaseDelta
 from firmware.rules import OFFERED, OPEN, is_older
+from firmware.selectors import ids_of, moving_campaigns
 from terminals.common.sql import id_set
 from terminals.link.protocol.messages.software import Delta
 
@@ -70,9 +71,9 @@ def wanted() -> Iterable[Pair]:
     """Yield the deltas that are missing: to releases that are being sent, from earlier ones of the same package and platform that
     terminals run. The statements grow with the releases under way, not with the fleet."""
     under_way = Installation.objects.filter(release=OuterRef("pk"), state__in=OPEN)
-    baseline = Baseline.objects.filter(release=OuterRef("pk"))
+    moved = {pk for arguments in moving_campaigns().values_list("arguments", flat=True) for pk in ids_of(arguments)}
     sent = Release.objects.filter(
-        Q(Exists(under_way)) | Q(Exists(baseline)), state__in=OFFERED, listed_at__isnull=False
+        Q(Exists(under_way)) | Q(pk__in=moved), state__in=OFFERED, listed_at__isnull=False
     ).select_related("package")
     for new in sent.filter(size_bytes__lt=MOST_BYTES):
         runs = InstalledSoftware.objects.filter(component=new.package.component, version=OuterRef("version"))

@@ -8,10 +8,9 @@ from terminals.link.routes import Outcome, Received
 
 
 def on_hello(messages: list[Received]) -> None:
-    """Note what terminals run (of several hellos the latest) and send each its model's baseline where it lacks it."""
+    """Note what terminals run (of several hellos the latest)."""
     software = {m.terminal_id: cast(Hello, m.body).software for m in messages}
     installations.report_software(software, messages[-1].received_at)
-    installations.send_baselines(list(software))
 
 
 def on_install_outcomes(outcomes: list[Outcome]) -> None:

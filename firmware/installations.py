@@ -1,4 +1,4 @@
-"""What terminals run and how installations go on them, and the baseline for those who run something else."""
+"""What terminals run, and how installations go on them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -10,19 +10,15 @@ from django.db import connection
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from firmware import moving, services
+from firmware import moving
 from firmware.facts import InstallationEnded, NotReported, NotRunning
-from firmware.fitness import unfit_for
-from firmware.models import Installation, InstalledSoftware, Release
-from firmware.rules import HAD, OPEN, InstallationState, InstallationTransition, outcome_of_command
-from terminals.bulk.fitness import refused_among
+from firmware.models import Installation, InstalledSoftware
+from firmware.rules import OPEN, InstallationState, InstallationTransition, outcome_of_command
 from terminals.common.facts.services import record_facts
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
-from terminals.estate.rules import COMMANDED_STATES
 from terminals.link.facts import failure_reason
 from terminals.link.routes import Outcome
-from terminals.link.services import Target
 
 TIME_TO_RESTART = timedelta(minutes=15)
 
@@ -96,7 +92,7 @@ def report_component(terminal_id: int, component: str, version: str) -> None:
 
 
 def reset_software(terminal: Terminal, public_key: object) -> dict[str, Any]:
-    """A device that enrols runs nothing that we know, and had nothing: it gets its model's baseline like any other."""
+    """A device that enrols runs nothing that we know, and had nothing: campaigns that follow bring it theirs."""
     forget_software([terminal.pk])
     move(Installation.objects.filter(terminal=terminal), InstallationTransition.replace)
     return {}
@@ -105,67 +101,6 @@ def reset_software(terminal: Terminal, public_key: object) -> dict[str, Any]:
 def forget_software(terminal_ids: Sequence[int]) -> None:
     """Terminals that left service for good run nothing that anybody counts."""
     InstalledSoftware.objects.filter(terminal__in=terminal_ids).delete()
-
-
-# Raw: a join of five tables with four conditions on what is not there. Terminals that lack their baseline, have nothing on its
-# way, got nothing by a campaign since it was set, and have not already had this very release: one that was installed and is not
-# reported, refused or failed would come again at each hello for ever.
-LACKING = """
-SELECT t.id, t.device_id, b.release_id
-  FROM terminals_terminal t
-  JOIN terminals_terminalmodel m ON m.id = t.model_id
-  JOIN firmware_baseline b ON b.model_id = m.id
-  JOIN firmware_release r ON r.id = b.release_id AND r.platform = m.platform  -- a model's platform may be edited
-  JOIN firmware_package p ON p.id = r.package_id
- WHERE t.id = ANY(%(ids)s) AND t.state = ANY(%(states)s)
-   AND NOT EXISTS (SELECT 1 FROM firmware_installedsoftware s
-                    WHERE s.terminal_id = t.id AND s.component = p.component AND s.version = r.version)
-   AND NOT EXISTS (SELECT 1 FROM campaigns_member m
-                    WHERE m.terminal_id = t.id AND m.thing = 'software:' || p.component
-                      AND (m.state IN ('waiting', 'ordered')
-                           OR m.state = 'succeeded' AND m.ordered_at > b.set_at
-                              AND EXISTS (SELECT 1 FROM firmware_installation had
-                                            JOIN firmware_release hr ON hr.id = had.release_id
-                                            JOIN firmware_package hp ON hp.id = hr.package_id AND hp.component = p.component
-                                           WHERE had.terminal_id = t.id AND had.state = 'installed'
-                                             AND had.assigned_at >= m.ordered_at - interval '5 minutes')))
-   AND NOT EXISTS (SELECT 1 FROM firmware_installation i
-                    WHERE i.terminal_id = t.id
-                      AND (i.state = ANY(%(open)s)
-                           OR (i.release_id = r.id AND i.state = ANY(%(had)s))))
- ORDER BY t.id, b.id
-"""
-
-
-def send_baselines(terminal_ids: Sequence[int]) -> None:
-    """Send each terminal its model's baseline where it runs something else.
-
-    A release that a terminal has had is not sent again by itself, whatever came of it; an operator assigns it anew. One that
-    does not fit it (fitness.py) waits until it does.
-    """
-    parameters: dict[str, Any] = {
-        "ids": list(terminal_ids),
-        "states": list(COMMANDED_STATES),
-        "open": [state.value for state in OPEN],
-        "had": [state.value for state in HAD],
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(LACKING, parameters)
-        lacking = {terminal_id: (device_id, release_id) for terminal_id, device_id, release_id in cursor.fetchall()}
-    if not lacking:
-        return
-    releases = Release.objects.select_related("package").in_bulk({release_id for _, release_id in lacking.values()})
-    unfit: set[int] = set()
-    for release_id, release in releases.items():
-        mine = [pk for pk, (_, wanted) in lacking.items() if wanted == release_id]
-        unfit |= refused_among(mine, unfit_for(release, downgrade=True)).keys()
-    wanted = [
-        (Target(pk, device_id), releases[release_id])
-        for pk, (device_id, release_id) in lacking.items()
-        if pk not in unfit
-    ]
-    if wanted:
-        services.install(wanted, requested_by="model baseline")
 
 
 def follow_commands(outcomes: Mapping[UUID, Outcome]) -> None:

@@ -1,4 +1,5 @@
-"""Bills of materials (CycloneDX): what a release is made of, so that somebody can ask which terminals run a weak library."""
+"""Bills of materials (CycloneDX): what a release is made of and which known weaknesses that has, so that somebody can ask which
+terminals run it. A scanner that looks again every night attaches what it found anew."""
 
 import json
 from collections.abc import Iterator
@@ -7,31 +8,39 @@ from typing import Any
 
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component
+from cyclonedx.model.impact_analysis import ImpactAnalysisState
+from cyclonedx.model.vulnerability import Vulnerability
 from django.db import transaction
 
-from firmware.models import Release, ReleaseComponent
+from firmware.models import Release, ReleaseComponent, Weakness
+from firmware.rules import Severity
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 
 MOST_COMPONENTS = 10_000
+MOST_WEAKNESSES = 2_000
 NESTED = 5  # how deep components may lie in components
 
 
 @transaction.atomic
 def attach(*, release: Release, document: Any, actor: str) -> list[ReleaseComponent]:
-    """Replace a release's components by those of a CycloneDX document (parsed JSON, versions 1.2 to 1.6); return them.
+    """Replace a release's components and weaknesses by those of a CycloneDX document (parsed JSON, versions 1.2 to 1.6); return
+    the components. Vulnerabilities that the document rules out or calls resolved are none.
 
     Raises Refusal, with nothing changed, for anything else.
     """
-    rows = [_row(release, one) for one in islice(_components(_read(document)), MOST_COMPONENTS + 1)]
+    bom = _read(document)
+    rows = [_row(release, one) for one in islice(_components(bom), MOST_COMPONENTS + 1)]
     if len(rows) > MOST_COMPONENTS:
         raise Refusal("too_many_components", "the document names more than %(most)s components", most=MOST_COMPONENTS)
     parts = {(row.name, row.version, row.purl): row for row in rows}
     Release.objects.select_for_update(no_key=True).get(pk=release.pk)  # of two at once the later one counts, whole
     ReleaseComponent.objects.filter(release=release).delete()
     made = ReleaseComponent.objects.bulk_create(parts.values(), batch_size=1000)
-    detail = {"release": str(release), "components": len(made)}
+    Weakness.objects.filter(release=release).delete()
+    weak = Weakness.objects.bulk_create(_weaknesses(release, bom), batch_size=1000)
+    detail = {"release": str(release), "components": len(made), "weaknesses": len(weak)}
     audit.record(actor=actor, action="release.bill_of_materials", subject=subject_of(release), detail=detail)
     return made
 
@@ -39,8 +48,11 @@ def attach(*, release: Release, document: Any, actor: str) -> list[ReleaseCompon
 def _read(document: Any) -> Bom:
     if not isinstance(document, dict) or document.get("bomFormat") != "CycloneDX":
         raise _unreadable('it has no "bomFormat": "CycloneDX"')
-    if not isinstance(document.get("components", []), list):
-        raise _unreadable("its components are no list")
+    for name in ("components", "vulnerabilities"):
+        if not isinstance(document.get(name, []), list):
+            raise _unreadable(f"its {name} are no list")
+    if len(document.get("vulnerabilities", [])) > MOST_WEAKNESSES:
+        raise Refusal("too_many_weaknesses", "the document names more than %(most)s weaknesses", most=MOST_WEAKNESSES)
     if _count(document) > MOST_COMPONENTS:  # before the library takes half a minute for them
         raise Refusal("too_many_components", "the document names more than %(most)s components", most=MOST_COMPONENTS)
     try:
@@ -88,6 +100,33 @@ def _row(release: Release, one: Component) -> ReleaseComponent:
         purl=_plain(one.purl.to_string() if one.purl else "", 500),
         licences=_plain(told, 200),
     )
+
+
+NONE = (
+    ImpactAnalysisState.RESOLVED,
+    ImpactAnalysisState.RESOLVED_WITH_PEDIGREE,
+    ImpactAnalysisState.FALSE_POSITIVE,
+    ImpactAnalysisState.NOT_AFFECTED,
+)
+
+
+def _weaknesses(release: Release, bom: Bom) -> list[Weakness]:
+    """Return a document's vulnerabilities, each identifier once, but for those that it rules out."""
+    named = {str(one.bom_ref): f"{one.name} {one.version or ''}".strip() for one in _components(bom)}
+    found = {}
+    for one in bom.vulnerabilities:
+        if one.id and not (one.analysis and one.analysis.state in NONE):
+            parts = sorted({named[target.ref] for target in one.affects if target.ref in named})
+            told = {"severity": _severity(one), "part": _plain(", ".join(parts), 300)}
+            identifier = _plain(one.id, 60)
+            found[identifier] = Weakness(release=release, identifier=identifier, **told)
+    return list(found.values())
+
+
+def _severity(one: Vulnerability) -> Severity:
+    """Return the worst of a vulnerability's ratings; those below `low` and none at all are unknown."""
+    rated = {rating.severity.value for rating in one.ratings if rating.severity}
+    return next((severity for severity in Severity if severity.value in rated), Severity.UNKNOWN)
 
 
 def _plain(text: object, most: int) -> str:

@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now, Upper
 from django.utils.text import slugify
 
-from firmware.rules import OFFERED, OPEN, InstallationState, ReleaseState, SoftwareKind
+from firmware.rules import OFFERED, OPEN, InstallationState, ReleaseState, Severity, SoftwareKind
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.words import choices, word
 from terminals.estate.models import Terminal, TerminalModel
@@ -114,6 +114,26 @@ class ReleaseComponent(models.Model):
         return f"{self.name} {self.version}".strip()
 
 
+class Weakness(models.Model):
+    """A known weakness of a release, as its bill of materials names it (a vulnerability that is not ruled out)."""
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="weaknesses")
+    identifier = models.CharField(max_length=60, help_text="Like CVE-2026-1234")
+    severity = models.CharField(max_length=8, choices=choices(Severity))
+    part = models.CharField(max_length=300, blank=True, help_text="What of the release has it")
+
+    shared = True
+
+    class Meta:
+        ordering = ["identifier"]
+        verbose_name_plural = "weaknesses"
+        constraints = [models.UniqueConstraint(fields=["release", "identifier"], name="weakness_once")]
+        indexes = [models.Index(Upper("identifier"), name="weakness_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.identifier} ({word(self.severity)})"
+
+
 class ReleaseDelta(models.Model):
     """What makes one release of an earlier one. Of 0 bytes: it was tried, and is not worth it."""
 
@@ -166,23 +186,6 @@ class RepositoryDocument(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}.{self.role}"
-
-
-class Baseline(models.Model):
-    """The release that every terminal of a model shall run; one that says hello with another gets it."""
-
-    model = models.ForeignKey(TerminalModel, on_delete=models.CASCADE, related_name="baselines")
-    package = models.ForeignKey(Package, on_delete=models.CASCADE, related_name="+")
-    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="baselines")
-    set_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    shared = True
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["model", "package"], name="one_baseline_per_package")]
-
-    def __str__(self) -> str:
-        return f"{self.model}: {self.release}"
 
 
 class Installation(models.Model):

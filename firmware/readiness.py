@@ -1,22 +1,22 @@
 """Whether a terminal's software lets it settle: up to date, and not being changed. Reads only."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import ClassVar
 
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from firmware.models import Installation, InstalledSoftware
+from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import InstallationState
+from firmware.selectors import PREFIX
+from terminals.campaigns.following import following
 from terminals.campaigns.models import Member
 from terminals.campaigns.rules import MemberState
 from terminals.common.facts.kinds import Reason
 from terminals.common.sql import id_set
-from terminals.estate.models import Terminal
 
-TWO_CLOCKS = timedelta(minutes=5)  # an installation is dated by the database, an order by the worker
+BEHIND = (MemberState.WAITING, MemberState.ORDERED, MemberState.FAILED)
 
 
 class SoftwareOutdated(Reason, frozen=True):
@@ -42,35 +42,24 @@ class UpdateInProgress(Reason, frozen=True):
 
 
 def outdated(terminal_ids: Sequence[int]) -> dict[int, Reason]:
-    """Return the terminals that do not run their model's baseline of the payment software: two statements."""
-    wanted = F("model__baselines__release__version")
-    mine = InstalledSoftware.objects.filter(terminal=OuterRef("pk"), component="payment")
-    rows = Terminal.objects.filter(
-        Q(model__baselines__release__expires_at=None) | Q(model__baselines__release__expires_at__gt=timezone.now()),
-        pk__in=id_set(terminal_ids),
-        model__baselines__package__component="payment",
+    """Return the terminals that do not run the payment software at which a campaign keeps them, of those that had their turn:
+    three statements."""
+    rows = Member.objects.filter(
+        terminal__in=id_set(terminal_ids), thing=f"{PREFIX}payment", state__in=BEHIND, wave__campaign__in=following()
     )
-    moved = Member.objects.filter(terminal=OuterRef("pk"), thing="software:payment", state=MemberState.SUCCEEDED)
-    installed = Installation.objects.filter(
-        terminal=OuterRef("terminal"),
-        state=InstallationState.INSTALLED,
-        assigned_at__gte=OuterRef("ordered_at") - TWO_CLOCKS,
-    )
-    moved = moved.filter(Exists(installed), ordered_at__gt=OuterRef("model__baselines__set_at"))
-    rows = rows.exclude(Exists(moved))  # a campaign is ahead of the baseline
-    behind = dict(
-        rows.exclude(Exists(mine.filter(version=OuterRef("model__baselines__release__version")))).values_list(
-            "pk", wanted
-        )
-    )
-    if not behind:
+    told = rows.order_by("wave__campaign").values_list("terminal_id", "wave__campaign__arguments__release")
+    wanted = dict(told)  # of several the newest
+    if not wanted:
         return {}
-    running = dict(
-        InstalledSoftware.objects.filter(terminal__in=id_set(behind), component="payment").values_list(
-            "terminal_id", "version"
-        )
-    )
-    return {pk: SoftwareOutdated(running.get(pk, ""), version) for pk, version in behind.items()}
+    fresh = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    versions = dict(Release.objects.filter(fresh, pk__in=set(wanted.values())).values_list("pk", "version"))
+    mine = InstalledSoftware.objects.filter(terminal__in=id_set(wanted), component="payment")
+    running = dict(mine.values_list("terminal_id", "version"))
+    return {
+        pk: SoftwareOutdated(running.get(pk, ""), versions[release])
+        for pk, release in wanted.items()
+        if release in versions and running.get(pk) != versions[release]
+    }
 
 
 def updating(terminal_ids: Sequence[int]) -> dict[int, Reason]:

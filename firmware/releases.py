@@ -9,8 +9,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from firmware import digests, moving, rules
-from firmware.models import Baseline, Package, Release
+from firmware.models import Package, Release
 from firmware.rules import ReleaseState, ReleaseTransition
+from firmware.selectors import moving_campaigns, that_move
 from firmware.services import locked_release
 from firmware.tuf import services as repository
 from terminals.common.audit import services as audit
@@ -163,19 +164,19 @@ def withdraw_release(*, release: Release, actor: str, reason: str) -> Release:
     """Take a release out of the repository for good: the server gives it to nobody any more. Where custodians list its platform
     it stays listed until they sign the next list (`listed_at` says so), and whoever has the file may still install it.
 
-    Raises Refusal without a reason, and while a model's baseline is this release.
+    Raises Refusal without a reason, and while campaigns keep terminals at it.
     """
     if not (said := _checked_reason(reason)):
         raise Refusal("no_reason", "say why this release is withdrawn")
     hold(moving.under_way(release))
     store = repository.open_store()
     release = locked_release(release)
-    baselines = Baseline.objects.filter(release=release).select_related("model")
-    if baselines:
+    keeping = moving_campaigns().filter(that_move(release), settings__follows=True)
+    if names := list(keeping.order_by("pk").values_list("name", flat=True)):
         raise Refusal(
-            "is_baseline",
-            "it is what %(models)s shall run; name another release there first",
-            models=", ".join(str(baseline.model) for baseline in baselines),
+            "is_followed",
+            "campaigns keep terminals at it: %(campaigns)s; cancel them first, or let one with another release take over",
+            campaigns=", ".join(names),
         )
     was_listed = release.listed_at is not None
     _move(release, ReleaseTransition.withdraw, actor, state_reason=said)

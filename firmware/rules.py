@@ -59,6 +59,16 @@ def is_older(version: str, than: str) -> bool:
     return semver.Version.parse(version) < semver.Version.parse(than)
 
 
+class Severity(StrEnum):
+    """Of a known weakness, as CycloneDX rates it; the worst first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    UNKNOWN = "unknown"
+
+
 COMPONENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 BESIDE_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
 MOST_BESIDE = 20
@@ -95,7 +105,7 @@ class InstallationState(StrEnum):
 
 _I = InstallationState
 OPEN = (_I.ASSIGNED, _I.INSTALLING)
-HAD = (_I.INSTALLED, _I.REJECTED, _I.FAILED)  # a terminal that had a release is not sent it again by itself
+HAD = (_I.INSTALLED, _I.REJECTED, _I.FAILED)
 
 
 class InstallationTransition(Machine):

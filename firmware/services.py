@@ -1,4 +1,4 @@
-"""Sending releases to terminals, and naming one a model's baseline."""
+"""Sending releases to terminals."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,13 +13,13 @@ from django.utils.translation import gettext_noop
 
 from firmware import assignments, deltas
 from firmware.fitness import check_sendable, unfit_for
-from firmware.models import Baseline, Installation, Release, ReleaseDelta
+from firmware.models import Installation, Release, ReleaseDelta
 from terminals.bulk.fitness import refused_among
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.sql import id_set
-from terminals.estate.models import Terminal, TerminalModel
+from terminals.estate.models import Terminal
 from terminals.link.protocol.messages.software import Assignment, Conditions, Install
 from terminals.link.services import CommandRequest, Target, create_commands, targets_of
 
@@ -35,7 +35,6 @@ TOGETHER = {
     "installation_under_way": gettext_noop("an installation is under way on %(serials)s; wait for its end"),
     "downgrade": gettext_noop("a newer version runs on %(serials)s; say that an older one may replace it"),
 }
-SET_BASELINE = "firmware.change_baseline"  # what making a release its models' baseline needs
 
 
 @transaction.atomic
@@ -168,47 +167,3 @@ def link_to(what: str, target: Target) -> str:
 
 def download_signer() -> TimestampSigner:
     return TimestampSigner(salt="tillwarden.artifact")
-
-
-@transaction.atomic
-def set_baseline(*, model: TerminalModel, release: Release, actor: str, instead_of: int | None = None) -> Baseline:
-    """Make a release the one that every terminal of a model shall run.
-
-    `instead_of` (a baseline's id) ends where it was another model's or another package's.
-    """
-    release = locked_release(release)
-    check_sendable(release, timezone.now())
-    if model.platform != release.platform:
-        raise Refusal(
-            "wrong_platform",
-            "%(release)s does not fit %(model)s, whose platform is %(platform)s",
-            release=release,
-            model=model,
-            platform=model.platform,
-        )
-    if release.narrowed and not release.models_only.filter(pk=model.pk).exists():
-        raise Refusal("wrong_model", "%(release)s is not for %(model)s", release=release, model=model)
-    left = Baseline.objects.filter(pk__in=[instead_of] if instead_of else []).exclude(
-        model=model, package=release.package
-    )
-    audit.record_deletions(actor=actor, instances=left)
-    left.delete()
-    before = Baseline.objects.select_for_update().filter(model=model, package=release.package).first()
-    baseline, _ = Baseline.objects.update_or_create(
-        model=model, package=release.package, defaults={"release": release, "set_at": timezone.now()}
-    )
-    detail = {"old": {"release": str(before.release) if before else None}, "new": {"release": str(release)}}
-    audit.record(actor=actor, action="release.baseline", subject=subject_of(model), detail=detail)
-    return baseline
-
-
-@transaction.atomic
-def replace_baselines(*, model: TerminalModel, gone: Sequence[int], releases: Sequence[Release], actor: str) -> None:
-    """End some baselines of a model (by id) and make these releases its baselines; the others stay as they are."""
-    left = Baseline.objects.filter(model=model, pk__in=gone).exclude(release__in=releases)
-    audit.record_deletions(
-        actor=actor, instances=left.exclude(package__in=[release.package_id for release in releases])
-    )
-    left.delete()
-    for release in releases:
-        set_baseline(model=model, release=release, actor=actor)

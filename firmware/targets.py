@@ -4,11 +4,12 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 
-from firmware.models import Installation, InstalledSoftware, ReleaseComponent
+from firmware.models import Installation, InstalledSoftware, ReleaseComponent, Weakness
 from firmware.rules import OPEN
 from terminals.estate.targets.fields import FLAG, LOOKUPS, TEXT, VERSION, Field, having, version_numbers
 
 SEE = "firmware.view_installation"
+ANY = "any"
 
 
 def _payment_version(operator: str, numbers: list[int]) -> Q:
@@ -42,6 +43,19 @@ def _library(operator: str, text: str) -> Q:
     return having(InstalledSoftware.objects.filter(Exists(parts.order_by())))
 
 
+def _weakness(operator: str, text: str) -> Q:
+    weak = Weakness.objects.filter(
+        release__package__component=OuterRef("component"),
+        release__version=OuterRef("version"),
+        release__platform=OuterRef("terminal__model__platform"),
+    )
+    if operator == "~":
+        weak = weak.filter(identifier__icontains=text)
+    elif text.lower() != ANY:
+        weak = weak.filter(Q(identifier__iexact=text) | Q(severity=text.lower()))
+    return having(InstalledSoftware.objects.filter(Exists(weak.order_by())))
+
+
 FIELDS = (
     Field("software", VERSION, "version of the payment software", build=_payment_version, needs=SEE),
     Field("component", TEXT, 'runs a component, with or without its version: "os 12.4"', build=_component, needs=SEE),
@@ -52,6 +66,14 @@ FIELDS = (
         build=_library,
         needs=SEE,
         index="component by name",
+    ),
+    Field(
+        "weakness",
+        TEXT,
+        'runs a release with a known weakness: "CVE-2026-1234", critical, high, medium, low, or any',
+        build=_weakness,
+        needs=SEE,
+        index="weakness by name",
     ),
     Field(
         "installing", FLAG, "an installation is under way", build=_installing, needs=SEE, index="partial, where open"

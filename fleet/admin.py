@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
@@ -15,8 +15,6 @@ from django_celery_beat import models as beat
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from firmware.models import Baseline, Release
-from firmware.services import replace_baselines
 from fleet import accounts, terminal_list  # noqa: F401 - they register their pages
 from terminals.common.admin_base import AuditedAdmin
 from terminals.common.api.parsers import parse_json
@@ -52,33 +50,6 @@ class NeededRow(TabularInline):  # type: ignore[misc]
         return self._opens(request, "delete")
 
 
-class FittingBaselines(forms.BaseInlineFormSet):  # type: ignore[type-arg]
-    def _release_of(self, row: Any) -> Release | None:
-        """Return what a row will name: what was typed, or what stands there; who may only look typed nothing."""
-        if row.has_changed():
-            typed = getattr(row, "cleaned_data", {})
-            return None if typed.get("DELETE") else typed.get("release")
-        return row.instance.release if row.instance.pk else None
-
-    def clean(self) -> None:
-        """Refuse a release of another platform while everything that was typed still stands on the screen."""
-        super().clean()
-        packages = set()
-        for release in filter(None, map(self._release_of, self.forms)):
-            said = {"release": release, "model": self.instance, "platform": self.instance.platform}
-            if release.platform != self.instance.platform:
-                raise ValidationError(_("%(release)s does not fit %(model)s, whose platform is %(platform)s") % said)
-            if release.package_id in packages:
-                raise ValidationError(_("there is another release of the package of %(release)s; keep one") % said)
-            packages.add(release.package_id)
-
-
-class BaselineRow(NeededRow):
-    model = Baseline
-    formset = FittingBaselines
-    fields = ["release"]
-
-
 class KeyRow(NeededRow):
     model = KeyRequirement
     fields = ["usage"]
@@ -94,23 +65,17 @@ admin.site.unregister(TerminalModel)
 
 @admin.register(TerminalModel)
 class TerminalModelScreen(TerminalModelAdmin):
-    """A model on one screen: its platform, and the software, keys and parameters that each of its terminals gets."""
+    """A model on one screen: its platform, and the keys and parameters that each of its terminals gets. Its software comes by a
+    campaign that follows."""
 
-    inlines = [BaselineRow, KeyRow, ParametersRow]
+    inlines = [KeyRow, ParametersRow]
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Write rows with their audit entries; a baseline by its service, which knows what fits the platform."""
+        """Write rows with their audit entries."""
         label, name = formset.model._meta.app_label, formset.model._meta.model_name
         if formset.has_changed():
             require_fresh_login(request, f"{label}.change_{name}")
         actor, changed = request.user.get_username(), formset.save(commit=False)
-        if isinstance(formset, FittingBaselines):
-            gone = [row.pk for row in [*changed, *formset.deleted_objects] if row.pk]
-            releases = [row.release for row in changed]
-            replace_baselines(model=form.instance, gone=gone, releases=releases, actor=actor)
-            if changed:
-                messages.info(request, _("Terminals of this model get it when they next connect."))
-            return
         for row in changed:
             old = audit.stored_values(row)
             row.save()

@@ -2,16 +2,22 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from firmware import moving
+from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE
 from fleet.bulk_parameters import CONFIGURE
-from fleet.bulk_verbs import check_key_usage, check_release, commanded, told_release, unfit_for_key, unfit_for_release
+from fleet.bulk_verbs import check_key_usage, check_release, commanded, told_release, unfit_for_key
+from terminals.bulk.arguments import name_of
+from terminals.bulk.verbs import Arguments, Unfit
 from terminals.campaigns import commands
 from terminals.campaigns.kinds import Kind, Measure
+from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
 from terminals.estate.targets.fields import having
 from terminals.health.models import HealthState
@@ -27,20 +33,43 @@ RECENT = timedelta(hours=24)
 MANY_RESTARTS = 4  # within an hour; an update takes one or two
 PARTS = ("card_reader", "keypad", "screen", "printer")
 
+
+def _check_releases(arguments: Arguments, user: Any) -> dict[str, Any]:
+    """Return the release, and those that go after it in their order; raise Refusal for what cannot be sent."""
+    kept, later = check_release(arguments, user), arguments.get("then") or []
+    if not isinstance(later, list):
+        raise Refusal("bad_arguments", "then: a list of releases by their ids, in their order")
+    if then := [check_release({"release": pk}, user)["release"] for pk in later[: moving.MOST_PARTS]]:
+        kept |= {"then": then}
+    moving.check_parts(moving.parts_of(kept))
+    return kept
+
+
+def _unfit_for_releases(arguments: Arguments) -> list[Unfit]:
+    downgrade = bool(arguments.get("downgrade"))
+    return [*commanded(arguments), *moving.unfit_for_parts(moving.parts_of(arguments), downgrade=downgrade)]
+
+
+def _told_releases(arguments: Arguments) -> str:
+    then = [name_of(Release, "release", {"release": pk}) for pk in arguments.get("then", ())]
+    return ", ".join([told_release(arguments), *(_("then %(release)s") % {"release": name} for name in then)])
+
+
 KINDS = (
     Kind(
         "install",
         ASSIGN_RELEASE,
         moving.thing,
         moving.order,
-        check_release,
-        unfit_for_release,
-        told=told_release,
+        _check_releases,
+        _unfit_for_releases,
+        told=_told_releases,
         take_back=moving.take_back,
         before=moving.before,
         passing=frozenset({"installation_under_way", "not_in_service", "repository_expired"}),
         needs_approval=lambda arguments: True,
         takes_conditions=True,
+        has_it=moving.has_it,
     ),
     Kind(
         "deliver_key",
@@ -52,6 +81,7 @@ KINDS = (
         take_back=key_moving.take_back,
         passing=frozenset({"key_pending", "not_in_service"}),
         needs_approval=lambda arguments: True,
+        has_it=key_moving.has_it,
     ),
     Kind(
         "configure",

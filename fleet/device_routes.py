@@ -8,6 +8,7 @@ from functools import partial
 
 from firmware import handlers as firmware
 from terminals.campaigns import commands as campaign_commands
+from terminals.campaigns import handlers as campaigns
 from terminals.enrolment import handlers as enrolment
 from terminals.health import handlers as health
 from terminals.keys import handlers as keys
@@ -28,6 +29,7 @@ def register() -> None:
             keys.on_hello,
             parameters.on_hello,
             settlement.on_hello,
+            campaigns.on_hello,
         ],
         "health": [health.on_health],
         "transactions": [settlement.on_transactions],

@@ -10,6 +10,7 @@ from fleet.bulk_verbs import VERBS
 from fleet.campaign_kinds import KINDS, MEASURES
 from fleet.roles import SENSITIVE
 from terminals.bulk.verbs import verbs
+from terminals.campaigns import following
 from terminals.campaigns import targets as campaign_fields
 from terminals.campaigns.kinds import kinds
 from terminals.common.fresh import freshness
@@ -103,7 +104,14 @@ def _join_enrolment() -> None:
         runs.assign_batch_number,
         forget_parameters,
         reset_software,
+        begin_anew,
     ]
+
+
+def begin_anew(terminal: Terminal, public_key: object) -> dict[str, object]:
+    """Have the device brought what campaigns follow, whatever the one before had."""
+    following.begin_anew(terminal)
+    return {}
 
 
 def cancel_queued(terminal: Terminal, public_key: object) -> dict[str, object]:

@@ -11,7 +11,7 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 
 from firmware.releases import APPROVE_RELEASE, UPLOAD_RELEASE
-from firmware.services import ASSIGN_RELEASE, SET_BASELINE
+from firmware.services import ASSIGN_RELEASE
 from fleet.pages.selectors import PARTS
 from terminals.campaigns.planning import PROPOSE as PROPOSE_CAMPAIGN
 from terminals.campaigns.services import APPROVE as APPROVE_CAMPAIGN
@@ -47,7 +47,7 @@ VIEWER = (
     OWN_TOKENS
     | set(PARTS.values())
     | _seen("terminals", "organisation", "merchant", "store", "terminalmodel", "terminal")
-    | _seen("firmware", "package", "release", "releasecomponent", "baseline")
+    | _seen("firmware", "package", "release", "releasecomponent", "weakness")
     | _seen("keys", "keyrequirement")
     | _seen("campaigns", "campaign", "member")
     | _seen("parameters", "parametertemplate", "templateversion", "modeltemplate", "parameterset")
@@ -92,8 +92,8 @@ OPERATOR = (
 )
 RELEASE_MANAGER = (
     VIEWER
-    | {ASSIGN_RELEASE, SET_BASELINE, APPROVE_RELEASE, PROPOSE_CAMPAIGN, APPROVE_CAMPAIGN}
-    | _all_of("firmware", "package", "release", "baseline")
+    | {ASSIGN_RELEASE, APPROVE_RELEASE, PROPOSE_CAMPAIGN, APPROVE_CAMPAIGN}
+    | _all_of("firmware", "package", "release")
 )
 KEY_CUSTODIAN = VIEWER | {DELIVER_KEY} | _all_of("keys", "keyrequirement")
 INSTALLER = _seen("terminals", "merchant", "store", "terminal", "terminalmodel") | {CLAIM}
@@ -137,7 +137,6 @@ SENSITIVE = frozenset(
     {
         DELIVER_KEY,
         ASSIGN_RELEASE,
-        SET_BASELINE,
         PROPOSE_ACCOUNT,
         APPROVE_ACCOUNT,
         APPROVE_CASE,
@@ -147,7 +146,6 @@ SENSITIVE = frozenset(
         UPLOAD_RELEASE,
         APPROVE_RELEASE,
     }
-    | _all_of("firmware", "baseline", verbs=("add", "change", "delete"))
     | _all_of("keys", "keyrequirement", verbs=("add", "change", "delete"))
     | _all_of("auth", "user", "group", verbs=("add", "change", "delete"))
 )

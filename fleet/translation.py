@@ -38,6 +38,8 @@ CALLED = {
     "campaigns.member": (gettext_lazy("terminal of a campaign"), gettext_lazy("terminals of campaigns")),
     "campaigns.tally": (gettext_lazy("tally"), gettext_lazy("tallies")),
     "firmware.releasecomponent": (gettext_lazy("part of a release"), gettext_lazy("parts of releases")),
+    "firmware.weakness": (gettext_lazy("known weakness"), gettext_lazy("known weaknesses")),
+    "campaigns.newcomer": (gettext_lazy("newcomer"), gettext_lazy("newcomers")),
     "firmware.dditoken": (gettext_lazy("DDI token"), gettext_lazy("DDI tokens")),
     "pages.dailysoftware": (gettext_lazy("software of a day"), gettext_lazy("software of days")),
     "firmware.releasedelta": (gettext_lazy("delta"), gettext_lazy("deltas")),

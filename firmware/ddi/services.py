@@ -17,13 +17,14 @@ from firmware import digests, installations
 from firmware.models import DdiToken, Installation, InstalledSoftware, Package, Release
 from firmware.rules import OPEN, InstallationState
 from firmware.services import link_to
+from terminals.campaigns.following import note_newcomers
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState, TerminalTransition
-from terminals.estate.services import hold
+from terminals.estate.services import hold, hold_alone
 from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.messages.software import Install
 from terminals.link.services import Target, advance_commands
@@ -68,14 +69,14 @@ def device_of(name: str, authorization: str, certificate_name: str) -> DdiToken:
 def note_poll(device: DdiToken, now: datetime) -> None:
     """Note that a device was heard; the first time it goes to work."""
     terminal = device.terminal
-    hold([terminal.pk])
+    hold_alone([terminal.pk])
     if terminal.state == TerminalState.REGISTERED:
         move(Terminal.objects.filter(pk=terminal.pk), TerminalTransition.enrol)
     if terminal.state in LINKED_STATES and device.polled_at is not None:
         touch_sessions({terminal.pk}, now)
     else:
         open_sessions({terminal.pk: (BOOT, None)}, now)
-        installations.send_baselines([terminal.pk])
+        note_newcomers([terminal.pk])
     _decline_conditions(device)
     DdiToken.objects.filter(pk=device.pk).update(polled_at=now)
 

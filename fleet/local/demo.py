@@ -7,14 +7,16 @@ import io
 import random
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.files import File
 from django.db import transaction
 from django.db.models import Model
 
 from firmware.models import Package, Release
 from firmware.releases import approve_release, publish_release
-from firmware.services import set_baseline
 from fleet.local import custody
+from terminals.campaigns.planning import propose
+from terminals.campaigns.services import approve, start
 from terminals.common.audit.services import record_change, values_of
 from terminals.estate.levels import INSTALLATION
 from terminals.estate.models import Merchant, Organisation, Store, TerminalModel
@@ -86,13 +88,29 @@ def seed_demo() -> None:
     _first, current, _breaks, _mended = [_release(package, version) for version in ("2.0.0", "2.1.0", "2.2.0", "2.3.0")]
     for model in models:
         _audit_created(model)
-        set_baseline(model=model, release=current, actor=ACTOR)
         _audit_created(KeyRequirement.objects.create(model=model, usage="P0"))
+    _keep_at(current)
     _settlement_plan()
     _parameters()
     for name, form, settings in CREDIT_PROFILES:
         said = checked(form, settings)
         _audit_created(CreditProfile.objects.create(organisation=acquirer, name=name, format=form, settings=said))
+
+
+def _keep_at(release: Release) -> None:
+    """Have every terminal brought a release, whenever it comes: a campaign that follows, proposed by one and agreed to by
+    another; neither of them can log in."""
+    one, other = (User.objects.create_superuser(name) for name in (ACTOR, SECOND))
+    campaign = propose(
+        name=f"{release} on every terminal",
+        kind="install",
+        arguments={"release": release.pk},
+        text=f'platform = "{release.platform}"',
+        settings={"follows": True, "waves": [100], "soak_minutes": 0},
+        user=one,
+    )
+    approve(campaign=campaign, digest=campaign.digest, user=other)
+    start(campaign=campaign, user=one)
 
 
 def _settlement_plan() -> None:

@@ -52,6 +52,12 @@ class CampaignForm(forms.Form):
     release = forms.TypedChoiceField(
         coerce=int, empty_value=None, required=False, label=gettext_lazy("Release, or none:")
     )
+    then = forms.TypedChoiceField(
+        coerce=int, empty_value=None, required=False, label=gettext_lazy("when it runs, this release after it")
+    )
+    then_last = forms.TypedChoiceField(
+        coerce=int, empty_value=None, required=False, label=gettext_lazy("and this one at last")
+    )
     downgrade = forms.BooleanField(required=False, label=gettext_lazy("It may replace a newer version"))
     command = forms.ChoiceField(required=False, label=gettext_lazy("a command instead"))
     usage = forms.ChoiceField(required=False, label=gettext_lazy("or a new key of this usage"))
@@ -61,7 +67,16 @@ class CampaignForm(forms.Form):
         widget=forms.Textarea({"rows": 2, "placeholder": '{"tip_enabled": true}'}),
     )
     filter = forms.CharField(max_length=2000, label=gettext_lazy("Terminals"), widget=forms.Textarea({"rows": 2}))
-    canary = forms.CharField(max_length=2000, required=False, label=gettext_lazy("These first (a filter)"))
+    follows = forms.BooleanField(
+        required=False,
+        label=gettext_lazy("Also those that come to pass this later, or lose it: it goes on until cancelled"),
+    )
+    first = forms.CharField(
+        max_length=4000,
+        required=False,
+        label=gettext_lazy("These first (a filter a line, a wave each)"),
+        widget=forms.Textarea({"rows": 2, "placeholder": "tag = pilot"}),
+    )
     waves = forms.CharField(max_length=200, initial="1, 10, 100", label=gettext_lazy("Waves, per cent in all"))
     success_percent = forms.IntegerField(
         min_value=0, max_value=100, initial=95, label=gettext_lazy("Must succeed, per cent")
@@ -109,7 +124,9 @@ class CampaignForm(forms.Form):
         super().__init__(*args, **kwargs)
         releases = within(sendable(), user, "firmware.view_release")
         fields: Any = self.fields
-        fields["release"].choices = [("", "---"), *((row.pk, str(row)) for row in releases[:MOST_CHOICES])]
+        choices = [("", "---"), *((row.pk, str(row)) for row in releases[:MOST_CHOICES])]
+        for name in ("release", "then", "then_last"):
+            fields[name].choices = choices
         fields["usage"].choices = [("", "---"), *USAGES]
         fields["command"].choices = [("", "---"), *((name, word(name)) for name in PLAIN_COMMANDS)]
 
@@ -129,7 +146,8 @@ class CampaignForm(forms.Form):
             "battery_percent": said["battery_percent"] or 0,
             "networks": ["ethernet", "wifi"] if "wifi" in chosen else [],
         }
-        settings |= {"waves": _waves(said["waves"]), "window": window, "canary": said["canary"]}
+        first = [{"filter": line.strip()} for line in said["first"].splitlines() if line.strip()]
+        settings |= {"waves": [*first, *_waves(said["waves"])], "window": window}
         kind, arguments = self._moved()
         return {"kind": kind, "arguments": arguments, "text": said["filter"], "settings": settings}
 
@@ -140,13 +158,18 @@ class CampaignForm(forms.Form):
         if len(chosen) != 1:
             raise Refusal("bad_campaign", "choose a release, a command, a key or parameters: one of them")
         kind, arguments = chosen[0]
-        return kind, arguments | ({"downgrade": said["downgrade"]} if kind == "install" else {})
+        then = [said[name] for name in ("then", "then_last") if said[name]]
+        if kind == "install":
+            arguments |= {"downgrade": said["downgrade"], "then": then}
+        elif then:
+            raise Refusal("bad_campaign", "a release that goes after another needs that other one")
+        return kind, arguments
 
 
 WAVE = re.compile(r"([0-9]{1,7})\s*(%|terminals?|台)?")
 
 
-def _waves(text: str) -> list[dict[str, int]]:
+def _waves(text: str) -> list[dict[str, Any]]:
     """Read waves as people write them: `20 terminals, 10 %, 100 %`, or plain numbers, which are per cent."""
     found = [WAVE.fullmatch(part.strip()) for part in text.split(",")]
     if not all(found):

@@ -11,7 +11,9 @@ from django.utils.translation import gettext_noop
 
 from terminals.campaigns import selectors
 from terminals.campaigns.models import Campaign
+from terminals.campaigns.planning import follows
 from terminals.campaigns.rules import CampaignState, MemberState, WaveState
+from terminals.campaigns.settings import filters_of
 from terminals.common.words import word
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # as the form names them
@@ -30,8 +32,18 @@ def clock(instant: datetime) -> str:
 
 
 def rules_of(settings: Mapping[str, Any]) -> list[str]:
-    """Return what a campaign keeps to, for whoever agrees to it: windows, conditions, guard, rate, retries, deadline."""
+    """Return what a campaign keeps to, for whoever agrees to it: whom it follows, who comes first, windows, conditions, guard,
+    rate, retries, deadline."""
     told = []
+    if settings.get("follows"):
+        told.append(
+            _(
+                "It follows: terminals that come to pass the filter later are included when they say hello, in its last wave, "
+                "and those that lose what was sent get it again; it goes on until it is cancelled or another one takes over"
+            )
+        )
+    for number, first in enumerate(filters_of(settings), start=1):
+        told.append(_("Wave %(number)s: those that pass %(filter)s") % {"number": number, "filter": first})
     if window := settings["window"]:
         days = ", ".join(_(DAYS[day - 1]) for day in window["days"])
         said = {"days": days, "opens": window["opens"], "closes": window["closes"]}
@@ -51,12 +63,9 @@ def rules_of(settings: Mapping[str, Any]) -> list[str]:
         % said
     )
     told.append(_("At most %(per_minute)s a minute, %(at_once)s at once") % settings)
-    told.append(
-        _(
-            "Must be back within %(timeout_minutes)s minutes; tried again %(retries)s times; over after %(deadline_days)s days"
-        )
-        % settings
-    )
+    told.append(_("Must be back within %(timeout_minutes)s minutes; tried again %(retries)s times") % settings)
+    if not settings.get("follows"):
+        told.append(_("Those switched off are waited for %(deadline_days)s days; then it is over") % settings)
     return told
 
 
@@ -129,4 +138,6 @@ def _running(campaign: Campaign, waves: Sequence[selectors.WaveSeen]) -> str:
         if wave.state == WaveState.SOAKING and wave.soaks_until is not None:
             said = {"number": wave.number, "when": clock(wave.soaks_until)}
             return _("Wave %(number)s is watched until %(when)s; then its guard is judged.") % said
+    if follows(campaign):
+        return _("All waves hold; it goes on with terminals that come later or lose it.")
     return _("All waves hold; those that are switched off are waited for.")

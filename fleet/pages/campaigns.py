@@ -20,10 +20,10 @@ from fleet.pages.campaign_form import KINDS, CampaignForm
 from fleet.pages.campaign_words import next_of, rules_of, why
 from fleet.pages.guards import staff_with
 from fleet.pages.selectors import PARTS
-from terminals.campaigns import planning, selectors, services
+from terminals.campaigns import following, planning, selectors, services
 from terminals.campaigns.kinds import kinds
 from terminals.campaigns.models import Campaign, Member
-from terminals.campaigns.rules import UNFINISHED, CampaignState, MemberState, WaveState
+from terminals.campaigns.rules import LIVE, UNFINISHED, CampaignState, MemberState, WaveState
 from terminals.campaigns.settings import checked
 from terminals.common.errors import Refusal
 from terminals.common.fresh import require_fresh_login
@@ -39,7 +39,7 @@ LOOKED_AT = 10_000  # terminals whose money a page adds up
 @staff_with(planning.PROPOSE)
 def new_page(request: HttpRequest) -> HttpResponse:
     """Choose; see what would happen; press once more to propose it."""
-    filled = ("filter", "downgrade", *(name for _kind, name in KINDS))
+    filled = ("filter", "downgrade", "follows", *(name for _kind, name in KINDS))
     first = {name: request.GET.get(name, "")[:2000] for name in filled if name in request.GET}
     form = CampaignForm(request.user, request.POST or None, initial=first)
     shown: planning.Preview | None = None
@@ -97,6 +97,8 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "states": states,
         "percent": states.get(MemberState.SUCCEEDED, 0) * 100 // max(campaign.total, 1),
         "next": next_of(campaign, waves),
+        "expected_end": selectors.expected_end(campaign, waves, timezone.now()),
+        "nobody_joins": _nobody_joins(campaign),
         "rules": rules_of(campaign.settings),
         "stopped": [wave for wave in waves if wave.state == WaveState.STOPPED],
         "at_stake": _at_stake(request, campaign),
@@ -107,6 +109,14 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "roll_backs": roll_backs,
         "refreshed_at": timezone.now(),
     }
+
+
+def _nobody_joins(campaign: Campaign) -> str:
+    """Say why nobody joins a campaign that follows any more; nothing where they do."""
+    if not planning.follows(campaign) or campaign.state not in LIVE:
+        return ""
+    refusal = following.nobody_joins(campaign)
+    return sentence(refusal) if refusal else ""
 
 
 def _buttons(

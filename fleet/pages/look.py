@@ -88,7 +88,6 @@ MENU: list[dict[str, Any]] = [
             _list_of(_("Packages"), "inventory_2", "firmware_package"),
             _list_of(_("Releases"), "deployed_code", "firmware_release"),
             _list_of(_("Parts of releases"), "account_tree", "firmware_releasecomponent"),
-            _list_of(_("Baselines"), "flag", "firmware_baseline"),
             _list_of(_("Campaigns"), "campaign", "campaigns_campaign"),
             _list_of(_("Terminals of campaigns"), "checklist_rtl", "campaigns_member"),
             _list_of(_("Installations"), "install_mobile", "firmware_installation"),

@@ -29,7 +29,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "kind": "install",
         "filter": "state in (registered, active)",
         "arguments": {"release": 1},
-        "settings": {"canary": "tag = pilot", "waves": [1, 10, 100], "soak_minutes": 60},
+        "settings": {"waves": [{"filter": "tag = pilot"}, 1, 10, 100], "soak_minutes": 60},
     },
     "campaigns/preview/": {"kind": "install", "filter": "state = active", "arguments": {"release": 1}},
     "campaigns/{id}/approve/": {"digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
@@ -40,7 +40,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "releases/{id}/bill-of-materials/": {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        "components": [{"type": "library", "name": "openssl", "version": "3.0.7"}],
+        "components": [{"type": "library", "name": "openssl", "version": "3.0.7", "bom-ref": "openssl"}],
+        "vulnerabilities": [
+            {"id": "CVE-2026-1234", "ratings": [{"severity": "high"}], "affects": [{"ref": "openssl"}]}
+        ],
     },
     "merchants/": {"name": "Corner bakery", "mid": "000000012345678"},
     "packages/": {"name": "acme-pay", "description": "Payment application"},

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from firmware import releases
 from firmware.models import Installation, Release
-from firmware.rules import OPEN, ReleaseState, ReleaseTransition
-from firmware.selectors import sendable
+from firmware.rules import OPEN, ReleaseState, ReleaseTransition, Severity
+from firmware.selectors import PREFIX, sendable, that_move
 from fleet.pages import tallies
 from fleet.pages.buttons import Button, press
 from fleet.pages.guards import staff_with
@@ -43,7 +43,7 @@ def release_page(request: HttpRequest, pk: int) -> HttpResponse:
         release=release, state__in=OPEN
     )
     campaigns = within(Campaign.objects.all(), request.user, "campaigns.view_campaign").filter(
-        kind="install", arguments__release=release.pk
+        that_move(release), thing__startswith=PREFIX
     )
     context: dict[str, Any] = {
         "title": str(release),
@@ -55,9 +55,10 @@ def release_page(request: HttpRequest, pk: int) -> HttpResponse:
         "counted": COUNTED,
         "campaigns": campaigns.order_by("-pk")[:10],
         "live_campaigns": campaigns.filter(state__in=UNFINISHED).count(),
-        "baselines": release.baselines.select_related("model"),
         "components": release.components.all()[:SHOWN],
         "component_total": release.components.count(),
+        "weaknesses": sorted(release.weaknesses.all(), key=lambda one: WORST_FIRST.index(one.severity))[:SHOWN],
+        "weakness_total": release.weaknesses.count(),
         "filter": f'component = "{runs}"',
         "is_own": mine and release.state == ReleaseState.DRAFT,
         "may_approve": may and not mine and ReleaseTransition.approve.leaves(release.state),
@@ -67,6 +68,9 @@ def release_page(request: HttpRequest, pk: int) -> HttpResponse:
         "may_send": sendable().filter(pk=release.pk).exists() and holds(request.user, PROPOSE, release),
     }
     return render(request, "pages/release.html", admin.site.each_context(request) | context)
+
+
+WORST_FIRST = [severity.value for severity in Severity]
 
 
 @staff_with(SEE)

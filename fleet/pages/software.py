@@ -6,15 +6,15 @@ from datetime import UTC, date, timedelta
 from typing import NamedTuple
 
 from django.contrib import admin
-from django.db.models import Sum
+from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from firmware.models import Release
-from firmware.rules import ReleaseState
+from firmware.models import Release, Weakness
+from firmware.rules import ReleaseState, Severity
 from fleet.pages import tallies
 from fleet.pages.guards import staff_with
 from fleet.pages.models import DailySoftware
@@ -27,22 +27,25 @@ UNKNOWN = "unknown"
 
 
 class Version(NamedTuple):
-    """One version of a component: how many terminals run it now and did so some days ago; `standing` is its releases' state."""
+    """One version of a component: how many terminals run it now and did so some days ago; `standing` is its releases' state,
+    `weaknesses` how many are known of them, a severity each."""
 
     version: str
     number: int
     share: float
     before: list[int | None]
     standing: str
+    weaknesses: Mapping[str, int]
 
 
 class Component(NamedTuple):
-    """A component's versions, the commonest first. `supported` and `withdrawn` are numbers of terminals."""
+    """A component's versions, the commonest first. `supported`, `withdrawn` and `weak` are numbers of terminals."""
 
     name: str
     total: int
     supported: int
     withdrawn: int
+    weak: int
     versions: list[Version]
     ours: bool  # there is a package of it
 
@@ -78,7 +81,7 @@ def _before(reach: Reach, today: date) -> list[Mapping[str, int] | None]:
 
 def components(present: Mapping[str, int], before: list[Mapping[str, int] | None]) -> list[Component]:
     """Return what is shown of labels like `payment 2.1.0`, with their numbers now and then."""
-    standings = _standings()
+    standings, weaknesses = _standings(), _weaknesses()
     packaged = {component for component, _version in standings}
     by_component: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for label, number in present.items():
@@ -95,12 +98,14 @@ def components(present: Mapping[str, int], before: list[Mapping[str, int] | None
                 number * 100 / total,
                 [None if day is None else day.get(f"{name} {version}", 0) for day in before],
                 standings.get((name, version), UNKNOWN),
+                weaknesses.get((name, version), {}),
             )
             for version, number in sorted(versions, key=lambda one: (-one[1], one[0]))
         ]
         supported = sum(row.number for row in rows if row.standing == ReleaseState.APPROVED)
         withdrawn = sum(row.number for row in rows if row.standing == ReleaseState.WITHDRAWN)
-        made.append(Component(name, total, supported, withdrawn, rows, name in packaged))
+        weak = sum(row.number for row in rows if row.weaknesses)
+        made.append(Component(name, total, supported, withdrawn, weak, rows, name in packaged))
     return made
 
 
@@ -114,4 +119,16 @@ def _standings() -> dict[tuple[str, str], str]:
     for component, version, state in rows:
         held = found.get((component, version), state)
         found[component, version] = min(held, state, key=lambda one: ORDER.index(ReleaseState(one)))
+    return found
+
+
+def _weaknesses() -> dict[tuple[str, str], dict[str, int]]:
+    """Return (component, version) -> severity -> how many weaknesses are known of its releases, the worst first."""
+    rows = Weakness.objects.order_by().values_list("release__package__component", "release__version", "severity")
+    counted = {(component, version, severity): n for component, version, severity, n in rows.annotate(n=Count("pk"))}
+    found: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for severity in Severity:
+        for component, version, rated in counted:
+            if rated == severity:
+                found[component, version][severity] = counted[component, version, rated]
     return found

@@ -1,7 +1,9 @@
 """Campaigns in the API: propose, agree, start, watch, pause, go on, cancel, roll back. For people and for build servers."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
@@ -19,7 +21,7 @@ from terminals.common.words import sentence
 
 class WantedCampaignSerializer(serializers.Serializer[Any]):
     """What is moved, and to whom. `filter` is the filter language; `arguments` depend on the kind; what `settings` leave out
-    is as usual."""
+    is as usual. With `follows` in them terminals that come to pass the filter later are included."""
 
     kind = serializers.CharField(max_length=30)
     filter = serializers.CharField(max_length=2000)
@@ -64,6 +66,7 @@ class CampaignSerializer(ModelSerializer[Campaign]):
     proposed_by = serializers.CharField(source="proposed_by.username", read_only=True)
     approved_by = serializers.CharField(source="approved_by.username", read_only=True, default="")
     waves = serializers.SerializerMethodField()
+    expected_end = serializers.SerializerMethodField(help_text="At the pace so far; null where nobody knows")
 
     class Meta:
         model = Campaign
@@ -85,15 +88,21 @@ class CampaignSerializer(ModelSerializer[Campaign]):
             "started_at",
             "ends_at",
             "finished_at",
+            "expected_end",
             "rolls_back",
             "waves",
         ]
 
     @extend_schema(responses=WaveSerializer(many=True))
     def get_waves(self, campaign: Campaign) -> list[dict[str, Any]]:
-        seen: dict[int, list[selectors.WaveSeen]] = getattr(self.context["view"], "seen", {})
-        waves = seen.get(campaign.pk) or selectors.waves_of([campaign])[campaign.pk]
-        return [dict(WaveSerializer(one).data) for one in waves]
+        return [dict(WaveSerializer(one).data) for one in self._seen(campaign)]
+
+    def get_expected_end(self, campaign: Campaign) -> datetime | None:
+        return selectors.expected_end(campaign, self._seen(campaign), timezone.now())
+
+    def _seen(self, campaign: Campaign) -> list[selectors.WaveSeen]:
+        of_page: dict[int, list[selectors.WaveSeen]] = getattr(self.context["view"], "seen", {})
+        return of_page.get(campaign.pk) or selectors.waves_of([campaign])[campaign.pk]
 
 
 class DigestSerializer(serializers.Serializer[Any]):

@@ -5,7 +5,7 @@ from typing import Any
 
 from terminals.campaigns.kinds import Order, asked_by
 from terminals.campaigns.outcomes import answered, came_of
-from terminals.campaigns.services import ordered, report
+from terminals.campaigns.reports import ordered, report
 from terminals.link.models import Command
 from terminals.link.routes import Outcome
 from terminals.link.services import Target, check_plain, send_plain_commands, take_back_commands

@@ -16,13 +16,13 @@ from django.utils import timezone
 from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled, SerializationFailure
 
 from terminals.bulk.fitness import refused_among
-from terminals.campaigns import rules
+from terminals.campaigns import following, rules
 from terminals.campaigns.facts import CampaignEnded, DeadlinePassed, LeftOutBecause, NotBack
 from terminals.campaigns.kinds import Kind, Order, asked_by, kinds
 from terminals.campaigns.members import Move, fold_tallies, move_all, move_members, tallied
 from terminals.campaigns.models import Campaign, Member
+from terminals.campaigns.reports import Came, report
 from terminals.campaigns.rules import LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
-from terminals.campaigns.services import Came, report
 from terminals.campaigns.settings import window_of
 from terminals.campaigns.waves import ACTOR, LEFT_SERVICE, begin_rest, counts_of, look_at_waves
 from terminals.common.audit import services as audit
@@ -50,11 +50,24 @@ def run_campaigns(until: float) -> int:
     under_way = Member.objects.filter(wave__campaign=OuterRef("pk"), state=MemberState.ORDERED)
     followed = Q(state__in=LIVE) | (Q(state=CampaignState.CANCELLED) & Exists(under_way))
     waiting = list(Campaign.objects.filter(followed).order_by("pk").values_list("pk", flat=True))
+    while time.monotonic() < until and _join():
+        pass
     while waiting and time.monotonic() < until:
         moved = {pk: _step_or_pause(pk) for pk in waiting}
         done += sum(moved.values())
         waiting = [pk for pk in waiting if moved[pk]]
     return done
+
+
+def _join() -> int:
+    """Let newcomers join; who meets another's work is looked at the next time."""
+    try:
+        return following.join_newcomers()
+    except (OperationalError, InterfaceError) as error:
+        if not isinstance(error.__cause__, IN_THE_WAY):
+            raise  # the database is away
+        logger.warning("newcomers are looked at again: %s", str(error).splitlines()[0])
+        return 0
 
 
 def _step_or_pause(campaign_id: int) -> int:
@@ -135,9 +148,8 @@ def _ask(campaign: Campaign, due: Mapping[int, int], held: Mapping[int, Held], n
     members = [row[1:] for row in sorted(locked.values_list(*columns))]
     window = None if campaign.settings.get("download_ahead") else window_of(campaign.settings)
     opens = {zone: rules.opens_at(window, zone, now) for zone in {zone for *_rest, zone in members}}
-    ends_at = campaign.ends_at or now
     shut = [
-        Move(pk, "window", due_at=min(opens[zone], ends_at))
+        Move(pk, "window", due_at=min(filter(None, (opens[zone], campaign.ends_at))))
         for pk, _terminal, _attempt, _failures, zone in members
         if opens[zone] > now
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from terminals.bulk.verbs import Arguments, Unfit
 from terminals.common.errors import Refusal
@@ -40,7 +40,8 @@ class Kind:
     no terminal can have seen and returns their terminals. `before` says what is there now, as arguments of a campaign that
     would bring it back; a terminal of which nobody knows is left out; a kind without it cannot be rolled back. `passing` are
     the reasons of `unfit` that pass by themselves: for those a terminal waits. `needs_approval`: somebody else agrees first.
-    `takes_conditions`: terminals hold what they are asked for against conditions.
+    `takes_conditions`: terminals hold what they are asked for against conditions. `has_it` holds for terminals that need not be
+    brought it (again); a kind without it cannot be followed: nobody knows who lacks it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Kind:
     before: Callable[[Ids, Arguments], Mapping[int, Mapping[str, Any]]] | None = None
     needs_approval: Callable[[Arguments], bool] = lambda arguments: False
     takes_conditions: bool = False
+    has_it: Callable[[Arguments], Q] | None = None
 
 
 Measure = Callable[[QuerySet[Terminal]], QuerySet[Terminal]]  # those of some terminals that are in trouble

@@ -107,6 +107,7 @@ class Member(models.Model):
     code = models.CharField(max_length=40, blank=True, help_text="Why it failed, waits or was left out")
     reasons = models.JSONField(default=list, help_text="The same as data")
     before = models.JSONField(null=True, help_text="What a roll back would bring again")
+    anew_at = models.DateTimeField(null=True, help_text="What was brought before then, was brought to another device")
     ordered_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -161,3 +162,15 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.wave_id} {self.state} {self.number}"
+
+
+class Newcomer(models.Model):
+    """A terminal that spoke up: campaigns that follow look whether it passes their filter, and has what they bring."""
+
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    noted_at = models.DateTimeField(db_default=Now())
+
+    placed_by = "terminal__path"
+
+    def __str__(self) -> str:
+        return str(self.terminal_id)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from terminals.campaigns.services import TAKEN_BACK, Came
+from terminals.campaigns.reports import TAKEN_BACK, Came
 from terminals.link.facts import failure_reason
 from terminals.link.models import Command
 from terminals.link.protocol.states import CommandState

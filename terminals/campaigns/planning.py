@@ -1,24 +1,26 @@
 """Proposing a campaign: its terminals are chosen, put into waves, and fixed. No statement of it is for one terminal."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import rfc8785
 from django.core.exceptions import EmptyResultSet, PermissionDenied
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
 
 from terminals.bulk.fitness import LeftOut, without_unfit
 from terminals.bulk.verbs import Arguments
 from terminals.campaigns.kinds import Kind, kinds
 from terminals.campaigns.models import Campaign, Member, Tally, Wave
 from terminals.campaigns.rules import LIVE, MemberState
-from terminals.campaigns.settings import Cut, checked, cut
+from terminals.campaigns.settings import Cut, checked, cut, filters_of
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
-from terminals.common.scope import holds, within
+from terminals.common.scope import holds, reach_of, within
 from terminals.estate.models import Terminal
 from terminals.estate.targets.choosing import matching
 
@@ -27,7 +29,8 @@ VIEW_MEMBERS = "campaigns.view_member"  # what seeing a campaign's terminals nee
 PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
 
 
-NO_CANARY = Refusal("no_canary", "no terminal of it passes the filter of those that come first")
+Among = QuerySet[Any] | RawSQL | None
+PARTS = Refusal("parts", "its terminals stand in different parts of the estate; propose a campaign for each part")
 
 
 class NoTerminal(Refusal):
@@ -41,7 +44,11 @@ class Asked(NamedTuple):
     arguments: dict[str, Any]
     settings: dict[str, Any]
     terminals: QuerySet[Terminal]
-    canaries: QuerySet[Terminal]
+    first: list[QuerySet[Terminal]]  # who pass the filter of each wave that has one
+
+    @property
+    def follows(self) -> bool:
+        return bool(self.settings["follows"])
 
 
 class Preview(NamedTuple):
@@ -54,11 +61,10 @@ class Preview(NamedTuple):
     told: str
     needs_approval: bool
     passing: Collection[str]  # reasons to be left out for which a terminal waits
+    follows: bool
 
 
-def asked(
-    *, kind: str, arguments: Arguments, text: str, settings: Any, user: Any, among: QuerySet[Any] | None = None
-) -> Asked:
+def asked(*, kind: str, arguments: Arguments, text: str, settings: Any, user: Any, among: Among = None) -> Asked:
     """Return what is asked for, checked; raise Refusal where it cannot be, PermissionDenied for who may not. `among` narrows the
     target to some ids."""
     chosen = kinds.named(kind)
@@ -71,21 +77,44 @@ def asked(
         raise Refusal("bad_campaign", "only a release with a window is downloaded ahead")
     if kept["conditions"] and not chosen.takes_conditions:
         raise Refusal("bad_campaign", "terminals hold no conditions against %(kind)s", kind=chosen.name)
+    if kept["follows"] and chosen.has_it is None:
+        raise Refusal("bad_campaign", "no campaign follows %(kind)s: nobody knows who lacks it", kind=chosen.name)
     seen = within(Terminal.objects.order_by(), user, VIEW_TERMINALS)
     terminals = within(within(matching(seen, text, user), user, chosen.permission), user, PROPOSE)
     if among is not None:
         terminals = terminals.filter(pk__in=among)
-    canaries = matching(terminals, kept["canary"], user) if kept["canary"] else terminals.none()
-    return Asked(chosen, told, kept, terminals, canaries)
+    return Asked(chosen, told, kept, terminals, [matching(terminals, one, user) for one in filters_of(kept)])
+
+
+def asked_of(campaign: Campaign, among: Among = None) -> Asked:
+    """Return what a campaign asks for now, for whoever proposed it; raise as `asked` does."""
+    return asked(
+        kind=campaign.kind,
+        arguments=campaign.arguments,
+        text=campaign.filter,
+        settings=campaign.settings,
+        user=campaign.proposed_by,
+        among=among,
+    )
+
+
+def _cuts(said: Asked, total: int) -> list[Cut]:
+    """Return the waves of a target of so many terminals; raise Refusal where nobody passes the filter of one."""
+    rest, passing = said.terminals, []
+    for text, chosen in zip(filters_of(said.settings), said.first, strict=True):
+        number = rest.filter(pk__in=chosen.values("pk")).count()
+        if not number and total:
+            raise Refusal("no_canary", "no terminal passes the filter of a wave: %(filter)s", filter=text)
+        passing.append(number)
+        rest = rest.exclude(pk__in=chosen.values("pk"))
+    return cut(said.settings, passing, total)
 
 
 def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: Any) -> Preview:
     """Return what a campaign would do. Changes nothing."""
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user)
-    total, canaries = said.terminals.count(), said.canaries.count()
-    if said.settings["canary"] and total and not canaries:
-        raise NO_CANARY.again()
-    cuts = cut(said.settings, canaries, total) if total else []
+    total = said.terminals.count()
+    cuts = _cuts(said, total) if total else []
     _fit, left_out = without_unfit(said.terminals, said.kind.unfit(said.arguments))
     waiting = Member.objects.filter(
         thing=said.kind.thing(said.arguments),
@@ -100,6 +129,7 @@ def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: 
         told=said.kind.told(said.arguments),
         needs_approval=said.kind.needs_approval(said.arguments),
         passing=said.kind.passing,
+        follows=said.follows,
     )
 
 
@@ -112,14 +142,14 @@ def propose(
     text: str,
     settings: Any,
     user: Any,
-    among: QuerySet[Any] | None = None,
+    among: Among = None,
     rolls_back: Campaign | None = None,
 ) -> Campaign:
     """Fix what is to be moved, how, and to whom; nothing is moved yet. Raises Refusal where it cannot be."""
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user, among=among)
     shown = _checked_name(name)
-    total, canaries = said.terminals.count(), said.canaries.count()
-    if not total:
+    total = said.terminals.count()
+    if not total and not said.follows:
         raise NoTerminal("no_terminal", "no terminal passes the filter where you may do this")
     campaign = Campaign.objects.create(
         name=shown,
@@ -132,14 +162,13 @@ def propose(
         proposed_by=user,
         rolls_back=rolls_back,
     )
-    if said.settings["canary"] and not canaries:
-        raise NO_CANARY.again()
-    cuts = cut(said.settings, canaries, total)
+    cuts = _cuts(said, total)
     waves = _make_waves(campaign, cuts)
-    _choose(campaign, said, waves, cuts)
-    _settle_down(campaign, waves)
+    if total:
+        _choose(campaign, said, waves, cuts)
+    _settle_down(campaign, waves, user)
     if not all(holds(user, permission, campaign) for permission in (PROPOSE, said.kind.permission)):
-        raise Refusal("parts", "its terminals stand in different parts of the estate; propose a campaign for each part")
+        raise PARTS.again()
     detail = {"kind": campaign.kind, "arguments": said.arguments, "filter": text, "total": campaign.total}
     detail |= {"settings": said.settings, "digest": campaign.digest}  # over the terminals, too: their rows stay
     audit.record(actor=user.get_username(), action="campaign.propose", subject=subject_of(campaign), detail=detail)
@@ -160,28 +189,30 @@ def _make_waves(campaign: Campaign, cuts: list[Cut]) -> list[Wave]:
     )
 
 
-# Raw: the ORM has no INSERT ... SELECT, and 100,000 ids need not travel. Canaries come first, the others in an order that
-# favours nobody and is the same if it is worked out again.
+# Raw: the ORM has no INSERT ... SELECT, and 100,000 ids need not travel. Who pass a wave's filter come first, the others in an
+# order that favours nobody and is the same if it is worked out again.
 CHOOSE = """
 INSERT INTO campaigns_member (wave_id, terminal_id, thing, state, attempt, code, reasons)
 SELECT (%s::bigint[])[(SELECT 1 + count(*) FROM unnest(%s::bigint[]) AS last WHERE last < n)], terminal_id, %s, %s, 0, '', '[]'
-  FROM (SELECT id AS terminal_id, row_number() OVER (ORDER BY canary DESC, hashint8extended(id, %s)) AS n
-          FROM (SELECT id, id IN ({canaries}) AS canary FROM ({target}) AS t(id)) AS marked) AS placed
+  FROM (SELECT id AS terminal_id, row_number() OVER (ORDER BY rank, hashint8extended(id, %s)) AS n
+          FROM (SELECT id, CASE {first} ELSE 0 END AS rank FROM ({target}) AS t(id)) AS ranked) AS placed
 """
 
 
 def _choose(campaign: Campaign, said: Asked, waves: list[Wave], cuts: list[Cut]) -> None:
     """Write a campaign's terminals with their waves. Whoever came to pass meanwhile is in the last one."""
     target, mine = said.terminals.values("pk").query.sql_with_params()
-    try:
-        canaries, theirs = said.canaries.values("pk").query.sql_with_params()
-    except EmptyResultSet:  # Django knows it without asking
-        canaries, theirs = "SELECT NULL::bigint WHERE false", ()
+    whens, theirs = ["WHEN false THEN 0"], list[Any]()
+    for rank, chosen in enumerate(said.first, start=-len(said.first)):
+        with suppress(EmptyResultSet):  # Django knows it without asking
+            text, parameters = chosen.values("pk").query.sql_with_params()
+            whens.append(f"WHEN id IN ({text}) THEN {rank}")
+            theirs += parameters
     numbers = [wave.pk for wave in waves]
     limits = [one.last for one in cuts[:-1]]
     with connection.cursor() as cursor:
         cursor.execute(
-            CHOOSE.replace("{canaries}", canaries).replace("{target}", target),
+            CHOOSE.replace("{first}", " ".join(whens)).replace("{target}", target),
             [numbers, limits, campaign.thing, MemberState.PLANNED.value, campaign.pk, *theirs, *mine],
         )
 
@@ -195,28 +226,48 @@ SELECT m.wave_id, count(*), min(t.path), max(t.path),
 """
 
 
-def _settle_down(campaign: Campaign, waves: list[Wave]) -> None:
+def _settle_down(campaign: Campaign, waves: list[Wave], user: Any) -> None:
     """Keep what follows from a campaign's terminals: sizes, tallies, the node below which they stand, the digest."""
     with connection.cursor() as cursor:
         cursor.execute(FIXED, [[wave.pk for wave in waves]])
         rows = cursor.fetchall()
     sizes = {wave_id: number for wave_id, number, *_rest in rows}
-    Wave.objects.filter(pk__in={wave.pk for wave in waves} - sizes.keys()).delete()
+    kept = sizes.keys() | ({waves[-1].pk} if follows(campaign) else set())  # where those that come later go
+    Wave.objects.filter(pk__in={wave.pk for wave in waves} - kept).delete()
     for wave in waves:
         Wave.objects.filter(pk=wave.pk).update(total=sizes.get(wave.pk, 0))
     Tally.objects.bulk_create(
         Tally(wave_id=wave_id, state=MemberState.PLANNED.value, number=number) for wave_id, number in sizes.items()
     )
     campaign.total = sum(sizes.values())
-    campaign.path = common_node(min(row[2] for row in rows), max(row[3] for row in rows))
+    campaign.path = _path_of(campaign, rows, user)
     said: dict[str, Any] = {
         "kind": campaign.kind,
         "arguments": campaign.arguments,
+        "filter": campaign.filter,
         "settings": campaign.settings,
         "waves": [[number, digest] for _wave, number, _first, _last, digest in rows],
     }
     campaign.digest = hashlib.sha256(rfc8785.dumps(said)).hexdigest()
     campaign.save(update_fields=["total", "path", "digest"])
+
+
+def _path_of(campaign: Campaign, rows: Sequence[tuple[Any, ...]], user: Any) -> str:
+    """Return the node under which a campaign's terminals stand: those that there are, or, where it follows, all that may come,
+    which is where its proposer may do this."""
+    known = common_node(min(row[2] for row in rows), max(row[3] for row in rows)) if rows else None
+    if not follows(campaign):
+        return known or ""
+    reaches = [reach_of(user, name).paths for name in (PROPOSE, kinds.named(campaign.kind).permission)]
+    covering = [[path for path in paths if known is None or known.startswith(path)] for paths in reaches]
+    if any(len(paths) != 1 for paths in covering):
+        raise PARTS.again()
+    return max((path for paths in covering for path in paths), key=len)
+
+
+def follows(campaign: Campaign) -> bool:
+    """Whether a campaign goes on with terminals that come to pass its filter later."""
+    return bool(campaign.settings.get("follows"))
 
 
 def common_node(first: str, last: str) -> str:

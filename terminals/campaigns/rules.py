@@ -73,6 +73,10 @@ class MemberTransition(Machine):
     cancel = Transition((_M.ORDERED,), _M.CANCELLED)  # what was sent could be taken back
     try_again = Transition((_M.FAILED, _M.LEFT_OUT), _M.WAITING)
     lose = Transition((_M.SUCCEEDED,), _M.FAILED)  # it went back to what was there before
+    plan_again = Transition((_M.SUCCEEDED, _M.LEFT_OUT), _M.PLANNED)  # followed: it does not have it any more
+    begin_anew = Transition(
+        (_M.SUCCEEDED, _M.LEFT_OUT, _M.FAILED, _M.SUPERSEDED), _M.PLANNED
+    )  # followed: another device
 
 
 class Window(NamedTuple):
@@ -252,3 +256,31 @@ def judge_measures(guard: Guard, size: int, measured: Sequence[Measured]) -> lis
 
 def _share(number: int, of: int) -> float:
     return number / of if of else 0.0
+
+
+# --- when it is done -------------------------------------------------------------------------------------------------
+class Course(NamedTuple):
+    """How far a wave is: how many of its terminals have an outcome, and how long it is watched then."""
+
+    state: WaveState
+    total: int
+    ended: int
+    soak: timedelta
+    soaks_until: datetime | None
+
+
+def expected_end(waves: Sequence[Course], started_at: datetime, now: datetime) -> datetime | None:
+    """Return when a campaign that runs is done at the pace so far: outcomes since it started, without the time in which waves
+    were watched. None before the first outcome. Windows to come are in it only as those that were passed are."""
+    ended, total = sum(one.ended for one in waves), sum(one.total for one in waves)
+    watched = sum((one.soak for one in waves if one.state is WaveState.HELD), timedelta(0))
+    spent = max(now - started_at - watched, timedelta(minutes=1))
+    if not ended:
+        return None
+    left = spent * (total - ended) / ended
+    for one in waves:
+        if one.state is WaveState.SOAKING and one.soaks_until is not None:
+            left += max(one.soaks_until - now, timedelta(0))
+        elif one.state is not WaveState.HELD:
+            left += one.soak
+    return now + min(left, timedelta(days=365))

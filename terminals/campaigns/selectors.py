@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet, Subquery
 
+from terminals.campaigns import rules
 from terminals.campaigns.members import tallied
 from terminals.campaigns.models import Campaign, Member, Wave
-from terminals.campaigns.planning import VIEW_MEMBERS
-from terminals.campaigns.rules import MemberState
+from terminals.campaigns.planning import VIEW_MEMBERS, follows
+from terminals.campaigns.rules import ENDED, CampaignState, Course, MemberState, WaveState
 from terminals.common.scope import within
 
 TROUBLE = (MemberState.FAILED, MemberState.LEFT_OUT)
@@ -63,6 +64,25 @@ def waves_of(campaigns: Sequence[Campaign]) -> dict[int, list[WaveSeen]]:
             )
         )
     return found
+
+
+def expected_end(campaign: Campaign, waves: Sequence[WaveSeen], now: datetime) -> datetime | None:
+    """Return when a campaign that runs is done at the pace so far, its deadline at the latest; nothing of one that follows, which
+    goes on."""
+    if campaign.state != CampaignState.RUNNING or campaign.started_at is None or follows(campaign):
+        return None
+    courses = [
+        Course(
+            WaveState(one.state),
+            one.total,
+            sum(number for state, number in one.states.items() if state in ENDED),
+            timedelta(minutes=one.guard["soak_minutes"]),
+            one.soaks_until,
+        )
+        for one in waves
+    ]
+    found = rules.expected_end(courses, campaign.started_at, now)
+    return min(found, campaign.ends_at) if found and campaign.ends_at else found
 
 
 def in_trouble(campaign: Campaign, user: Any) -> QuerySet[Member]:

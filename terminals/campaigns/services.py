@@ -1,17 +1,15 @@
-"""What people do with campaigns: agree, start, pause, go on, cancel, try again, roll back. And what terminals come to."""
+"""What people do with campaigns: agree, start, pause, go on, cancel, try again, roll back."""
 
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from terminals.campaigns import planning, rules
-from terminals.campaigns.facts import CampaignEnded
+from terminals.campaigns import following, planning, rules
 from terminals.campaigns.kinds import Order, asked_by, kinds
 from terminals.campaigns.members import Move, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Wave
@@ -27,21 +25,13 @@ from terminals.campaigns.rules import (
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
-from terminals.common.facts.services import record_facts
 from terminals.common.scope import holds
-from terminals.common.sql import id_set
 from terminals.common.states import Transition
 from terminals.common.transitions import move
 from terminals.estate.services import hold
 
 APPROVE = "campaigns.approve_campaign"  # what agreeing to somebody else's needs
 DAY = timedelta(days=1)
-TAKEN_BACK = "taken_back"  # of who was asked: somebody else than the campaign took the order back
-ASK_AGAIN_AFTER = timedelta(minutes=15)  # whatever a terminal asks for, it is not asked more often
-# Of whom something may come: those that were asked, and those that wait for another attempt and may have done it after all.
-TRIED = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING) & (Q(attempt__gt=0) | Q(failures__gt=0))
-# Of whom it would be good news, as long as their campaign goes on: they were late, or lost their last word.
-FAILED = Q(state=MemberState.FAILED, wave__campaign__state__in=rules.LIVE)
 
 
 def _hold(campaign: Campaign) -> Campaign:
@@ -86,8 +76,10 @@ def start(*, campaign: Campaign, user: Any) -> None:
     held, now = _hold(campaign), timezone.now()
     if held.needs_approval and held.approved_by_id is None:
         raise Refusal("not_approved", "somebody else must agree to it first")
-    ends_at = now + held.settings["deadline_days"] * DAY
+    ends_at = None if planning.follows(held) else now + held.settings["deadline_days"] * DAY
     _move(held, CampaignTransition.start, user, started_at=now, ends_at=ends_at, asked_to=now)
+    if planning.follows(held):
+        following.join_all(held)
 
 
 @transaction.atomic
@@ -186,6 +178,18 @@ def _had(campaign: Campaign) -> QuerySet[Member]:
     return Member.objects.filter(~Exists(newer), wave__campaign=campaign, ordered_at__isnull=False)
 
 
+# How what was there before is brought back: to all, now.
+AT_ONCE = {
+    "canary": "",
+    "waves": [100],
+    "soak_minutes": 0,
+    "jitter_minutes": 0,
+    "window": None,
+    "download_ahead": False,
+    "follows": False,
+}
+
+
 @transaction.atomic
 def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     """Propose campaigns that bring back to terminals what they had before: one for each thing that they had.
@@ -202,15 +206,7 @@ def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     befores = list(had.exclude(before=None).order_by("before").values_list("before", flat=True).distinct())
     if not befores:
         raise Refusal("nothing_before", "nobody knows what its terminals had before, or none of them has it")
-    settings = {
-        **campaign.settings,
-        "canary": "",
-        "waves": [100],
-        "soak_minutes": 0,
-        "jitter_minutes": 0,
-        "window": None,
-        "download_ahead": False,
-    }
+    settings = {**campaign.settings, **AT_ONCE}
     made = []
     for number, before in enumerate(befores, start=1):
         said: dict[str, Any] = {
@@ -225,115 +221,3 @@ def roll_back(*, campaign: Campaign, user: Any) -> list[Campaign]:
     if not made:
         raise Refusal("nothing_before", "nobody knows what its terminals had before, or none of them has it")
     return made
-
-
-# --- what terminals come to ------------------------------------------------------------------------------------------
-class Came(NamedTuple):
-    """What one terminal came to, as its feature understands it."""
-
-    ok: bool
-    code: str = ""
-    reasons: tuple[dict[str, Any], ...] = ()
-    final: bool = False  # trying again would not help
-    later: datetime | None = None  # it asks to be asked again then
-
-
-class Waited(NamedTuple):
-    """A terminal of which a campaign waits to hear, and what it was asked for."""
-
-    terminal_id: int
-    thing: str
-    arguments: Mapping[str, Any]
-    campaign_id: int
-
-
-def ordered(terminal_ids: Iterable[int], prefix: str, among: Q = TRIED) -> list[Waited]:
-    """Return where a campaign waits for what becomes of a thing: one statement."""
-    rows = Member.objects.filter(among, terminal__in=id_set(terminal_ids), thing__startswith=prefix)
-    columns = ("terminal_id", "thing", "wave__campaign__arguments", "wave__campaign")
-    return [Waited(*row) for row in rows.order_by("terminal_id", "pk").values_list(*columns)]
-
-
-def brought(terminal_ids: Iterable[int], prefix: str) -> list[Waited]:
-    """Return which campaigns that still go on brought a thing to terminals: one statement."""
-    return ordered(terminal_ids, prefix, Q(state=MemberState.SUCCEEDED, wave__campaign__state__in=rules.LIVE))
-
-
-def lose(came: Mapping[tuple[int, int], Came]) -> None:
-    """Note that terminals (terminal, campaign) do not have any more what a campaign brought: it has failed there after all."""
-    members = Member.objects.filter(
-        terminal__in=id_set(pk for pk, _ in came),
-        wave__campaign__in={campaign for _, campaign in came},
-        state=MemberState.SUCCEEDED,
-    )
-    columns = ("pk", "terminal_id", "wave__campaign")
-    rows = list(members.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
-    lost = [(pk, came[terminal, campaign]) for pk, terminal, campaign in rows if (terminal, campaign) in came]
-    moves = [Move(pk, one.code, list(one.reasons), failures=1) for pk, one in lost]
-    move_members(moves, MemberTransition.lose, timezone.now())
-
-
-def report(thing: str, came: Mapping[int, Came]) -> None:
-    """Note what terminals came to with a thing that campaigns move; terminals of none are passed over. The caller holds them, in
-    a transaction.
-
-    A fixed number of statements for any number of terminals, one where no campaign moves it.
-    """
-    good = FAILED & Q(terminal__in=[pk for pk, one in came.items() if one.ok])
-    rows = Member.objects.filter(TRIED | good, terminal__in=id_set(came), thing=thing)
-    columns = ("pk", "terminal_id", "state", "attempt", "failures", "wave__campaign")
-    # All of them first, by id: they move in several statements.
-    members = list(rows.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
-    if not members:
-        return
-    campaigns = Campaign.objects.in_bulk({row[5] for row in members})
-    now = timezone.now()
-    moves: dict[str, list[Move]] = {one.name: [] for one in REPORTED}
-    told: dict[int, tuple[int, CampaignEnded]] = {}
-    for pk, terminal_id, state, attempt, failures, campaign_id in members:
-        one, campaign = came[terminal_id], campaigns[campaign_id]
-        if state != MemberState.ORDERED and not one.ok:
-            continue  # an earlier attempt's word; it waits for the next one already
-        found = _come_to(one, Move(pk, attempt=attempt, failures=failures), campaign, now)
-        if found is None:
-            continue
-        moves[found[0].name].append(found[1])
-        if found[0] is not MemberTransition.put_off:
-            ended = CampaignEnded(campaign_id, campaign.name, found[0].target.value, list(one.reasons))
-            told[pk] = (terminal_id, ended)
-    moved = [one for transition in REPORTED for one in move_members(moves[transition.name], transition, now)]
-    record_facts(told[one.id] for one in moved if one.id in told)
-
-
-REPORTED = (MemberTransition.succeed, MemberTransition.fail, MemberTransition.put_off, MemberTransition.leave_out)
-
-
-def _come_to(one: Came, held: Move, campaign: Campaign, now: datetime) -> tuple[Transition[MemberState], Move] | None:
-    """Return what a member does where its terminal came to this: `held` bears its attempts and failures. Nothing, where whoever
-    cancelled the campaign knows what becomes of it."""
-    attempt, failures = held.attempt or 0, held.failures or 0
-    why = (one.code, list(one.reasons))
-    if one.ok:
-        return MemberTransition.succeed, Move(held.id)
-    if one.code == TAKEN_BACK:
-        return (MemberTransition.leave_out, Move(held.id, *why)) if campaign.state in rules.LIVE else None
-    due_at = _next_turn(one, attempt, campaign, now)
-    if due_at is None:
-        return MemberTransition.fail, Move(held.id, *why, failures=failures + 1)
-    if one.later is not None:  # who asks for a better time has used up no attempt, and has not failed
-        return MemberTransition.put_off, Move(held.id, *why, due_at, attempt - 1)
-    return MemberTransition.put_off, Move(held.id, *why, due_at, failures=failures + 1)
-
-
-def _next_turn(one: Came, attempt: int, campaign: Campaign, now: datetime) -> datetime | None:
-    """Return when a terminal has another turn; nothing where it is over. A campaign that was cancelled asks nobody again."""
-    if one.ok or one.final or campaign.state not in rules.LIVE:
-        return None
-    if one.later is not None:
-        due_at = min(max(one.later, now + ASK_AGAIN_AFTER), now + DAY)
-    else:
-        pause = rules.next_attempt(attempt, campaign.settings["retries"], campaign.settings["retry_minutes"])
-        if pause is None:
-            return None
-        due_at = now + pause
-    return min(due_at, campaign.ends_at) if campaign.ends_at is not None else due_at

@@ -1,8 +1,8 @@
 """What may be said of a campaign: its settings, each with its check and what is usual, and how they cut its waves. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import time
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from terminals.campaigns.rules import Guard, Window
@@ -21,19 +21,23 @@ def _whole(least: int, most: int) -> Callable[[Any], int]:
     return check
 
 
-def _canary(value: Any) -> str:
+def _filter(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 2000:
         raise Refusal("bad_campaign", "a filter, for example tag = canary")
     return value.strip()
 
 
-def _waves(value: Any) -> list[dict[str, int]]:
-    """Cumulated percentages or numbers of the terminals, the last of which is 100 per cent; each may have a guard of its own."""
+def _waves(value: Any) -> list[dict[str, Any]]:
+    """Filters, those that pass one have their turn together; then cumulated percentages or numbers of the other terminals, the
+    last of which is 100 per cent. Each may have a guard of its own."""
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_WAVES:
         raise Refusal("bad_campaign", "a list of 1 to %(most)s percentages, for example 1, 10, 100", most=MOST_WAVES)
     kept = [_wave(one) for one in value]
     percentages = [one["percent"] for one in kept if "percent" in one]
     numbers = [one["number"] for one in kept if "number" in one]
+    filters = [place for place, one in enumerate(kept) if "filter" in one]
+    if filters != list(range(len(filters))):
+        raise Refusal("bad_campaign", "waves by a filter come first")
     if "percent" not in kept[-1] or percentages[-1] != 100 or any(b <= a for a, b in pairwise(percentages)):
         raise Refusal("bad_campaign", "they add up: each is more than the one before, and the last is 100")
     if any(b <= a for a, b in pairwise(numbers)):
@@ -41,17 +45,23 @@ def _waves(value: Any) -> list[dict[str, int]]:
     return kept
 
 
-def _wave(value: Any) -> dict[str, int]:
+def _wave(value: Any) -> dict[str, Any]:
+    sizes = {"percent": _whole(1, 100), "number": _whole(1, 1_000_000), "filter": _wave_filter}
     said = value if isinstance(value, dict) else {"percent": value}
-    if unknown := sorted(said.keys() - {"percent", "number", *Guard._fields}):
+    if unknown := sorted(said.keys() - {*sizes, *Guard._fields}):
         known = ", ".join(Guard._fields)
         raise Refusal("bad_campaign", "a wave has a percent, and may have %(known)s", known=known, unknown=unknown[0])
     guard = {name: SETTINGS[name].check(said[name]) for name in Guard._fields if name in said}
-    if "number" in said and "percent" not in said:
-        return {"number": _whole(1, 1_000_000)(said["number"]), **guard}
-    if "number" in said:
-        raise Refusal("bad_campaign", "a wave has a percent or a number, not both")
-    return {"percent": _whole(1, 100)(said.get("percent")), **guard}
+    size = [name for name in sizes if name in said]
+    if len(size) != 1:
+        raise Refusal("bad_campaign", "a wave has a percent, a number or a filter: one of them")
+    return {size[0]: sizes[size[0]](said[size[0]]), **guard}
+
+
+def _wave_filter(value: Any) -> str:
+    if not (kept := _filter(value)):
+        raise Refusal("bad_campaign", "a filter, for example tag = canary")
+    return kept
 
 
 def _window(value: Any) -> dict[str, Any] | None:
@@ -107,9 +117,10 @@ class Setting(NamedTuple):
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "canary": Setting("", _canary),  # these first, a wave of their own
+    "canary": Setting("", _filter),  # these first, a wave of their own
     "waves": Setting([{"percent": 1}, {"percent": 10}, {"percent": 100}], _waves),
     "window": Setting(None, _window),
+    "follows": Setting(False, _switch),  # terminals that come to pass the filter later are included; it has no deadline
     "download_ahead": Setting(False, _switch),  # asked at any time, changed within the window
     "conditions": Setting({}, _conditions),
     "jitter_minutes": Setting(0, _whole(0, 24 * 60)),  # a wave's terminals are spread over so long
@@ -142,11 +153,17 @@ def checked(settings: Any) -> dict[str, Any]:
     return kept
 
 
-def guards_of(settings: Mapping[str, Any], *, canaries: bool) -> list[Guard]:
+def guards_of(settings: Mapping[str, Any]) -> list[Guard]:
     """Return the guard of each wave in order; that of the canaries is the campaign's."""
     usual = Guard(**{name: settings[name] for name in Guard._fields})
     own = [{name: wave[name] for name in Guard._fields if name in wave} for wave in settings["waves"]]
-    return ([usual] if canaries else []) + [usual._replace(**guard) for guard in own]
+    return ([usual] if settings["canary"] else []) + [usual._replace(**guard) for guard in own]
+
+
+def filters_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return the filters of the waves that have one, in order: they come first."""
+    own = [wave["filter"] for wave in settings["waves"] if "filter" in wave]
+    return ([settings["canary"]] if settings["canary"] else []) + own
 
 
 def window_of(settings: Mapping[str, Any]) -> Window | None:
@@ -159,23 +176,26 @@ def window_of(settings: Mapping[str, Any]) -> Window | None:
 
 # --- waves -----------------------------------------------------------------------------------------------------------
 class Cut(NamedTuple):
-    """One wave: the place of its last terminal among all, canaries first, and its guard."""
+    """One wave: the place of its last terminal among all, those that pass its filters first, and its guard."""
 
     last: int
     guard: Guard
 
 
-def cut(settings: Mapping[str, Any], canaries: int, total: int) -> list[Cut]:
-    """Return a campaign's waves. Each has one terminal at least: a small target has fewer waves."""
-    guards = guards_of(settings, canaries=canaries > 0)
-    rest = total - canaries
-    places = [canaries] if canaries else []
+def cut(settings: Mapping[str, Any], passing: Sequence[int], total: int) -> list[Cut]:
+    """Return a campaign's waves; `passing`: how many pass each of `filters_of`, those before aside. Each has one terminal at
+    least: a small target has fewer waves, and one of none has the last, empty."""
+    guards = guards_of(settings)
+    places = list(accumulate(passing))
+    first = sum(passing)
+    rest = total - first
     places += [
-        canaries + (min(wave["number"], rest) if "number" in wave else (rest * wave["percent"] + 99) // 100)
+        first + (min(wave["number"], rest) if "number" in wave else (rest * wave["percent"] + 99) // 100)
         for wave in settings["waves"]
+        if "filter" not in wave
     ]
     waves: list[Cut] = []
     for place, guard in zip(places, guards, strict=True):
         if place > (waves[-1].last if waves else 0):
             waves.append(Cut(place, guard))
-    return waves
+    return waves or [Cut(0, guards[-1])]

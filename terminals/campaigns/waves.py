@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from terminals.campaigns import rules, services
+from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import MovedByAnother
 from terminals.campaigns.kinds import kinds
 from terminals.campaigns.members import IN_DOUBT, Move, lock_thing, move_all, move_members, tallied
 from terminals.campaigns.models import Campaign, Member, Wave
+from terminals.campaigns.reports import TAKEN_BACK
 from terminals.campaigns.rules import (
+    LIVE,
     OPEN_MEMBERS,
     CampaignState,
     CampaignTransition,
@@ -35,7 +37,7 @@ from terminals.estate.models import Terminal
 
 ACTOR = "campaign"
 LEFT_SERVICE = "left_service"  # of who was asked and left service before it answered
-UNHEARD = (LEFT_SERVICE, services.TAKEN_BACK)  # they count against the guard: a device that broke is often replaced
+UNHEARD = (LEFT_SERVICE, TAKEN_BACK)  # they count against the guard: a device that broke is often replaced
 
 
 def look_at_waves(campaign: Campaign, now: datetime) -> int:
@@ -115,7 +117,8 @@ SELECT theirs.id, theirs.state, c.id, c.name, mine.id
   JOIN campaigns_wave w ON w.id = theirs.wave_id
   JOIN campaigns_campaign c ON c.id = w.campaign_id
  WHERE mine.wave_id = ANY(%(waves)s) AND mine.state = 'planned'
-   AND (theirs.state = ANY(%(open)s) OR (theirs.state = 'succeeded' AND c.id > %(campaign)s))
+   AND (theirs.state = ANY(%(open)s)
+        OR (theirs.state = 'succeeded' AND c.id > %(campaign)s AND (mine.anew_at IS NULL OR theirs.finished_at > mine.anew_at)))
 """
 
 
@@ -217,7 +220,30 @@ def _of(members: QuerySet[Member]) -> QuerySet[Terminal]:
 
 
 def _finish(campaign: Campaign, counted: Mapping[int, Counts], now: datetime) -> int:
-    """A campaign whose waves all held is done when nobody of it is waited for any more."""
+    """A campaign whose waves all held is done when nobody of it is waited for any more; one that follows takes the place of the
+    earlier ones that followed the same."""
+    if planning.follows(campaign):
+        return _end_predecessors(campaign, now)
     if any(counts.open for counts in counted.values()):
         return 0
     return move(Campaign.objects.filter(pk=campaign.pk), CampaignTransition.finish, finished_at=now)
+
+
+def _end_predecessors(campaign: Campaign, now: datetime) -> int:
+    """End earlier campaigns that follow the same terminals with the same thing. What they have sent is waited for."""
+    earlier = Campaign.objects.filter(
+        pk__lt=campaign.pk,
+        state__in=LIVE,
+        thing=campaign.thing,
+        filter=campaign.filter,
+        path=campaign.path,
+        settings__follows=True,
+    )
+    ids = list(earlier.order_by("pk").values_list("pk", flat=True))
+    if not ids or not move(Campaign.objects.filter(pk__in=ids), CampaignTransition.cancel, finished_at=now):
+        return 0
+    move_all(list(Wave.objects.filter(campaign__in=ids).values_list("pk", flat=True)), MemberTransition.drop, now)
+    for pk in ids:
+        detail = {"by": campaign.pk}
+        audit.record(actor=ACTOR, action="campaign.take_over", subject=f"campaign:{pk}", detail=detail)
+    return 1

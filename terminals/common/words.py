@@ -72,7 +72,18 @@ def stored_sentence(template: str, values: dict[str, Any]) -> str:
 TONES = (
     dict.fromkeys(["active", "balanced", "succeeded", "confirmed", "installed", "applied", "ok", "online"], "success")
     | dict.fromkeys(
-        ["unbalanced", "failed", "rejected", "mismatch", "fault", "out_of_paper", "locked", "offline"],
+        [
+            "unbalanced",
+            "failed",
+            "rejected",
+            "mismatch",
+            "fault",
+            "out_of_paper",
+            "locked",
+            "offline",
+            "critical",
+            "high",
+        ],
         "danger",
     )
     | dict.fromkeys(["suspended", "expired", "pending", "paper_low", "warning", "absent"], "warning")

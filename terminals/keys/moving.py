@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Exists, OuterRef, Q
+
 from terminals.campaigns.kinds import Order, asked_by
 from terminals.campaigns.outcomes import answered, came_of
-from terminals.campaigns.services import Came, ordered, report
+from terminals.campaigns.reports import Came, ordered, report
 from terminals.keys.models import TerminalKey
 from terminals.keys.rules import KeyState
 from terminals.keys.services import deliver_keys
@@ -27,6 +29,12 @@ def order(targets: Sequence[Target], wanted: Order) -> None:
     """Deliver a new key to terminals that are held and fit."""
     pairs = [(target, str(wanted.arguments["usage"])) for target in targets]
     deliver_keys(pairs, requested_by=wanted.requested_by, valid_for=wanted.valid_for)
+
+
+def has_it(arguments: Mapping[str, Any]) -> Q:
+    """Return what holds for terminals that have a key of a usage, or that one is on its way to."""
+    there = (KeyState.PENDING, KeyState.CONFIRMED)
+    return Q(Exists(TerminalKey.objects.filter(terminal=OuterRef("pk"), usage=arguments["usage"], state__in=there)))
 
 
 def take_back(ids: Sequence[int], wanted: Order) -> set[int]:

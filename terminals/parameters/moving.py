@@ -8,7 +8,7 @@ from typing import Any
 
 from terminals.campaigns.kinds import Order
 from terminals.campaigns.outcomes import answered, came_of
-from terminals.campaigns.services import Came, ordered, report
+from terminals.campaigns.reports import Came, ordered, report
 from terminals.estate.models import Terminal
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface
 
 from firmware import downloads
 from firmware.downloads import Slots
-from firmware.models import Release
+from firmware.models import InstalledSoftware, Release
+from terminals.common.errors import Refusal
+from terminals.estate.models import Terminal
 from terminals.link.protocol.messages.software import Assignment
 from terminals.simulator import updates
 
@@ -85,3 +89,18 @@ def new_till(tmp_path: Path) -> Callable[[str], Till]:
 def free_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another test began to download and did not read keeps no slot."""
     monkeypatch.setattr(downloads, "slots", Slots(together=4, each=1))
+
+
+def refusal(verb: Callable[..., Any], **arguments: Any) -> str:
+    """Return the reason for which a verb refuses."""
+    with pytest.raises(Refusal) as refused:
+        verb(**arguments)
+    return refused.value.reason
+
+
+def running(terminal: Terminal, **versions: str) -> None:
+    InstalledSoftware.objects.filter(terminal=terminal).delete()
+    for component, version in versions.items():
+        InstalledSoftware.objects.create(
+            terminal=terminal, component=component, version=version, reported_at=timezone.now()
+        )

@@ -24,14 +24,14 @@ from pytest_django.live_server_helper import LiveServer
 
 from firmware.ddi.services import issue_token
 from firmware.models import DdiToken, Installation, InstalledSoftware, Release
-from firmware.services import assign_release, install, set_baseline
+from firmware.services import assign_release, install
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.link.models import Command, DeviceSession
 from terminals.link.services import target_of
 from tests.conftest import wait_until
-from tests.releases import ready
+from tests.releases import campaigns_go_on, keep_at, ready
 from tests.terminals.campaigns.conftest import run, started, states
 
 Register = Callable[[str], Terminal]
@@ -135,8 +135,10 @@ def test_a_campaign_goes_to_devices_of_both_kinds_and_its_guard_hears_them(regis
     assert (campaign.state, states(campaign)) == ("paused", {"succeeded": 1, "failed": 1, "planned": 2})
 
 
-def test_a_baseline_is_offered_at_the_first_poll(terminal: Terminal, device: Device) -> None:
-    set_baseline(model=terminal.model, release=ready("2.0.0"), actor="ops")
+def test_a_device_that_polls_first_joins_the_campaigns_that_follow(terminal: Terminal, device: Device) -> None:
+    keep_at(ready("2.0.0"), "state in (enrolled, active)")
+    assert "deploymentBase" not in device.links()
+    campaigns_go_on()
     assert "deploymentBase" in device.links()
 
 
@@ -341,7 +343,7 @@ def test_swupdate_installs_a_release_by_itself(
     terminal = register("SN-1")
     token = issue_token(terminal=terminal, actor="ops")
     release: Release = ready("2.0.0", content)
-    set_baseline(model=terminal.model, release=release, actor="ops")
+    assign_release(release=release, terminals=[terminal], actor="ops")
     suricatta = f"-t DEFAULT -u {live_server.url} -i {terminal.device_id} -k {token} -p 1"
     usual = ("-l", "5", "-v", "-H", "till:1.0", "-k", str(trusted), "-M", "-m")
     first = swupdate(*usual, "-u", suricatta)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+import msgspec
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -16,13 +17,15 @@ from firmware import deltas, services
 from firmware.models import InstalledSoftware, Release, ReleaseDelta
 from firmware.releases import withdraw_release
 from firmware.tuf import services as repository
+from terminals.campaigns.models import Campaign
+from terminals.campaigns.services import cancel
 from terminals.estate.models import Terminal
-from terminals.link.protocol.messages.software import Assignment, Delta
+from terminals.link.protocol.messages.software import Assignment, Delta, Install
 from terminals.link.services import target_of
 from terminals.simulator import updates
 from tests.conftest import deliver, enrolled_device
 from tests.firmware.conftest import Between
-from tests.releases import ready
+from tests.releases import keep_at, ready
 
 OLD = random.Random(1).randbytes(300_000)
 NEW = OLD[:100_000] + random.Random(2).randbytes(5_000) + OLD[100_000:]
@@ -30,14 +33,14 @@ NEW = OLD[:100_000] + random.Random(2).randbytes(5_000) + OLD[100_000:]
 
 @pytest.fixture
 def terminal(register: Callable[[str], Terminal]) -> Terminal:
-    """A terminal that runs 1.0.0 and whose model shall run 2.0.0."""
+    """A terminal that runs 1.0.0 and that a campaign moves to 2.0.0."""
     terminal = register("SN-1")
     device = enrolled_device(terminal)
     device.memory.software = {"payment": "1.0.0"}
     deliver(device.hello())
     terminal.refresh_from_db()
     ready("1.0.0", OLD)
-    services.set_baseline(model=terminal.model, release=ready("2.0.0", NEW), actor="ops")
+    keep_at(ready("2.0.0", NEW), "state = retired")
     return terminal
 
 
@@ -53,7 +56,7 @@ def test_a_delta_is_made_once_of_what_terminals_run(terminal: Terminal) -> None:
 
 def test_what_is_not_worth_it_is_not_tried_again(terminal: Terminal) -> None:
     other = ready("3.0.0", random.Random(3).randbytes(200_000))
-    services.set_baseline(model=terminal.model, release=other, actor="ops")
+    keep_at(other, "state = retired")
     assert deltas.make_missing() == 0
     assert ReleaseDelta.objects.get().size_bytes == 0
     assert deltas.make_missing() == 0
@@ -65,19 +68,14 @@ def test_an_order_names_the_delta_and_a_withdrawal_ends_it(terminal: Terminal, c
     release = Release.objects.get(version="2.0.0")
     [installation] = services.install([(target_of(terminal), release)], requested_by="ops")
     assert installation.command is not None
-    import msgspec
-
-    from terminals.link.protocol.messages.software import Install
-
     body = msgspec.json.decode(bytes(installation.command.payload))["body"]
     said = msgspec.convert(body, Install)
     assert said.delta is not None
     path = "/" + said.delta.url.split("/", 3)[3]
     answer: Any = client.get(path)
     assert len(b"".join(answer.streaming_content)) == said.delta.size_bytes
-    services.replace_baselines(
-        model=terminal.model, gone=list(release.baselines.values_list("pk", flat=True)), releases=[], actor="ops"
-    )
+    campaign = Campaign.objects.get()
+    cancel(campaign=campaign, user=campaign.proposed_by)
     withdraw_release(release=release, actor="ops", reason="bad")
     assert client.get(path).status_code == 404
 

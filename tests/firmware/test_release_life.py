@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
 
-from firmware import materials, services
+from firmware import services
 from firmware.fitness import unfit_for
-from firmware.models import Installation, InstalledSoftware, Package, Release
+from firmware.models import Installation, Package, Release, RepositoryDocument
 from firmware.releases import (
     approve_release,
     deprecate_release,
@@ -25,25 +24,19 @@ from firmware.releases import (
     withdraw_release,
 )
 from terminals.bulk.fitness import refused_among
+from terminals.campaigns.services import cancel
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal, TerminalModel
-from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
 from terminals.link.protocol.messages.software import Assignment
 from terminals.link.services import CommandRequest, create_commands, target_of
 from terminals.simulator.books import check_assignment
 from tests.conftest import deliver, enrolled_device, in_thread, obey
-from tests.releases import APPROVER, BUILDER, draft, ready
+from tests.firmware.conftest import refusal, running
+from tests.releases import APPROVER, BUILDER, draft, keep_at, ready
 
 Register = Callable[[str], Terminal]
-
-
-def refusal(verb: Callable[..., Any], **arguments: Any) -> str:
-    """Return the reason for which a verb refuses."""
-    with pytest.raises(Refusal) as refused:
-        verb(**arguments)
-    return refused.value.reason
 
 
 # --- built by one, approved by another -------------------------------------------------------------------------------
@@ -93,7 +86,7 @@ def test_a_draft_is_sent_to_nobody(register: Register) -> None:
     terminal, release = register("SN-1"), draft("2.0.0")
     deliver(enrolled_device(terminal).hello())
     assert refusal(services.assign_release, release=release, terminals=[terminal], actor="ops") == "not_approved"
-    assert refusal(services.set_baseline, model=terminal.model, release=release, actor="ops") == "not_approved"
+    assert refusal(keep_at, release=release) == "not_approved"
     assert refused_among([terminal.pk], unfit_for(release))[terminal.pk].reason == "not_approved"
     assert not Installation.objects.exists()
 
@@ -106,14 +99,9 @@ def test_a_release_lives_by_its_states(db: None) -> None:
     assert refusal(approve_release, release=release, actor=APPROVER, sha256=release.sha256) == "wrong_state"
     assert reinstate_release(release=release, actor="ops").state == "approved"
     assert refusal(withdraw_release, release=release, actor="ops", reason="  ") == "no_reason"
-    services.set_baseline(model=TerminalModel.objects.get(), release=release, actor="ops")
-    assert refusal(withdraw_release, release=release, actor="ops", reason="bad") == "is_baseline"
-    services.replace_baselines(
-        model=TerminalModel.objects.get(),
-        gone=list(release.baselines.values_list("pk", flat=True)),
-        releases=[],
-        actor="ops",
-    )
+    campaign = keep_at(release)
+    assert refusal(withdraw_release, release=release, actor="ops", reason="bad") == "is_followed"
+    cancel(campaign=campaign, user=campaign.proposed_by)
     assert withdraw_release(release=release, actor="ops", reason="bad").state == "withdrawn"
     assert refusal(reinstate_release, release=release, actor="ops") == "wrong_state"
     actions = AuditEntry.objects.filter(action__startswith="release.").values_list("action", flat=True)
@@ -140,14 +128,6 @@ def test_a_withdrawal_takes_back_what_no_terminal_has_seen(register: Register, c
 
 
 # --- whom it fits ----------------------------------------------------------------------------------------------------
-def running(terminal: Terminal, **versions: str) -> None:
-    InstalledSoftware.objects.filter(terminal=terminal).delete()
-    for component, version in versions.items():
-        InstalledSoftware.objects.create(
-            terminal=terminal, component=component, version=version, reported_at=timezone.now()
-        )
-
-
 @pytest.mark.parametrize(
     ("told", "runs", "reason"),
     [
@@ -178,7 +158,6 @@ def test_a_release_for_some_models_goes_to_no_other(register: Register) -> None:
     two = TerminalModel.objects.create(vendor="Acme", name="Two", platform="linux-arm64")
     release = ready("2.0.0", models_only=[two])
     assert refused_among([terminal.pk], unfit_for(release))[terminal.pk].reason == "wrong_model"
-    assert refusal(services.set_baseline, model=terminal.model, release=release, actor="ops") == "wrong_model"
 
 
 def test_an_older_version_is_asked_about_and_bears_a_newer_counter(register: Register) -> None:
@@ -228,89 +207,20 @@ def test_an_assignment_for_another_serial_is_rejected_by_the_terminal(register: 
     assert (command.state, device.pending_install) == ("rejected", None)
 
 
-# --- what it is made of ----------------------------------------------------------------------------------------------
-BILL: dict[str, Any] = {
-    "bomFormat": "CycloneDX",
-    "specVersion": "1.5",
-    "version": 1,
-    "components": [
-        {
-            "type": "library",
-            "name": "openssl",
-            "version": "3.0.7",
-            "purl": "pkg:generic/openssl@3.0.7",
-            "licenses": [{"license": {"id": "Apache-2.0"}}],
-            "components": [{"type": "library", "name": "libcrypto", "version": "3.0.7"}],
-        },
-        {"type": "library", "name": "zlib", "version": "1.2.13"},
-    ],
-}
-
-
-def test_which_terminals_run_openssl_3_0_7(register: Register, operator: Any) -> None:
-    one, two = register("SN-1"), register("SN-2")
-    with_it, without = ready("2.0.0"), ready("2.1.0")
-    parts = materials.attach(release=with_it, document=BILL, actor="ops")
-    assert sorted((part.name, part.version, part.licences) for part in parts) == [
-        ("libcrypto", "3.0.7", ""),
-        ("openssl", "3.0.7", "Apache-2.0"),
-        ("zlib", "1.2.13", ""),
-    ]
-    running(one, payment=with_it.version)
-    running(two, payment=without.version)
-
-    def pass_(text: str) -> list[str]:
-        return list(matching(Terminal.objects.all(), text, operator).values_list("serial", flat=True))
-
-    assert pass_('library = "OpenSSL 3.0.7"') == ["SN-1"]
-    assert pass_('library = "openssl"') == ["SN-1"]
-    assert pass_('library = "openssl 3.0.8"') == []
-    assert pass_('library ~ "crypto"') == ["SN-1"]
-    assert pass_('not library = "openssl 3.0.7"') == ["SN-2"]
-    materials.attach(release=with_it, document={**BILL, "components": []}, actor="ops")
-    assert pass_('library = "openssl"') == []
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        [],
-        {},
-        {"bomFormat": "SPDX"},
-        {"bomFormat": "CycloneDX", "components": {}},
-        {"bomFormat": "CycloneDX", "components": [{"name": 5}]},
-        {"bomFormat": "CycloneDX", "components": [{"type": "library"}]},
-        {"bomFormat": "CycloneDX", "components": [{"type": "library", "name": "x", "purl": "not one"}]},
-    ],
-)
-def test_what_is_no_bill_of_materials_is_refused_and_the_earlier_one_stays(db: None, document: Any) -> None:
-    release = draft()
-    materials.attach(release=release, document=BILL, actor="ops")
-    assert refusal(materials.attach, release=release, document=document, actor="ops") == "bad_bill_of_materials"
-    assert release.components.count() == 3
-
-
-def test_a_library_with_a_space_in_its_name_is_found(register: Register, operator: Any) -> None:
-    terminal, release = register("SN-1"), ready("2.0.0")
-    part = {"type": "library", "name": "Visual C++ Runtime", "version": "14.2"}
-    materials.attach(release=release, document={**BILL, "components": [part]}, actor="ops")
-    materials.attach(release=release, document={**BILL, "components": [part]}, actor="ops")
-    assert release.components.count() == 1
-    running(terminal, payment="2.0.0")
-    for text in ("Visual C++ Runtime 14.2", "visual c++ runtime"):
-        assert matching(Terminal.objects.all(), f'library = "{text}"', operator).count() == 1
-
-
 def test_two_who_approve_at_once_list_both(transactional_db: None) -> None:
     ready("0.9.0")
-    built = [draft(f"1.{n}.0") for n in range(2)]
-    together = Barrier(2)
+    one, other = (draft(f"1.{n}.0") for n in range(2))
 
     def approve(release: Release) -> None:
-        together.wait(10)
         approve_release(release=release, actor=APPROVER, sha256=release.sha256)
 
-    with ThreadPoolExecutor(2) as pool:
-        for one in [pool.submit(in_thread, partial(approve, release)) for release in built]:
-            one.result(30)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            approve(one)
+            second = pool.submit(in_thread, partial(approve, other))
+            with pytest.raises(TimeoutError):  # it waits: what it lists must name the one that is not committed yet
+                second.result(0.5)
+        second.result(30)
     assert Release.objects.filter(state="approved", listed_at__isnull=False).count() == 3
+    listed = RepositoryDocument.objects.filter(role__startswith="linux").latest("version").content
+    assert all(f"-{version}.bin" in listed for version in ("0.9.0", "1.0.0", "1.1.0"))

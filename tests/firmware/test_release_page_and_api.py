@@ -16,7 +16,7 @@ from fleet.pages import releases as pages
 from terminals.estate.models import Membership, Terminal, TerminalModel
 from terminals.estate.targets.choosing import matching
 from tests.conftest import enrolled_device
-from tests.firmware.test_release_life import BILL
+from tests.firmware.test_materials import BILL
 from tests.releases import draft, ready
 
 Register = Callable[[str], Terminal]

@@ -17,7 +17,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from firmware.ddi.views import urlpatterns as ddi_addresses
-from firmware.models import Baseline, Package
+from firmware.models import Package
 from fleet.pages.verbs import VERBS
 from fleet.roles import ROLES
 from terminals.bulk.services import start
@@ -124,7 +124,6 @@ class Shared:
         self.root = User.objects.create_superuser("proposer")
         package = Package.objects.create(name="pay")
         self.release = row(package)
-        self.baseline = Baseline.objects.create(model=self.model, package=package, release=self.release)
 
 
 class World:
@@ -250,7 +249,6 @@ def test_nothing_is_made_for_foreign_objects(world: World) -> None:
         "settlement/plans/": {"name": "For all", "cycle": "* * * * *"},
         "parameters/templates/": {"name": "for all", "schema": {"properties": {"a": {"type": "string"}}}},
         "packages/": {"name": "for-all"},
-        "baselines/": {"model": shared.model.pk, "release": shared.release.pk},
         "key-requirements/": {"model": shared.model.pk, "usage": "D0"},
     }
     before = [model._default_manager.count() for model in WATCHED]

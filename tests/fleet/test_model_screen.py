@@ -6,8 +6,6 @@ from typing import Any
 from django.test import Client
 from django.urls import reverse
 
-from firmware.models import Baseline, Package, Release
-from firmware.services import replace_baselines
 from terminals.common.audit.models import AuditEntry
 from terminals.estate.models import Store, TerminalModel
 from terminals.estate.registering import register_terminal
@@ -16,7 +14,6 @@ from terminals.link.models import Command
 from terminals.parameters.sending import run_due
 from terminals.parameters.services import publish_template
 from tests.conftest import TEMPLATE, deliver, enrolled_device, working_device
-from tests.releases import ready
 
 
 def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
@@ -30,14 +27,12 @@ def rows(prefix: str, *values: dict[str, Any]) -> dict[str, Any]:
 def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
     staff: Client, shop: dict[str, int]
 ) -> None:
-    release = ready("2.0.0")
     template = publish_template(name="till", schema=TEMPLATE, actor="ops").template
     form = {
         "vendor": "Acme",
         "name": "Two",
         "platform": "linux-arm64",
         "capabilities": "",
-        **rows("baselines", {"release": release.pk}),
         **rows("key_requirements", {"usage": "P0"}),
         **rows("parameter_template", {"template": template.pk}),
     }
@@ -46,68 +41,19 @@ def test_a_model_is_set_up_on_one_screen_and_its_terminals_get_what_it_names(
     made = TerminalModel.objects.get(name="Two")
     assert set(AuditEntry.objects.filter(actor="ops").values_list("action", flat=True)) >= {
         "terminalmodel.create",
-        "release.baseline",
         "keyrequirement.create",
         "modeltemplate.create",
     }
     terminal = register_terminal(serial="SN-1", model=made, store=Store.objects.get(pk=shop["store"]), actor="ops")
     device = working_device(terminal)
     run_due(time.monotonic() + 20)
-    assert set(Command.objects.values_list("type", flat=True)) == {"install", "deliver_key", "configure"}
+    assert set(Command.objects.values_list("type", flat=True)) == {"deliver_key", "configure"}
     deliver(device.hello())
     run_due(time.monotonic() + 20)
-    assert Command.objects.count() == 3, "nothing is sent by itself twice"
+    assert Command.objects.count() == 2, "nothing is sent by itself twice"
     deliver(enrolled_device(terminal).hello())
     run_due(time.monotonic() + 20)
     assert Command.objects.filter(type="configure").count() == 2, "but to the device that takes its place"
-
-
-def test_a_baseline_that_does_not_fit_is_refused_on_the_screen(staff: Client, shop: dict[str, int]) -> None:
-    release = ready(platform="other")
-    form = {
-        "vendor": "Acme",
-        "name": "Two",
-        "platform": "linux-arm64",
-        "capabilities": "",
-        **rows("baselines", {"release": release.pk}),
-        **rows("key_requirements"),
-        **rows("parameter_template"),
-    }
-    page = staff.post(reverse("admin:terminals_terminalmodel_add"), form).content.decode()
-    assert "does not fit" in page
-    assert 'value="Acme"' in page, "what was typed is still there"
-    assert not TerminalModel.objects.filter(name="Two").exists()
-
-
-def test_baselines_that_change_places_on_the_screen_are_all_kept(staff: Client, shop: dict[str, int]) -> None:
-    model = TerminalModel.objects.get(pk=shop["model"])
-    releases = [
-        ready(package=Package.objects.create(name=name), platform=model.platform) for name in ("app", "kernel", "fonts")
-    ]
-    app, kernel, fonts = releases
-    replace_baselines(model=model, gone=[], releases=[app, kernel], actor="ops")
-    one, two = Baseline.objects.order_by("pk").values_list("pk", flat=True)
-
-    def save(*wanted: Release, gone: str = "") -> str:
-        form: dict[str, Any] = {"vendor": "Acme", "name": "One", "platform": "linux-arm64", "capabilities": ""}
-        form |= {**rows("key_requirements"), **rows("parameter_template")}
-        form |= {"baselines-TOTAL_FORMS": len(wanted), "baselines-INITIAL_FORMS": 2}
-        for n, release in enumerate(wanted):
-            form |= {f"baselines-{n}-release": release.pk, f"baselines-{n}-id": [one, two, ""][n]}
-        url = reverse("admin:terminals_terminalmodel_change", args=[model.pk])
-        return staff.post(url, form | ({gone: "on"} if gone else {}), follow=True).content.decode()
-
-    def stand() -> set[str]:
-        return set(Baseline.objects.values_list("package__name", flat=True))
-
-    assert "keep one" in save(app, app)
-    assert "keep one" in save(app, kernel, kernel)
-    assert stand() == {"app", "kernel"}
-    save(kernel, app)
-    assert stand() == {"app", "kernel"}
-    save(fonts, kernel)
-    assert stand() == {"fonts", "kernel"}
-    assert AuditEntry.objects.filter(action="baseline.delete").count() == 1
 
 
 def test_what_goes_with_a_model_is_audited(staff: Client, shop: dict[str, int]) -> None:

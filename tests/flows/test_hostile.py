@@ -9,14 +9,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, SolarSchedule
 from rest_framework.test import APIClient
 
-from firmware.models import Baseline
-from firmware.services import set_baseline
 from fleet.pages.models import Tally, TallyChange
 from fleet.pages.tasks import fold_tallies
 from terminals.estate.models import Terminal
@@ -28,7 +25,6 @@ from terminals.link.routes import routes
 from terminals.settlement.models import SettlementSchedule
 from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device, make_plan, set_parameters, set_schedule, sold, working_device
-from tests.releases import ready
 
 Register = Callable[[str], Terminal]
 
@@ -186,23 +182,3 @@ def test_a_programs_write_off_names_the_amounts(api: APIClient, device: Device) 
     assert api.post(url, {"write_off": True}, format="json").status_code == 400
     assert api.post(url, {"write_off": answer.json()["write_off"]}, format="json").status_code == 200
     assert Terminal.objects.get().state == "retired"
-
-
-def test_who_may_only_look_at_baselines_ends_none(client: Client, device: Device) -> None:
-    model = Terminal.objects.get().model
-    release = ready(platform=model.platform)
-    set_baseline(model=model, release=release, actor="ops")
-    clerk = User.objects.create_user("clerk", is_staff=True)
-    names = ("view_terminalmodel", "change_terminalmodel", "view_baseline")
-    clerk.user_permissions.set(Permission.objects.filter(codename__in=names))
-    client.force_login(clerk)
-    url = reverse("admin:terminals_terminalmodel_change", args=[model.pk])
-    form = {"vendor": model.vendor, "name": model.name, "platform": model.platform, "capabilities": ""}
-    row = {"baselines-0-id": Baseline.objects.get().pk, "baselines-0-release": release.pk}
-    for extra in (
-        {"baselines-TOTAL_FORMS": 0, "baselines-INITIAL_FORMS": 0},
-        {"baselines-TOTAL_FORMS": 1, "baselines-INITIAL_FORMS": 1, **row},
-        {"baselines-TOTAL_FORMS": 1, "baselines-INITIAL_FORMS": 1, **row, "baselines-0-DELETE": "on"},
-    ):
-        assert client.post(url, form | extra).status_code in (200, 302)
-        assert Baseline.objects.count() == 1

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from rest_framework.test import APIClient
 
-from firmware.services import assign_release, set_baseline
+from firmware.services import assign_release
 from terminals.common.audit.models import AuditEntry
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
@@ -86,11 +86,6 @@ DONE: dict[str, tuple[Callable[[Terminal, Device], object], set[str], set[str]]]
     "schedule": (schedule, {"settlementplan.create", "planlevel.create"}, {"settlement.schedule_changed"}),
     "states": (leave, {"terminal.suspend", "terminal.resume", "terminal.retire"}, {"state.changed"}),
     "settlement": (settle, {"settlement.request"}, {"settlement.settled"}),
-    "baseline": (
-        lambda t, d: set_baseline(model=t.model, release=release_of(t), actor="ops"),
-        {"release.baseline"},
-        set(),
-    ),
     "command": (lambda t, d: send_plain_command(terminal=t, command_type="ping", actor="ops"), {"command.ping"}, set()),
     "code": (
         lambda t, d: issue_activation_code(terminal=t, actor="ops"),
@@ -137,10 +132,5 @@ def test_registering_is_told(register: Register) -> None:
 def test_what_was_before_stands_in_the_audit(register: Register) -> None:
     terminal = register("SN-1")
     working_device(terminal)
-    for version in ("1.0.0", "2.0.0"):
-        set_baseline(model=terminal.model, release=release_of(terminal, version), actor="ops")
     change_state(terminal=terminal, transition=TerminalTransition.suspend, actor="ops")
-    before, after = (f"pay {version} (linux-arm64)" for version in ("1.0.0", "2.0.0"))
-    changed = AuditEntry.objects.filter(action="release.baseline").latest("id").detail
-    assert changed == {"old": {"release": before}, "new": {"release": after}}
     assert AuditEntry.objects.get(action="terminal.suspend").detail["from"] == "active"

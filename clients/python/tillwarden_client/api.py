@@ -37,18 +37,6 @@ class AuditEntry(TypedDict):
     hash: str | None
 
 
-class Baseline(TypedDict):
-    id: int
-    model: int
-    package: int
-    release: int
-
-
-class BaselineRequest(TypedDict):
-    model: int
-    release: int
-
-
 class BringRequest(TypedDict):
     profile: int
     file: IO[bytes]
@@ -100,6 +88,7 @@ class Campaign(TypedDict):
     started_at: NotRequired[str | None]
     ends_at: NotRequired[str | None]
     finished_at: NotRequired[str | None]
+    expected_end: str | None
     rolls_back: NotRequired[int | None]
     waves: list[dict[str, Any]]
 
@@ -133,7 +122,7 @@ SubjectEnum = Literal["records", "settling", "credit", "risk"]
 CaseStateEnum = Literal["open", "approving", "resolved", "explained"]
 
 
-SeverityEnum = Literal["low", "medium", "high"]
+CaseSeverityEnum = Literal["low", "medium", "high"]
 
 
 CaseResolutionEnum = Literal["terminal_error", "host_error", "acquirer_corrects", "merchant_charged", "written_off", "fraud", "no_difference"]
@@ -146,7 +135,7 @@ class Case(TypedDict):
     id: int
     subject: SubjectEnum
     state: NotRequired[CaseStateEnum]
-    severity: NotRequired[SeverityEnum]
+    severity: NotRequired[CaseSeverityEnum]
     currency: str
     amount_minor: NotRequired[int]
     difference_count: NotRequired[int]
@@ -1437,7 +1426,7 @@ class TrialRequest(TypedDict):
 
 
 class WantedCampaignRequest(TypedDict):
-    """What is moved, and to whom. `filter` is the filter language; `arguments` depend on the kind; what `settings` leave out is as usual."""
+    """What is moved, and to whom. `filter` is the filter language; `arguments` depend on the kind; what `settings` leave out is as usual. With `follows` in them terminals that come to pass the filter later are included."""
 
     kind: str
     filter: str
@@ -1453,6 +1442,17 @@ class WantedRequest(TypedDict):
     arguments: NotRequired[dict[str, Any]]
 
 
+WeaknessSeverityEnum = Literal["critical", "high", "medium", "low", "unknown"]
+
+
+class Weakness(TypedDict):
+    id: int
+    release: int
+    identifier: str
+    severity: WeaknessSeverityEnum
+    part: NotRequired[str]
+
+
 class AuditResource:
     """Lists and shows. A query parameter that nobody knows is refused: a filter with a typing error would list all."""
 
@@ -1464,22 +1464,6 @@ class AuditResource:
 
     def get(self, id: int) -> AuditEntry:
         return self._transport.call("GET", f"/api/v1/audit/{segment(id)}/")  # type: ignore[no-any-return]
-
-
-class BaselinesResource:
-    """POST names the release that every terminal of a model shall run; it replaces the model's of that package."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    def list(self, *, model: int | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, release: int | None = None) -> Iterator[Baseline]:
-        return self._transport.pages("/api/v1/baselines/", {"model": model, "ordering": ordering, "page_size": page_size, "release": release})
-
-    def create(self, body: BaselineRequest) -> Baseline:
-        return self._transport.call("POST", "/api/v1/baselines/", body=body)  # type: ignore[no-any-return]
-
-    def get(self, id: int) -> Baseline:
-        return self._transport.call("GET", f"/api/v1/baselines/{segment(id)}/")  # type: ignore[no-any-return]
 
 
 class BulkResource:
@@ -1881,7 +1865,7 @@ class ReleasesResource:
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/assign/", body=body)  # type: ignore[no-any-return]
 
     def bill_of_materials(self, id: int, body: dict[str, Any]) -> Sequence[Component]:
-        """Attach the release's bill of materials: a CycloneDX document (JSON) as the body. It replaces an earlier one."""
+        """Attach the release's bill of materials: a CycloneDX document (JSON) as the body, with the vulnerabilities that are known of it. It replaces an earlier one."""
         return self._transport.call("POST", f"/api/v1/releases/{segment(id)}/bill-of-materials/", body=body)  # type: ignore[no-any-return]
 
     def deprecate(self, id: int, body: ReleaseReasonRequest) -> Release:
@@ -2359,13 +2343,25 @@ class TerminalsResource:
         return self._transport.call("POST", "/api/v1/terminals/register/", body=body)  # type: ignore[no-any-return]
 
 
+class WeaknessesResource:
+    """Known weaknesses of releases, by their bills of materials: `?identifier=CVE-2026-1234`, or those of a release."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, *, identifier: str | None = None, ordering: Literal["id", "-id"] | None = None, page_size: int | None = None, release: int | None = None, severity: Literal["critical", "high", "low", "medium", "unknown"] | None = None) -> Iterator[Weakness]:
+        return self._transport.pages("/api/v1/weaknesses/", {"identifier": identifier, "ordering": ordering, "page_size": page_size, "release": release, "severity": severity})
+
+    def get(self, id: int) -> Weakness:
+        return self._transport.call("GET", f"/api/v1/weaknesses/{segment(id)}/")  # type: ignore[no-any-return]
+
+
 class Tillwarden(Transport):
     """The API of one installation, by a token of an operator. Use it as a context, or `close()` it."""
 
     def __init__(self, url: str, token: str, *, timeout: float = 30.0, verify: Any = True) -> None:
         super().__init__(url, token, timeout=timeout, verify=verify)
         self.audit = AuditResource(self)
-        self.baselines = BaselinesResource(self)
         self.bulk = BulkResource(self)
         self.campaigns = CampaignsResource(self)
         self.commands = CommandsResource(self)
@@ -2402,3 +2398,4 @@ class Tillwarden(Transport):
         self.stores = StoresResource(self)
         self.terminal_models = TerminalModelsResource(self)
         self.terminals = TerminalsResource(self)
+        self.weaknesses = WeaknessesResource(self)

@@ -71,12 +71,11 @@ SAID_BETTER = (" By %(filter_title)s ",)  # texts of Django's whose own translat
 # What the audit's actions call what was done, and to what, where it is no model.
 DONE = (
     "create update delete grant locked_out members cancel bulk set_password disable_password login refused activation_code "
-    "enrol edit register request write_off schedule publish assign resign baseline deliver send reseal seed vault estate "
+    "enrol edit register request write_off schedule publish assign resign deliver send reseal seed vault estate "
     "release key parameters settlement session end propose close agree take_over"
 )
 # Why the server asks something of a terminal by itself.
 REQUESTERS = (
-    "model baseline",
     "key requirement",
     "settlement plan",
     "trust anchors",

@@ -8,9 +8,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError
 from django.utils import timezone
 
-from firmware.installations import reset_software, send_baselines
 from firmware.models import Release
-from firmware.services import set_baseline
 from terminals.campaigns import engine, services
 from terminals.campaigns.members import Move, move_members
 from terminals.campaigns.models import Campaign, Member
@@ -229,21 +227,6 @@ def test_who_leaves_service_says_nothing_of_what_was_sent(
     change_state(terminal=Terminal.objects.get(serial="SN-1"), transition=TerminalTransition.retire, actor="ops")
     run(campaign, after=timedelta(hours=3))
     assert states(campaign) == {"left_out": 1}
-
-
-def test_a_device_that_enrols_anew_gets_its_baseline_again(
-    devices: Devices, release: Release, ann: User, bob: User
-) -> None:
-    terminal = Terminal.objects.get(serial="SN-1")
-    set_baseline(model=terminal.model, release=Release.objects.get(version="1.0.0"), actor="ops")
-    campaign = started(release, ann, bob, text="serial = SN-1")
-    run(campaign)
-    install(asked(devices)[0])
-    send_baselines([terminal.pk])
-    assert not Command.objects.filter(type="install", state="queued").exists(), "the campaign is ahead of it"
-    reset_software(terminal, None)
-    send_baselines([terminal.pk])
-    assert Command.objects.filter(type="install", state="queued").count() == 1
 
 
 def test_a_campaign_that_cannot_go_on_says_so_and_one_that_met_another_is_tried_again(

@@ -331,7 +331,25 @@ def test_canaries_come_first(devices: Devices, release: Release, ann: User, bob:
     assert [wave.total for wave in campaign.waves.all()] == [2, 4, 4]
 
 
+def test_waves_by_a_filter_each_come_first_in_their_order(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    first, second, third = sorted(devices)[:3]
+    Terminal.objects.filter(pk__in=(first, second)).update(tags=["lab"])
+    Terminal.objects.filter(pk__in=(second, third)).update(tags=["lab", "pilot"])
+    waves = [{"filter": "tag = pilot", "success_percent": 100}, {"filter": "tag = lab"}, {"percent": 50}, 100]
+    campaign = proposed(release, ann, waves=waves)
+    numbers = dict(Member.objects.filter(wave__campaign=campaign).values_list("terminal_id", "wave__number"))
+    assert [numbers[pk] for pk in (first, second, third)] == [2, 1, 1], "who passes several is in the first of them"
+    assert [wave.total for wave in campaign.waves.all()] == [2, 1, 4, 3]
+    assert [wave.guard["success_percent"] for wave in campaign.waves.all()] == [100, 95, 95, 95]
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"settings": {"waves": [{"filter": "tag = nobody"}, 100]}},
+        "no terminal passes the filter of a wave: tag = nobody",
+    ),
     ({"text": " "}, "say which terminals"),
     ({"text": "serial = NOBODY"}, "no terminal passes"),
     ({"name": ""}, "a name has 1 to 80"),

@@ -15,8 +15,8 @@ from firmware.models import Installation, Release
 from firmware.services import assign_release
 from terminals.campaigns import engine, members, planning, rules, services
 from terminals.campaigns.models import Campaign, Member, Tally
+from terminals.campaigns.reports import Came, report
 from terminals.campaigns.rules import Window
-from terminals.campaigns.services import Came, report
 from terminals.common.errors import Refusal
 from terminals.estate.models import Merchant, Organisation, Store, Terminal
 from terminals.estate.rules import TerminalTransition

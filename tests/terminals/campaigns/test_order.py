@@ -13,8 +13,8 @@ from django.utils import timezone
 from terminals.campaigns import engine, services
 from terminals.campaigns.members import Move, move_members, tallied
 from terminals.campaigns.models import Campaign, Member
+from terminals.campaigns.reports import Came, report
 from terminals.campaigns.rules import Guard, MemberTransition, Verdict, WaveState, judge_outcomes
-from terminals.campaigns.services import Came, report
 from terminals.campaigns.waves import counts_of
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal

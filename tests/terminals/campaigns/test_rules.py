@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from terminals.campaigns.rules import (
     Counts,
+    Course,
     Guard,
     Measured,
     Verdict,
+    WaveState,
+    expected_end,
     judge_measures,
     judge_outcomes,
     next_attempt,
@@ -37,6 +40,11 @@ NIGHT = {"days": [1, 2, 3, 4, 5], "opens": "22:00", "closes": "05:00"}
         ({"window": {"days": [1], "opens": "1"}}, "a window is"),
         ({"retries": "many"}, "retries: a whole number from 0 to 20"),
         ({"canary": 5}, "a filter"),
+        ({"waves": [10, {"filter": "tag = pilot"}, 100]}, "waves by a filter come first"),
+        ({"waves": [{"filter": " "}, 100]}, "a filter, for example"),
+        ({"waves": [{"filter": "tag = pilot", "percent": 1}, 100]}, "one of them"),
+        ({"waves": [{"filter": "tag = pilot"}]}, "the last is 100"),
+        ({"follows": 1}, "write true or false"),
         ({"conditions": {"weather": True}}, "conditions are idle"),
         ({"conditions": {"idle": 1}}, "true or false"),
         ({"conditions": {"networks": ["pigeon"]}}, "name some of cellular"),
@@ -69,13 +77,15 @@ def test_what_is_not_said_is_usual() -> None:
 def test_waves_are_cut_with_one_terminal_at_least(
     waves: list[int], canaries: int, total: int, lasts: list[int]
 ) -> None:
-    assert [one.last for one in cut(checked({"waves": waves}), canaries, total)] == lasts
+    said = {"waves": waves, "canary": "tag = canary" if canaries else ""}
+    assert [one.last for one in cut(checked(said), [canaries] if canaries else [], total)] == lasts
 
 
-@given(st.lists(st.integers(1, 99), max_size=19, unique=True), st.integers(0, 500), st.integers(1, 5000))
+@given(st.lists(st.integers(1, 99), max_size=18, unique=True), st.integers(0, 500), st.integers(1, 5000))
 def test_every_terminal_has_just_one_wave(percentages: list[int], canaries: int, more: int) -> None:
     total = canaries + more
-    lasts = [one.last for one in cut(checked({"waves": [*sorted(percentages), 100]}), canaries, total)]
+    said = {"waves": [{"filter": "tag = pilot"}, *sorted(percentages), 100], "canary": "tag = canary"}
+    lasts = [one.last for one in cut(checked(said), [canaries, more // 2], total)]
     assert lasts == sorted(set(lasts))
     assert lasts[-1] == total
 
@@ -145,3 +155,15 @@ def test_a_measure_is_held_against_before_and_against_who_was_not_touched(
 
 def test_a_roll_back_of_an_empty_wave_divides_by_nothing() -> None:
     assert judge_measures(Guard(), 0, [Measured("printer", 0, 0, 0, 0)]) == []
+
+
+def test_when_it_is_done_follows_from_the_pace_so_far() -> None:
+    start, hour = datetime(2026, 11, 26, 8, tzinfo=UTC), timedelta(hours=1)
+    held = Course(WaveState.HELD, 10, 10, hour, None)
+    running = Course(WaveState.RUNNING, 90, 40, hour, None)
+    planned = Course(WaveState.PLANNED, 100, 0, hour, None)
+    # In 5 of 6 hours 50 came: 150 take 15, and two waves are still to be watched.
+    assert expected_end([held, running, planned], start, start + 6 * hour) == start + 23 * hour
+    soaking = Course(WaveState.SOAKING, 90, 90, hour, start + 7 * hour)
+    assert expected_end([held, soaking], start, start + 6 * hour) == start + 7 * hour
+    assert expected_end([planned], start, start + hour) is None

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from firmware.models import Baseline, Installation, Package
+from firmware.models import Installation, Package
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Merchant, Terminal
@@ -27,7 +27,7 @@ from terminals.settlement.runs.services import request_settlement
 from terminals.settlement.runs.waiting import check_ahead, look_again
 from terminals.simulator.device import Device
 from tests.conftest import deliver, make_plan, obey, working_device
-from tests.releases import row
+from tests.releases import keep_at, row
 
 Register = Callable[[str], Terminal]
 IBAN = "DE89370400440532013000"
@@ -61,8 +61,8 @@ def break_everything(terminal: Terminal) -> None:
     HealthState.objects.update(sent_at=timezone.now() + timedelta(minutes=12))
     package = Package.objects.create(name="pay", component="payment")
     release = row(package)
-    Baseline.objects.create(model=terminal.model, package=package, release=release)
     Installation.objects.create(terminal=terminal, release=release, state="installing", assigned_by="ops")
+    keep_at(release)
     KeyRequirement.objects.create(model=terminal.model, usage="D0")
 
 
