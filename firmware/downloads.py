@@ -6,9 +6,12 @@ Range as of RFC 9110 section 14: a single byte range; several in one request get
 
 import logging
 import re
+import secrets
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from errno import ECONNRESET
 from typing import IO
 
 from django.conf import settings
@@ -30,14 +33,16 @@ from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES
 
 CHUNK_BYTES = 64 * 1024
-RETRY_SECONDS = 2
+# After which a terminal shall come back to a busy server, and where the file cannot be read now; up to twice as long, so that
+# those who were refused together do not come back together.
+RETRY_SECONDS, AWAY_SECONDS = 2, 30
 logger = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 @require_safe
 def download_artifact(request: HttpRequest, token: str, target: str = "") -> HttpResponseBase:
-    """Stream a release to the terminal that the link was made for: 200, 206, 302, 304, 403, 404 or 416.
+    """Stream a release to the terminal that the link was made for: 200, 206, 302, 304, 403, 404, 416, 500 or 503.
 
     `target` is what a TUF client appends to the address; the link alone says which release it is.
     """
@@ -56,18 +61,19 @@ def download_artifact(request: HttpRequest, token: str, target: str = "") -> Htt
     first, last, partial = span
     if settings.ARTIFACT_ACCEL_PREFIX:
         return _accelerated(release, etag)
-    if settings.ARTIFACT_REDIRECT:  # to a bucket or CDN, whose addresses are signed and short-lived; it knows ranges
-        return HttpResponseRedirect(release.artifact.url)
-    if request.method == "GET" and not slots.enter(device_id):
-        busy = _refuse("too many downloads at once; come back", status=503, title="Busy")
-        busy["Retry-After"] = str(RETRY_SECONDS)
-        return busy
     try:
+        if settings.ARTIFACT_REDIRECT and request.method == "GET":  # a signed link is for GET alone; it knows ranges
+            return HttpResponseRedirect(release.artifact.url)
+        if request.method == "GET" and not slots.enter(device_id):
+            return _come_back("too many downloads at once; come back", RETRY_SECONDS)
         body = _opened(release, first, last, device_id) if request.method == "GET" else iter(())
     except FileNotFoundError:
         logger.error("%s: its file %s is missing", release, release.artifact.name)
         # No 503: that says busy, and a terminal would come back for ever.
         return _refuse("the file is missing on the server", status=500, title="Internal server error")
+    except OSError as error:
+        logger.warning("%s: its file cannot be read now: %s", release, error)
+        return _come_back("the file cannot be read now; come back", AWAY_SECONDS)
     answer = StreamingHttpResponse(body, status=206 if partial else 200, content_type="application/octet-stream")
     answer["Content-Length"] = str(last - first + 1)
     answer["Accept-Ranges"] = "bytes"
@@ -147,6 +153,27 @@ class Slots:
 slots = Slots(together=settings.DOWNLOADS_PER_PROCESS, each=settings.DOWNLOADS_PER_TERMINAL)
 
 
+class Pace:
+    """How many bytes a second a web process hands to all terminals together, in no burst above a second's; 0: as they come."""
+
+    def __init__(self, bytes_per_second: int) -> None:
+        self.bytes_per_second = bytes_per_second
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def wait_for(self, number: int, now: float) -> float:
+        """Book so many bytes, and return in how many seconds they may go; `now` by the monotonic clock."""
+        if not self.bytes_per_second:
+            return 0.0
+        with self._lock:
+            turn = max(self._free_at, now - 1)
+            self._free_at = turn + number / self.bytes_per_second
+        return max(0.0, turn - now)
+
+
+pace = Pace(settings.DOWNLOAD_KB_PER_SECOND * 1000)
+
+
 class Download:
     """The bytes of a file from first to last; gives its slot back when it is closed, read to its end or not."""
 
@@ -159,7 +186,12 @@ class Download:
         try:
             while self._left > 0 and (chunk := self._file.read(min(CHUNK_BYTES, self._left))):
                 self._left -= len(chunk)
+                time.sleep(pace.wait_for(len(chunk), time.monotonic()))
                 yield chunk
+        except OSError as error:
+            logger.warning("a download for %s ends early: %s", self._device_id, error)
+            # The web server hangs up at this one, without a traceback; the terminal resumes.
+            raise ConnectionResetError(ECONNRESET, "where releases lie went away") from error
         finally:
             self.close()
 
@@ -184,6 +216,14 @@ def _accelerated(release: Release | ReleaseDelta, etag: str) -> HttpResponse:
     answer = HttpResponse(content_type="application/octet-stream")
     answer["X-Accel-Redirect"] = f"{settings.ARTIFACT_ACCEL_PREFIX.rstrip('/')}/{release.artifact.name}"
     answer["ETag"] = etag
+    if pace.bytes_per_second:
+        answer["X-Accel-Limit-Rate"] = str(pace.bytes_per_second)  # of each: nginx has none for all together
+    return answer
+
+
+def _come_back(detail: str, seconds: int) -> JsonResponse:
+    answer = _refuse(detail, status=503, title="Busy")
+    answer["Retry-After"] = str(seconds + secrets.randbelow(seconds + 1))
     return answer
 
 

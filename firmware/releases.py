@@ -1,5 +1,6 @@
 """The life of a release: built by one, approved by another, listed in the repository, deprecated, withdrawn."""
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from terminals.common.states import Transition
 from terminals.estate.models import TerminalModel
 from terminals.estate.services import hold
 
+logger = logging.getLogger(__name__)
 UPLOAD_RELEASE = "firmware.add_release"
 APPROVE_RELEASE = "firmware.approve_release"  # approving, deprecating and withdrawing alike
 MAX_ARTIFACT_BYTES = 10**9
@@ -33,7 +35,7 @@ def publish_release(
     """Store an artifact with its digest as a draft that somebody else must approve.
 
     `told`: notes, models_only (models), requires and conflicts (component -> version), expires_at. Raises Refusal, with nothing
-    stored, for a version that is none or exists, an unknown platform, and an empty or too large file.
+    stored, for a version that is none or exists, an unknown platform, an empty or too large file, and where the storage fails.
     """
     rules.check_version(version)
     _check_platform(platform)
@@ -70,11 +72,25 @@ def _save(release: Release) -> None:
         with transaction.atomic():
             release.save(force_insert=True)
     except IntegrityError:  # somebody published the same meanwhile
-        release.artifact.delete(save=False)
+        _drop_file(release)
         raise _exists(release.package, release.version, release.platform) from None
+    except OSError as error:  # of the storage: the row was not written yet
+        logger.warning("%s: its file could not be stored: %s", release, error)
+        raise Refusal(
+            "not_stored",
+            "the file could not be stored, as where releases lie is full or away; nothing was kept, try again later",
+        ) from error
     except BaseException:
-        release.artifact.delete(save=False)
+        _drop_file(release)
         raise
+
+
+def _drop_file(release: Release) -> None:
+    """Remove a file that no row names; one that cannot be removed now stays, and the log says so."""
+    try:
+        release.artifact.delete(save=False)
+    except OSError as error:
+        logger.warning("%s: its file stays behind: %s", release, error)
 
 
 def _checked_artifact(artifact: "File[bytes]") -> tuple[int, str]:

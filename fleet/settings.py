@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dj_database_url
 
-from fleet import env, logs
+from fleet import artifacts, env, logs
 from fleet.pages.look import UNFOLD  # noqa: F401 - a setting
 from terminals.estate.rules import TerminalState
 
@@ -193,17 +193,14 @@ STATIC_ROOT = STATE_DIR / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-ARTIFACT_STORAGE = env.optional("ARTIFACT_STORAGE", "django.core.files.storage.FileSystemStorage")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "artifacts": {
-        "BACKEND": ARTIFACT_STORAGE,
-        "OPTIONS": {"location": STATE_DIR / "artifacts"} if ARTIFACT_STORAGE.endswith("FileSystemStorage") else {},
-    },
+    "artifacts": artifacts.storage(STATE_DIR / "artifacts"),
 }
 # A slow reader holds a web thread: of 8 threads a process at most so many serve downloads, so many for one terminal.
 DOWNLOADS_PER_PROCESS = env.number("DOWNLOADS_PER_PROCESS", 4)
+DOWNLOAD_KB_PER_SECOND = env.number("DOWNLOAD_KB_PER_SECOND", 0)  # of a process's downloads together; 0: no limit
 DOWNLOADS_PER_TERMINAL = env.number("DOWNLOADS_PER_TERMINAL", 1)
 ARTIFACT_ACCEL_PREFIX = env.optional("ARTIFACT_ACCEL_PREFIX", "")  # nginx's internal location, which sends the files
 ARTIFACT_REDIRECT = env.flag("ARTIFACT_REDIRECT", default=False)  # send terminals to the storage's own address

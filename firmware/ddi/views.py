@@ -1,6 +1,7 @@
 """DDI's addresses: parsed here, done by services. https://eclipse.dev/hawkbit/apis/ddi_api/"""
 
 import json
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -13,11 +14,13 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from firmware.ddi import services
+from firmware.downloads import AWAY_SECONDS
 from firmware.models import DdiToken
 from terminals.common.api.parsers import parse_json
 from terminals.common.bodies import body_of
 from terminals.common.errors import Refusal
 
+logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 64 * 1024
 LARGEST_ACTION = 2**62
 View = Callable[..., HttpResponse]
@@ -45,6 +48,11 @@ def _device_view(*methods: str) -> Callable[[View], Any]:
                 status = 401 if refusal.reason == "unauthorized" else 404 if refusal.reason == "unknown_action" else 400
                 body = {"exceptionClass": refusal.reason, "errorCode": refusal.reason, "message": refusal.detail}
                 return JsonResponse(body, status=status)
+            except FileNotFoundError:
+                raise  # an error of ours, and no reason to come back
+            except OSError as error:  # of the storage, of which a digest is asked
+                logger.warning("%s: the file of its release cannot be read now: %s", name, error)
+                return JsonResponse({}, status=503, headers={"Retry-After": str(AWAY_SECONDS)})
 
         return answered
 

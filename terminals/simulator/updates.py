@@ -40,7 +40,8 @@ class NotFetched(Exception):
 
 
 class ResumingFetcher(FetcherInterface):
-    """Fetches by HTTP; a connection that breaks costs what was under way, not what has come (`Range`, `If-Range`)."""
+    """Fetches by HTTP; a connection that breaks costs what was under way, not what has come (`Range`, `If-Range`). A server that
+    leads to a bucket is asked anew each time, as the bucket's links end soon."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class ResumingFetcher(FetcherInterface):
             if offset:
                 asked |= {"Range": f"bytes={offset}-", "If-Range": etag}
             try:
-                with self._http.stream("GET", url, headers=asked) as answer:
+                with self._http.stream("GET", url, headers=asked, follow_redirects=True) as answer:
                     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # busy is no failure: come back when told
                         told = answer.headers.get("Retry-After", "")
                         self._wait(float(told) if told.isdecimal() else 2.0)

@@ -88,6 +88,24 @@ def closed(finished: str = "success", **more: Any) -> dict[str, Any]:
     return {"id": "1", "status": {"execution": "closed", "result": {"finished": finished}, **more}}
 
 
+def test_a_device_comes_back_when_the_files_can_be_read_again(
+    terminal: Terminal, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.links()
+    terminal.refresh_from_db()
+    assign_release(release=ready("2.0.0"), terminals=[terminal], actor="ops")
+    action = device.action()
+
+    def fail(*_args: Any) -> None:
+        raise OSError
+
+    with monkeypatch.context() as away:
+        away.setattr("django.core.files.storage.FileSystemStorage._open", fail)
+        answer = device.ask(f"/deploymentBase/{action}")
+        assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+    assert device.ask(f"/deploymentBase/{action}").status_code == 200
+
+
 def test_a_device_polls_installs_and_says_so(terminal: Terminal, device: Device) -> None:
     links = device.links()
     assert set(links) == {"configData", "confirmationBase"}
