@@ -7,7 +7,10 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django_celery_beat import admin as beat_admin
@@ -23,6 +26,7 @@ from terminals.common.fresh import require_fresh_login
 from terminals.common.scope import opens
 from terminals.estate.admin import TerminalModelAdmin
 from terminals.estate.models import TerminalModel
+from terminals.estate.targets.language import quoted
 from terminals.keys.models import KeyRequirement
 from terminals.parameters.models import ModelTemplate
 from terminals.parameters.services import follow_model
@@ -69,6 +73,16 @@ class TerminalModelScreen(TerminalModelAdmin):
     campaign that follows."""
 
     inlines = [KeyRow, ParametersRow]
+    readonly_fields = ["software"]
+
+    @admin.display(description=gettext_lazy("Software"))
+    def software(self, model: TerminalModel) -> str:
+        """How its terminals are kept at a release: by a campaign that follows."""
+        if model._state.adding:
+            return _("Save the model first; then propose a campaign that keeps its terminals at a release.")
+        asked = urlencode({"filter": f"model = {quoted(model.name)}", "follows": "on"})
+        told = _("Propose a campaign that keeps its terminals at a release ...")
+        return format_html('<a href="{}?{}">{}</a>', reverse("campaign-new"), asked, told)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Write rows with their audit entries."""
