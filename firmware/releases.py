@@ -9,7 +9,7 @@ from django.core.files import File
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from firmware import digests, moving, rules
+from firmware import archives, digests, moving, rules
 from firmware.models import Package, Release
 from firmware.rules import ReleaseState, ReleaseTransition
 from firmware.selectors import moving_campaigns, that_move
@@ -35,7 +35,8 @@ def publish_release(
     """Store an artifact with its digest as a draft that somebody else must approve.
 
     `told`: notes, models_only (models), requires and conflicts (component -> version), expires_at. Raises Refusal, with nothing
-    stored, for a version that is none or exists, an unknown platform, an empty or too large file, and where the storage fails.
+    stored, for a version that is none or exists, an unknown platform, an empty or too large file, what must not be
+    unpacked or is no software (firmware/archives), and where the storage fails.
     """
     rules.check_version(version)
     _check_platform(platform)
@@ -94,16 +95,16 @@ def _drop_file(release: Release) -> None:
 
 
 def _checked_artifact(artifact: "File[bytes]") -> tuple[int, str]:
-    """Return an artifact's size and digest."""
-    size_bytes, sha256 = digests.digest_file(artifact)
-    if not 0 < size_bytes <= MAX_ARTIFACT_BYTES:
+    """Return an artifact's size and digest; one of a size that no release has is refused before a byte of it is read."""
+    if not 0 < artifact.size <= MAX_ARTIFACT_BYTES:
         raise Refusal(
             "bad_artifact",
             "the file has %(size_bytes)s bytes; a release has 1 to %(max_artifact_bytes)s",
-            size_bytes=size_bytes,
+            size_bytes=artifact.size,
             max_artifact_bytes=MAX_ARTIFACT_BYTES,
         )
-    return size_bytes, sha256
+    archives.check(artifact)
+    return digests.digest_file(artifact)
 
 
 def _exists(package: Package, version: str, platform: str) -> Refusal:

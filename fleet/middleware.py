@@ -9,8 +9,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone, translation
 
+from firmware.releases import MAX_ARTIFACT_BYTES
 from fleet.pages.preferences import Chosen, preferences_of
 
+FORM_BYTES = 1024 * 1024  # of an upload, besides its file
 PAGES = ("/admin/", "/api/")
 Answering = Callable[[HttpRequest], HttpResponse]
 # No inline script or style anywhere. The admin's Alpine evaluates the expressions of its own templates, hence unsafe-eval.
@@ -39,6 +41,21 @@ class RefuseNullCharacters:
             detail = "the character U+0000 is not allowed in an address"
             problem = {"type": "about:blank", "title": "Bad request", "status": 400, "detail": detail}
             return JsonResponse(problem, status=400, content_type="application/problem+json")
+        return self._get_response(request)
+
+
+class RefuseTooLong:
+    """413 for a request that says it is longer than a release with its form, before any of it is read or put on the disk."""
+
+    def __init__(self, get_response: Answering) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isdecimal() and int(length) > MAX_ARTIFACT_BYTES + FORM_BYTES:
+            detail = f"the request has {int(length)} bytes; a release has at most {MAX_ARTIFACT_BYTES}"
+            problem = {"type": "about:blank", "title": "Content too large", "status": 413, "detail": detail}
+            return JsonResponse(problem, status=413, content_type="application/problem+json")
         return self._get_response(request)
 
 

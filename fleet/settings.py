@@ -83,6 +83,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "fleet.middleware.RefuseNullCharacters",
+    "fleet.middleware.RefuseTooLong",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "fleet.middleware.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",

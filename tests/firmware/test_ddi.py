@@ -361,6 +361,7 @@ def test_swupdate_installs_a_release_by_itself(
     terminal = register("SN-1")
     token = issue_token(terminal=terminal, actor="ops")
     release: Release = ready("2.0.0", content)
+    Terminal.objects.filter(pk=terminal.pk).update(state="active")
     assign_release(release=release, terminals=[terminal], actor="ops")
     suricatta = f"-t DEFAULT -u {live_server.url} -i {terminal.device_id} -k {token} -p 1"
     usual = ("-l", "5", "-v", "-H", "till:1.0", "-k", str(trusted), "-M", "-m")

@@ -1,9 +1,12 @@
 """A release in the browser and by the API: what is shown, who may press what."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.files import File
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -11,8 +14,11 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from firmware.models import InstalledSoftware, Package, Release
+from firmware.releases import MAX_ARTIFACT_BYTES, publish_release
 from firmware.services import assign_release
+from fleet.middleware import FORM_BYTES
 from fleet.pages import releases as pages
+from terminals.common.errors import Refusal
 from terminals.estate.models import Membership, Terminal, TerminalModel
 from terminals.estate.targets.choosing import matching
 from tests.conftest import enrolled_device
@@ -128,3 +134,32 @@ def test_limits_in_a_form_are_kept(api: APIClient) -> None:
         answer = api.post("/api/v1/releases/", bad | {"requires": requires}, format="multipart")
         assert answer.status_code == 400, requires[:20]
     assert Release.objects.count() == 1
+
+
+class Unread:
+    """The body of a request that nobody may look at."""
+
+    def read(self, *_args: object) -> bytes:
+        raise AssertionError("it was read")
+
+    readline = read
+
+
+@pytest.mark.parametrize("path", ["/api/v1/releases/", "/admin/firmware/release/add/"])
+def test_an_upload_that_says_it_is_too_long_is_refused_unread(staff: Client, path: str) -> None:
+    told: dict[str, Any] = {"CONTENT_LENGTH": str(MAX_ARTIFACT_BYTES + 2 * FORM_BYTES), "wsgi.input": Unread()}
+    answer = staff.generic("POST", path, b"", "multipart/form-data; boundary=b", **told)
+    assert (answer.status_code, answer["Content-Type"]) == (413, "application/problem+json")
+    assert "at most 1000000000" in answer.json()["detail"]
+
+
+def test_a_file_that_is_too_long_is_refused_before_it_is_read(db: None, tmp_path: Path) -> None:
+    package = Package.objects.create(name="pay")
+    TerminalModel.objects.create(vendor="Acme", name="One", platform="linux-arm64")
+    with (tmp_path / "sparse").open("w+b") as file:
+        file.truncate(MAX_ARTIFACT_BYTES + 1)
+        artifact = File(file, name="pay.bin")
+        with pytest.raises(Refusal, match="has 1000000001 bytes"):
+            publish_release(package=package, version="1.0.0", platform="linux-arm64", artifact=artifact, actor="ops")
+        assert file.tell() == 0
+    assert not Release.objects.exists()
