@@ -218,7 +218,9 @@ def report_running(terminal_ids: Iterable[int]) -> None:
 def _at_work(terminal_ids: Iterable[int]) -> set[int]:
     """Return the terminals whose last installation has not ended, or does not run yet."""
     last = (
-        Installation.objects.filter(terminal__in=id_set(terminal_ids)).order_by("terminal", "-pk").distinct("terminal")
+        Installation.objects.filter(terminal__in=id_set(terminal_ids))
+        .order_by("terminal_id", "-pk")
+        .distinct("terminal_id")
     )
     runs = InstalledSoftware.objects.filter(
         terminal=OuterRef("terminal"),

@@ -148,6 +148,7 @@ def install_body(
     return Install(
         release_id=release.pk,
         package=release.package.name,
+        component=release.package.component,
         version=release.version,
         sha256=release.sha256,
         size_bytes=release.size_bytes,

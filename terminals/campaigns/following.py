@@ -76,7 +76,7 @@ def begin_anew(terminal: Terminal) -> None:
     now = timezone.now()
     ids = list(members.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
     moved = move_members([Move(pk, attempt=0, failures=0) for pk in ids], MemberTransition.begin_anew, now)
-    Member.objects.filter(pk__in=[one.id for one in moved]).update(anew_at=now)
+    Member.objects.filter(pk__in=[one.id for one in moved]).update(anew_at=now, before=None)
 
 
 def nobody_joins(campaign: Campaign) -> Refusal | None:

@@ -31,7 +31,7 @@ class Move(msgspec.Struct):
     due_at: datetime | None = None
     attempt: int | None = None  # None: as it was
     failures: int | None = None  # of its attempts; None: as it was
-    before: Mapping[str, Any] | None = None  # None: as it was
+    before: Mapping[str, Any] | None = None  # what was there before the campaign: kept where it is known
 
 
 class Moved(NamedTuple):
@@ -68,7 +68,7 @@ WITH said AS (
     UPDATE campaigns_member m
        SET state = %(target)s, code = s.code, reasons = s.reasons, due_at = s.due_at, attempt = coalesce(s.attempt, m.attempt),
            failures = coalesce(s.failures, m.failures),
-           before = coalesce(s.before, m.before),
+           before = coalesce(m.before, s.before),
            ordered_at = CASE WHEN %(ordered)s THEN %(now)s::timestamptz ELSE m.ordered_at END,
            finished_at = CASE WHEN %(ended)s THEN %(now)s::timestamptz END
       FROM said s JOIN held h USING (id)

@@ -256,8 +256,9 @@ class Device:
             return self._finish(Result(command_id, "failed", code="storage", detail="planted fault", retryable=True))
         if failure:
             return self._finish(Result(command_id, "failed", code=code, detail=failure[:300], retryable=True))
-        self.memory.before = self.memory.software.get("payment", "")
-        self.memory.software = {**self.memory.software, "payment": pending.body.version}
+        if pending.body.component == "payment":
+            self.memory.before = self.memory.software.get("payment", "")
+        self.memory.software = {**self.memory.software, pending.body.component: pending.body.version}
         self.reboot_wanted = True
         return self._finish(Result(command_id, "succeeded", version=pending.body.version))
 

@@ -116,9 +116,7 @@ def test_weaknesses_are_kept_by_their_worst_rating_and_what_is_ruled_out_is_none
     assert [one.identifier for one in Weakness.objects.all()] == ["CVE-2026-3"], "a later scan takes its place"
 
 
-@pytest.mark.parametrize(
-    "vulnerabilities", [{}, [{"id": 5}], [5], [{"ratings": [{"severity": "awful"}]}]]
-)
+@pytest.mark.parametrize("vulnerabilities", [{}, [{"id": 5}], [5], [{"ratings": [{"severity": "awful"}]}]])
 def test_vulnerabilities_that_are_none_are_refused(db: None, vulnerabilities: Any) -> None:
     document = {**BILL, "vulnerabilities": vulnerabilities}
     release = draft()

@@ -17,7 +17,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from firmware.ddi.views import urlpatterns as ddi_addresses
-from firmware.models import Package
+from firmware.models import Installation, Package
 from fleet.pages.verbs import VERBS
 from fleet.roles import ROLES
 from terminals.bulk.services import start
@@ -73,6 +73,7 @@ class Part:
         set_schedule(terminal=self.terminal, plan=shared.plan, actor="ops")
         propose(merchant=self.merchant, holder=name, number="DE89370400440532013000", actor="ops")
         set_parameters(self.terminal, currency="EUR")
+        Installation.objects.create(terminal=self.terminal, release=shared.release, assigned_by="ops")
         request_key_delivery(terminal=self.terminal, usage="P0", actor="ops")
         deliver(sold(device, 4757), device.health(), device.report("tamper", Tamper(True, device.now(), "case open")))
         request_settlement(terminal=self.terminal, actor="ops")
