@@ -170,13 +170,14 @@ def reported(number: int = 10_000, at_once: int = 500) -> float:
     from terminals.campaigns.models import Member
     from terminals.campaigns.reports import Came, report
 
-    ids = list(Member.objects.filter(state="waiting").order_by("pk").values_list("terminal_id", flat=True)[:number])
-    Member.objects.filter(state="waiting", terminal__in=ids).update(state="ordered")
+    waiting = Member.objects.filter(state="waiting").order_by("pk")
+    asked = list(waiting.values_list("terminal_id", "wave__campaign")[:number])
+    Member.objects.filter(state="waiting", terminal__in=[pk for pk, _ in asked]).update(state="ordered")
     began = time.perf_counter()
-    for first in range(0, len(ids), at_once):
+    for first in range(0, len(asked), at_once):
         with transaction.atomic():
-            report("software:payment", dict.fromkeys(ids[first : first + at_once], Came(True)))
-    return len(ids) / (time.perf_counter() - began)
+            report(dict.fromkeys(asked[first : first + at_once], Came(True)))
+    return len(asked) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from firmware.models import Installation, InstalledSoftware, Release
 from firmware.rules import OFFERED, OPEN, InstallationState
 from firmware.selectors import PREFIX, ids_of
 from terminals.bulk.verbs import Unfit
-from terminals.campaigns.kinds import Order
+from terminals.campaigns.kinds import Order, asked_by
 from terminals.campaigns.outcomes import answered, came_of
 from terminals.campaigns.reports import FAILED, TRIED, Came, Waited, brought, lose, ordered, report
 from terminals.common.errors import Refusal
@@ -29,7 +29,7 @@ from terminals.link.protocol.messages.software import Conditions
 from terminals.link.routes import Outcome
 from terminals.link.services import Target, take_back_commands
 
-MOST_PARTS = 10
+MOST_PARTS, MOST_THING = 10, 80
 RUNS_IT = "runs_it_already"
 MORE = Came(False, more=True)  # it runs a part of what is moved, and is sent the next
 
@@ -46,13 +46,15 @@ def check_parts(parts: Sequence[Release]) -> None:
         raise Refusal("bad_arguments", "then: at most %(most)s releases in all", most=MOST_PARTS)
     if len({one.package.component for one in parts}) < len(parts):
         raise Refusal("bad_arguments", "then: each release is of another component")
+    if len(PREFIX) + sum(len(one.package.component) + 1 for one in parts) > MOST_THING:
+        raise Refusal("bad_arguments", "then: the names of the components are too long together; send fewer at once")
     if len({one.platform for one in parts}) > 1:
         raise Refusal("bad_arguments", "then: all releases are for one platform")
 
 
 def thing(arguments: Mapping[str, Any]) -> str:
     """What no two campaigns move at once: a component of a terminal's software, or several."""
-    return PREFIX + "+".join(sorted(one.package.component for one in parts_of(arguments)))[:70]
+    return PREFIX + "+".join(sorted(one.package.component for one in parts_of(arguments)))
 
 
 def unfit_for_parts(parts: Sequence[Release], *, downgrade: bool) -> list[Unfit]:
@@ -89,7 +91,7 @@ def order(targets: Sequence[Target], wanted: Order) -> None:
         return running.get((target.terminal_id, part.package.component)) != part.version
 
     services.install(
-        [(target, next(part for part in parts if lacks(target, part))) for target in targets],
+        [(target, next((part for part in parts if lacks(target, part)), parts[-1])) for target in targets],
         requested_by=wanted.requested_by,
         valid_for=wanted.valid_for,
         conditions=Conditions(**wanted.conditions) if wanted.conditions else None,
@@ -160,13 +162,13 @@ def report_ended(installations: Sequence[Installation], outcomes: Mapping[UUID, 
         one.terminal_id: one for one in installations if one.finished_at and one.state != InstallationState.INSTALLED
     }
     seen = answered(one.command_id for one in ended.values()) if ended else set()
-    came: dict[str, dict[int, Came]] = defaultdict(dict)
+    came: dict[tuple[int, int], Came] = {}
     for waited in ordered(ended, PREFIX) if ended else ():
         one = ended[waited.terminal_id]
-        if one.command_id is not None and one.release_id in ids_of(waited.arguments):
-            came[waited.thing][one.terminal_id] = came_of(outcomes[one.command_id], seen=one.command_id in seen)
-    for about, some in came.items():
-        report(about, some)
+        if one.command_id is not None and one.assigned_by == asked_by(waited.campaign_id):
+            said = came_of(outcomes[one.command_id], seen=one.command_id in seen)
+            came[one.terminal_id, waited.campaign_id] = said
+    report(came)
     report_running(one.terminal_id for one in installations if one.state == InstallationState.INSTALLED)
 
 
@@ -185,11 +187,7 @@ def report_lost(lost: Iterable[tuple[int, str, str]]) -> None:
         mine = (parts[pk] for pk in ids_of(one.arguments))
         return any(gone.get((one.terminal_id, component)) == version for component, version in mine)
 
-    by_thing: dict[str, dict[int, Came]] = defaultdict(dict)
-    for one in filter(is_gone, waited):
-        by_thing[one.thing][one.terminal_id] = why
-    for about, came in by_thing.items():
-        report(about, came)
+    report({(one.terminal_id, one.campaign_id): why for one in filter(is_gone, waited)})
     lose({(one.terminal_id, one.campaign_id): why for one in filter(is_gone, had)})
 
 
@@ -203,16 +201,15 @@ def report_running(terminal_ids: Iterable[int]) -> None:
     parts = _parts_of(waited)
     several = {one.terminal_id for one in waited if len(ids_of(one.arguments)) > 1}
     at_work = _at_work(several) if several else set()
-    came: dict[str, dict[int, Came]] = defaultdict(dict)
+    came: dict[tuple[int, int], Came] = {}
     for one in waited:
         mine = [parts[pk] for pk in ids_of(one.arguments)]
         has = [running.get((one.terminal_id, component)) == version for component, version in mine]
         if all(has):
-            came[one.thing][one.terminal_id] = Came(True)
+            came[one.terminal_id, one.campaign_id] = Came(True)
         elif has[0] and one.terminal_id not in at_work:
-            came[one.thing][one.terminal_id] = MORE
-    for about, some in came.items():
-        report(about, some)
+            came[one.terminal_id, one.campaign_id] = MORE
+    report(came)
 
 
 def _at_work(terminal_ids: Iterable[int]) -> set[int]:

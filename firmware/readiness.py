@@ -8,8 +8,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from firmware.models import Installation, InstalledSoftware, Release
-from firmware.rules import InstallationState
-from firmware.selectors import PREFIX
+from firmware.rules import InstallationState, is_older
+from firmware.selectors import PREFIX, ids_of
 from terminals.campaigns.following import following
 from terminals.campaigns.models import Member
 from terminals.campaigns.rules import MemberState
@@ -42,23 +42,29 @@ class UpdateInProgress(Reason, frozen=True):
 
 
 def outdated(terminal_ids: Sequence[int]) -> dict[int, Reason]:
-    """Return the terminals that do not run the payment software at which a campaign keeps them, of those that had their turn:
-    three statements."""
+    """Return the terminals that do not run the payment software at which a campaign keeps them, of those that were asked to; a
+    newer version is none of its business. Three statements."""
     rows = Member.objects.filter(
-        terminal__in=id_set(terminal_ids), thing=f"{PREFIX}payment", state__in=BEHIND, wave__campaign__in=following()
+        terminal__in=id_set(terminal_ids),
+        thing__startswith=PREFIX,
+        state__in=BEHIND,
+        ordered_at__isnull=False,
+        wave__campaign__in=following(),
     )
-    told = rows.order_by("wave__campaign").values_list("terminal_id", "wave__campaign__arguments__release")
-    wanted = dict(told)  # of several the newest
-    if not wanted:
+    told = list(rows.order_by("wave__campaign").values_list("terminal_id", "wave__campaign__arguments"))
+    if not told:
         return {}
     fresh = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    versions = dict(Release.objects.filter(fresh, pk__in=set(wanted.values())).values_list("pk", "version"))
+    moved = Release.objects.filter(fresh, pk__in={pk for _, arguments in told for pk in ids_of(arguments)})
+    versions = dict(moved.filter(package__component="payment").values_list("pk", "version"))
+    # Of several campaigns the newest.
+    wanted = {pk: versions[one] for pk, arguments in told for one in ids_of(arguments) if one in versions}
     mine = InstalledSoftware.objects.filter(terminal__in=id_set(wanted), component="payment")
     running = dict(mine.values_list("terminal_id", "version"))
     return {
-        pk: SoftwareOutdated(running.get(pk, ""), versions[release])
-        for pk, release in wanted.items()
-        if release in versions and running.get(pk) != versions[release]
+        pk: SoftwareOutdated(running.get(pk, ""), version)
+        for pk, version in wanted.items()
+        if running.get(pk) != version and not is_older(version, running.get(pk, ""))
     }
 
 

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 
+from firmware.ddi.services import LET_SPEAK_DDI
 from firmware.releases import APPROVE_RELEASE, UPLOAD_RELEASE
 from firmware.services import ASSIGN_RELEASE
 from fleet.pages.selectors import PARTS
@@ -80,6 +81,7 @@ OPERATOR = (
         CLAIM,
         "terminals.change_terminal",
         ISSUE_CODE,
+        LET_SPEAK_DDI,
         SEND_COMMAND,
         SET_VALUES,
         REQUEST_SETTLEMENT,

@@ -12,6 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from firmware.ddi.services import LET_SPEAK_DDI, issue_token
 from fleet.pages import selectors
 from fleet.terminal_serializers import (
     ActivationCodeSerializer,
@@ -22,6 +23,7 @@ from fleet.terminal_serializers import (
     ReplacementSerializer,
     RowAnswerSerializer,
     RowsSerializer,
+    TargetTokenSerializer,
     TerminalHealthSerializer,
 )
 from terminals.common.api.base import actor_of
@@ -77,6 +79,7 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
     needs: ClassVar[dict[str, str]] = {
         **estate.TerminalViewSet.needs,
         "activation_code": ISSUE_CODE,
+        "ddi_token": LET_SPEAK_DDI,
         "register": REGISTER,
         "replace": REPLACE,
         "claim": CLAIM,
@@ -136,6 +139,14 @@ class FleetTerminalViewSet(estate.TerminalViewSet):
         """Make a fresh one-time code; an unused earlier one loses its force."""
         code = issue_activation_code(terminal=self.get_object(), actor=actor_of(request))
         return Response({"activation_code": code}, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses={201: TargetTokenSerializer})
+    @action(detail=True, methods=["post"], url_path="ddi-token")
+    def ddi_token(self, request: Request, pk: str) -> Response:
+        """Make a fresh target token for a device that speaks hawkBit's DDI; an earlier one loses its force."""
+        terminal = self.get_object()
+        token = issue_token(terminal=terminal, actor=actor_of(request))
+        return Response({"controller_id": terminal.device_id, "target_token": token}, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=ReplacementSerializer, responses={201: RegisteredSerializer})
     @action(detail=True, methods=["post"])

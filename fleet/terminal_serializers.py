@@ -125,6 +125,13 @@ class ActivationCodeSerializer(serializers.Serializer[Any]):
     activation_code = serializers.CharField(allow_null=True)
 
 
+class TargetTokenSerializer(serializers.Serializer[Any]):
+    """What a device that speaks hawkBit's DDI is set up with."""
+
+    controller_id = serializers.CharField()
+    target_token = serializers.CharField()
+
+
 class RowsSerializer(serializers.Serializer[Any]):
     """Rows of `serial`, `model` and `store` (ids), and where wanted `tid`, `mid`, `tags`."""
 

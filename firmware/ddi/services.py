@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Any
 
@@ -30,6 +30,7 @@ from terminals.link.protocol.messages.software import Install
 from terminals.link.services import Target, advance_commands
 from terminals.link.sessions import open_sessions, touch_sessions
 
+LET_SPEAK_DDI = "firmware.add_dditoken"  # what issuing a device's target token needs
 BOOT = "ddi"  # these devices tell no boot
 MAY_SPEAK = (TerminalState.REGISTERED, *LINKED_STATES)
 UNKNOWN = Refusal("unauthorized", "this device is not known here, or its token is not the right one")
@@ -37,7 +38,10 @@ UNKNOWN = Refusal("unauthorized", "this device is not known here, or its token i
 
 @transaction.atomic
 def issue_token(*, terminal: Terminal, actor: str) -> str:
-    """Return a fresh target token of a terminal, shown only now; an earlier one loses its force."""
+    """Return a fresh target token of a terminal, shown only now; an earlier one loses its force. Raises Refusal where devices
+    that speak DDI are not let in, and for a terminal that left service."""
+    if not settings.HAWKBIT_DDI:
+        raise Refusal("ddi_off", "devices that speak hawkBit's DDI are not let in here; set HAWKBIT_DDI=yes first")
     if terminal.state not in MAY_SPEAK:
         told = "terminal %(serial)s is %(state)s and cannot enrol"
         raise Refusal("cannot_enrol", told, serial=terminal.serial, state=terminal.state)
@@ -67,7 +71,8 @@ def device_of(name: str, authorization: str, certificate_name: str) -> DdiToken:
 
 @transaction.atomic
 def note_poll(device: DdiToken, now: datetime) -> None:
-    """Note that a device was heard; the first time it goes to work."""
+    """Note that a device was heard; the first time it goes to work. It never says hello: campaigns that follow look at it at its
+    first poll of each day (UTC), and when it tells what it runs."""
     terminal = device.terminal
     hold_alone([terminal.pk])
     if terminal.state == TerminalState.REGISTERED:
@@ -76,6 +81,7 @@ def note_poll(device: DdiToken, now: datetime) -> None:
         touch_sessions({terminal.pk}, now)
     else:
         open_sessions({terminal.pk: (BOOT, None)}, now)
+    if device.polled_at is None or device.polled_at.astimezone(UTC).date() != now.astimezone(UTC).date():
         note_newcomers([terminal.pk])
     _decline_conditions(device)
     DdiToken.objects.filter(pk=device.pk).update(polled_at=now)
@@ -210,11 +216,12 @@ VERSION = re.compile(r"[0-9A-Za-z.+_-]{1,64}")
 @transaction.atomic
 def take_attributes(device: DdiToken, attributes: Mapping[str, Any]) -> None:
     """Note the versions among a device's attributes: those named like a component that we have packages for."""
-    hold([device.terminal_id])
+    hold_alone([device.terminal_id])
     components = set(Package.objects.values_list("component", flat=True))
     for name, version in attributes.items():
         if name in components and isinstance(version, str) and VERSION.fullmatch(version):
             installations.report_component(device.terminal_id, name, version)
+    note_newcomers([device.terminal_id])
     DdiToken.objects.filter(pk=device.pk).update(described_at=timezone.now())
 
 

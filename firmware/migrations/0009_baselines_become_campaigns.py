@@ -1,5 +1,5 @@
-"""Baselines become campaigns that follow. Two persons answer for a campaign, so nobody can make one here: those that there were
-are named, for somebody to propose."""
+"""Baselines go: campaigns that follow take their place. Two persons answer for a campaign, so none can be made here: the baselines
+that there were are printed, for somebody to propose."""
 
 from typing import Any
 

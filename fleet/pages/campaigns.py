@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
+from firmware.moving import RUNS_IT
 from fleet.campaign_kinds import PARTS as PARTS_OF_A_TERMINAL
 from fleet.pages.buttons import Button, press
 from fleet.pages.campaign_form import KINDS, CampaignForm
@@ -95,7 +96,7 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "told": kinds.named(campaign.kind).told(campaign.arguments),
         "waves": [(wave, _bars(wave), [why(one) for one in wave.unmet]) for wave in waves],
         "states": states,
-        "percent": states.get(MemberState.SUCCEEDED, 0) * 100 // max(campaign.total, 1),
+        "percent": _having(waves) * 100 // max(campaign.total, 1),
         "next": next_of(campaign, waves),
         "expected_end": selectors.expected_end(campaign, waves, timezone.now()),
         "nobody_joins": _nobody_joins(campaign),
@@ -109,6 +110,11 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "roll_backs": roll_backs,
         "refreshed_at": timezone.now(),
     }
+
+
+def _having(waves: Sequence[selectors.WaveSeen]) -> int:
+    """Return how many terminals have what is moved: brought by the campaign, or there before."""
+    return sum(wave.states.get(MemberState.SUCCEEDED, 0) + wave.codes.get(RUNS_IT, 0) for wave in waves)
 
 
 def _nobody_joins(campaign: Campaign) -> str:

@@ -123,9 +123,11 @@ def _standings() -> dict[tuple[str, str], str]:
 
 
 def _weaknesses() -> dict[tuple[str, str], dict[str, int]]:
-    """Return (component, version) -> severity -> how many weaknesses are known of its releases, the worst first."""
+    """Return (component, version) -> severity -> how many weaknesses are known of its releases, on any platform; the worst
+    first."""
     rows = Weakness.objects.order_by().values_list("release__package__component", "release__version", "severity")
-    counted = {(component, version, severity): n for component, version, severity, n in rows.annotate(n=Count("pk"))}
+    numbers = rows.annotate(n=Count("identifier", distinct=True))
+    counted = {(component, version, severity): n for component, version, severity, n in numbers}
     found: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for severity in Severity:
         for component, version, rated in counted:

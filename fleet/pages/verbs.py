@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.shortcuts import get_object_or_404
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from firmware.ddi.services import LET_SPEAK_DDI, MAY_SPEAK, issue_token
 from firmware.models import Release
 from firmware.services import ASSIGN_RELEASE, assign_release
 from terminals.common.errors import Refusal
@@ -73,6 +75,12 @@ def _issue_code(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
     return Done(_("Activation code, shown only now, valid for 7 days"), secret=code)
 
 
+def _issue_token(terminal: Terminal, form: Mapping[str, str], user: Any) -> Done:
+    token = issue_token(terminal=terminal, actor=user.get_username())
+    told = _("Controller id %(name)s. Target token of hawkBit's DDI, shown only now")
+    return Done(told % {"name": terminal.device_id}, secret=token)
+
+
 def _amounts(ticked: str) -> dict[str, int]:
     """Read the amounts that the operator saw and ticked, `EUR:4757 AUD:10`; what is none of ours matches nothing."""
     pairs = [part.partition(":") for part in ticked.split()]
@@ -116,6 +124,7 @@ VERBS: dict[str, Verb] = {
     },
     "replace": Verb(REPLACE, TerminalTransition.retire.sources, _replace),
     "activation_code": Verb(ISSUE_CODE, TerminalTransition.enrol.sources, _issue_code),
+    "ddi_token": Verb(LET_SPEAK_DDI, MAY_SPEAK, _issue_token),
 }
 
 
@@ -132,4 +141,5 @@ def may(user: Any, verb: Verb, terminal: Terminal) -> bool:
 
 def offered(terminal: Terminal, user: Any) -> set[str]:
     """Return the names of the verbs that the terminal's state and the operator's permissions allow."""
-    return {name for name, verb in VERBS.items() if terminal.state in verb.states and may(user, verb, terminal)}
+    found = {name for name, verb in VERBS.items() if terminal.state in verb.states and may(user, verb, terminal)}
+    return found if settings.HAWKBIT_DDI else found - {"ddi_token"}

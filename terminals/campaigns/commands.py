@@ -46,8 +46,8 @@ def on_outcomes(outcomes: Iterable[Outcome], command_type: str) -> None:
     waited = ordered((one.terminal_id for one in ended.values()), about) if ended else []
     if not waited:
         return
-    askers = {(one.terminal_id, asked_by(one.campaign_id)) for one in waited}
+    askers = {(one.terminal_id, asked_by(one.campaign_id)): one.campaign_id for one in waited}
     commands = Command.objects.filter(pk__in=ended).values_list("pk", "terminal_id", "requested_by")
-    mine = {pk: command_id for command_id, pk, asker in commands if (pk, asker) in askers}
+    mine = {(pk, askers[pk, asker]): command_id for command_id, pk, asker in commands if (pk, asker) in askers}
     seen = answered(mine.values())
-    report(about, {pk: came_of(ended[command_id], seen=command_id in seen) for pk, command_id in mine.items()})
+    report({key: came_of(ended[command_id], seen=command_id in seen) for key, command_id in mine.items()})

@@ -21,10 +21,10 @@ from terminals.campaigns.facts import CampaignEnded, DeadlinePassed, LeftOutBeca
 from terminals.campaigns.kinds import Kind, Order, asked_by, kinds
 from terminals.campaigns.members import Move, fold_tallies, move_all, move_members, tallied
 from terminals.campaigns.models import Campaign, Member
-from terminals.campaigns.reports import Came, report
-from terminals.campaigns.rules import LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
+from terminals.campaigns.reports import LEFT_SERVICE, Came, report
+from terminals.campaigns.rules import ACTOR, LIVE, CampaignState, CampaignTransition, MemberState, MemberTransition
 from terminals.campaigns.settings import window_of
-from terminals.campaigns.waves import ACTOR, LEFT_SERVICE, begin_rest, counts_of, look_at_waves
+from terminals.campaigns.waves import begin_rest, counts_of, look_at_waves
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
@@ -50,9 +50,7 @@ def run_campaigns(until: float) -> int:
     under_way = Member.objects.filter(wave__campaign=OuterRef("pk"), state=MemberState.ORDERED)
     followed = Q(state__in=LIVE) | (Q(state=CampaignState.CANCELLED) & Exists(under_way))
     waiting = list(Campaign.objects.filter(followed).order_by("pk").values_list("pk", flat=True))
-    while time.monotonic() < until and _join():
-        pass
-    while waiting and time.monotonic() < until:
+    while (_join() or waiting) and time.monotonic() < until:
         moved = {pk: _step_or_pause(pk) for pk in waiting}
         done += sum(moved.values())
         waiting = [pk for pk in waiting if moved[pk]]
@@ -233,7 +231,7 @@ def _send(campaign: Campaign, turn: Mapping[int, Turn], held: Mapping[int, Held]
         alike[spans[one.time_zone]].append(Target(pk, held[pk].device_id))
     for span, targets in alike.items():
         conditions = campaign.settings["conditions"]
-        order = Order(campaign.arguments, span.valid_for, conditions, asker, span.activate_at)
+        order = Order(campaign.arguments, span.valid_for, conditions, campaign.pk, span.activate_at)
         kinds.named(campaign.kind).order(targets, order)
     if turn:
         subjects = [f"terminal:{held[pk].serial}" for pk in turn]
@@ -248,7 +246,7 @@ def _put_aside(kind: Kind, turn: Mapping[int, Turn], refused: Mapping[int, Refus
         reasons = [LeftOutBecause(**_told(refusal)).stored()]
         if refusal.reason in kind.passing:
             waits.append(Move(turn[pk].member_id, refusal.reason, reasons, due_at=now + LOOK_AGAIN_AFTER))
-        elif turn[pk].failures:  # they stay in the guard's count, whatever stands in their way now
+        elif turn[pk].attempt or turn[pk].failures:  # they stay in the guard's count, whatever stands in their way now
             failed.append(Move(turn[pk].member_id, refusal.reason, reasons))
         else:
             left.append(Move(turn[pk].member_id, refusal.reason, reasons))
@@ -279,13 +277,13 @@ def _close_late(campaign_id: int, now: datetime) -> int:
     """Terminals that did not come back in time have failed, or have another turn; those that left service meanwhile are left out,
     and count against the guard. A transaction of its own: whoever reports takes members before tallies."""
     late = Member.objects.filter(wave__campaign=campaign_id, state=MemberState.ORDERED, due_at__lte=now)
-    columns = ("pk", "terminal_id", "terminal__state", "thing", "wave__campaign__settings")
+    columns = ("pk", "terminal_id", "terminal__state", "wave__campaign__settings")
     rows = list(late.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns)[:CHUNK])
     if not rows:
         return 0
-    gone = [pk for pk, _terminal, state, _thing, _settings in rows if state not in COMMANDED_STATES]
-    reason = NotBack(rows[0][4]["timeout_minutes"]).stored()
-    report(rows[0][3], {row[1]: Came(False, "not_back", (reason,)) for row in rows if row[0] not in set(gone)})
+    gone = [pk for pk, _terminal, state, _settings in rows if state not in COMMANDED_STATES]
+    reason = NotBack(rows[0][3]["timeout_minutes"]).stored()
+    report({(row[1], campaign_id): Came(False, "not_back", (reason,)) for row in rows if row[0] not in set(gone)})
     move_members((Move(pk, LEFT_SERVICE) for pk in gone), MemberTransition.leave_out, now)
     return len(rows)
 

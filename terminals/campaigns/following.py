@@ -5,12 +5,13 @@ Nobody asks the fleet for that: a terminal that says hello is noted, and looked 
 passes the filter for whoever proposed the campaign, does not have what is moved, and nothing stands in its way.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.core.exceptions import PermissionDenied
-from django.db import connection, transaction
-from django.db.models import F, QuerySet
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from terminals.bulk.fitness import refused_among
@@ -18,13 +19,28 @@ from terminals.bulk.verbs import Unfit
 from terminals.campaigns import planning
 from terminals.campaigns.members import Move, move_members
 from terminals.campaigns.models import Campaign, Member, Newcomer, Tally, Wave
-from terminals.campaigns.rules import LIVE, MemberState, MemberTransition
+from terminals.campaigns.reports import TAKEN_BACK, UNHEARD
+from terminals.campaigns.rules import (
+    ACTOR,
+    LIVE,
+    OPEN_MEMBERS,
+    CampaignState,
+    CampaignTransition,
+    MemberState,
+    MemberTransition,
+)
+from terminals.common.audit import services as audit
+from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.sql import id_set
+from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.services import hold_alone
 
-AT_ONCE = 500  # their inbox waits meanwhile
+# Of members whose campaign was not given up: neither cancelled nor rolled back.
+STANDING = ~Q(wave__campaign__state=CampaignState.CANCELLED) & Q(wave__campaign__rolled_back_by=None)
+logger = logging.getLogger(__name__)
+AT_ONCE = 200  # their inbox waits meanwhile
 
 
 def following() -> QuerySet[Campaign]:
@@ -58,8 +74,21 @@ def join_newcomers() -> int:
     hold_alone(ids)
     Newcomer.objects.filter(pk__in=id_set(ids)).delete()
     for campaign in _held(following()):
-        _join(campaign, ids, timezone.now())
+        _join_or_pause(campaign, ids)
     return len(ids)
+
+
+def _join_or_pause(campaign: Campaign, ids: Sequence[int]) -> None:
+    """Let those who may join; a campaign that fails at it pauses, and holds up no other."""
+    try:
+        with transaction.atomic():
+            _join(campaign, ids, timezone.now())
+    except (OperationalError, InterfaceError):
+        raise  # the database is away, or it met another's work: all are looked at again
+    except Exception:
+        logger.exception("nobody can join campaign %s", campaign.pk)
+        if move(Campaign.objects.filter(pk=campaign.pk), CampaignTransition.pause):
+            audit.record(actor=ACTOR, action="campaign.error", subject=subject_of(campaign))
 
 
 def join_all(campaign: Campaign) -> None:
@@ -73,10 +102,18 @@ def join_all(campaign: Campaign) -> None:
 def begin_anew(terminal: Terminal) -> None:
     """Have another device brought what campaigns follow, whatever its predecessor got or failed at. The caller holds it."""
     members = Member.objects.filter(terminal=terminal, wave__campaign__in=following()).order_by("pk")
+    columns = ("pk", "state", "code", "failures")
+    rows = list(members.select_for_update(of=("self",), no_key=True).values_list(*columns))
     now = timezone.now()
-    ids = list(members.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
-    moved = move_members([Move(pk, attempt=0, failures=0) for pk in ids], MemberTransition.begin_anew, now)
+    moves = [Move(pk, attempt=0, failures=_in_doubt(state, code, failures)) for pk, state, code, failures in rows]
+    moved = move_members(moves, MemberTransition.begin_anew, now)
     Member.objects.filter(pk__in=[one.id for one in moved]).update(anew_at=now, before=None)
+
+
+def _in_doubt(state: str, code: str, failures: int) -> int:
+    """Return the failures that a member goes on with: a device that broke is often replaced, and stays in the guard's count until
+    it succeeds."""
+    return max(1, failures) if state == MemberState.FAILED or code in UNHEARD else failures
 
 
 def nobody_joins(campaign: Campaign) -> Refusal | None:
@@ -92,8 +129,10 @@ def nobody_joins(campaign: Campaign) -> Refusal | None:
 
 
 def _held(campaigns: QuerySet[Campaign]) -> list[Campaign]:
-    """Return campaigns, held by id: what the engine does to them at once is not lost."""
-    return list(campaigns.select_related("proposed_by").order_by("pk").select_for_update(of=("self",), no_key=True))
+    """Return campaigns, held: what the engine does to them at once is not lost. It does not wait for the engine, as terminals'
+    inboxes would wait, too (OperationalError)."""
+    held = campaigns.select_related("proposed_by").order_by("pk")
+    return list(held.select_for_update(of=("self",), no_key=True, nowait=True))
 
 
 def _asked(campaign: Campaign, among: planning.Among = None) -> planning.Asked | None:
@@ -105,27 +144,44 @@ def _asked(campaign: Campaign, among: planning.Among = None) -> planning.Asked |
 
 
 def _join(campaign: Campaign, ids: Sequence[int], now: datetime) -> None:
+    """Let those join that pass the filter, lack what is moved, and are fit; new ones also where what stands in their way passes
+    by itself: they wait for that."""
     said = _asked(campaign, id_set(ids))
     if said is None or said.kind.has_it is None:
         return
     passing = list(said.terminals.values_list("pk", flat=True))
     has_it = Unfit("has_it", "it has it", said.kind.has_it(said.arguments))
-    fit = set(passing) - refused_among(passing, [has_it, *said.kind.unfit(said.arguments)]).keys()
-    known = Member.objects.filter(wave__campaign=campaign, terminal__in=id_set(fit)).order_by("pk")
-    columns = ("pk", "terminal_id", "state", "code")
+    refused = refused_among(passing, [has_it, *said.kind.unfit(said.arguments)])
+    known = Member.objects.filter(wave__campaign=campaign, terminal__in=id_set(passing)).order_by("pk")
+    columns = ("pk", "terminal_id", "state", "code", "due_at")
     members = list(known.select_for_update(of=("self",), no_key=True).values_list(*columns))
-    lost = [
-        Move(pk, attempt=0) for pk, _terminal, state, _code in members if state in MemberTransition.plan_again.sources
-    ]
-    move_members(lost, MemberTransition.plan_again, now)
-    # What they waited for has passed.
-    free = [
-        Move(pk, due_at=now)
-        for pk, _terminal, state, code in members
-        if state == MemberState.WAITING and code in said.kind.passing
-    ]
+    taken = _taken_by_newer(campaign, [row[1] for row in members if row[2] == MemberState.SUPERSEDED])
+    again, free = list[Move](), list[Move]()
+    for pk, terminal, state, code, due_at in members:
+        if terminal in refused or terminal in taken:
+            continue
+        if state in MemberTransition.plan_again.sources and code != TAKEN_BACK:
+            again.append(Move(pk, attempt=0, failures=1 if code in UNHEARD else None))
+        elif state == MemberState.WAITING and (due_at is None or code in said.kind.passing):
+            free.append(Move(pk, due_at=now))  # what it waited for has passed
+    move_members(again, MemberTransition.plan_again, now)
     move_members(free, MemberTransition.wait, now)
-    _add(campaign, sorted(fit - {terminal for _pk, terminal, *_ in members}))
+    strangers = set(passing) - {row[1] for row in members}
+    _add(campaign, sorted(pk for pk in strangers if pk not in refused or refused[pk].reason in said.kind.passing))
+
+
+def _taken_by_newer(campaign: Campaign, terminal_ids: Sequence[int]) -> set[int]:
+    """Return the terminals on which a newer campaign moves or has moved the same, as far as that counts."""
+    if not terminal_ids:
+        return set()
+    newer = Member.objects.filter(
+        STANDING,
+        terminal__in=id_set(terminal_ids),
+        thing=campaign.thing,
+        wave__campaign__gt=campaign.pk,
+        state__in=(MemberState.SUCCEEDED, *OPEN_MEMBERS),
+    )
+    return set(newer.values_list("terminal_id", flat=True))
 
 
 def _add(campaign: Campaign, terminal_ids: Sequence[int]) -> None:

@@ -21,14 +21,18 @@ def asked_by(campaign_id: int) -> str:
 
 
 class Order(NamedTuple):
-    """What terminals are asked for: the kind's arguments, how long they have, what must hold at the terminal, who asks, and from
-    when on it may change."""
+    """What terminals are asked for: the kind's arguments, how long they have, what must hold at the terminal, by which campaign,
+    and from when on it may change."""
 
     arguments: Arguments
     valid_for: timedelta
     conditions: Mapping[str, Any]
-    requested_by: str
+    campaign_id: int
     activate_at: datetime | None = None  # only downloaded before
+
+    @property
+    def requested_by(self) -> str:
+        return asked_by(self.campaign_id)
 
 
 @dataclass(frozen=True)

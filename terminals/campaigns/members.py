@@ -55,7 +55,7 @@ TALLIED = """, tallied AS (
 WHICH = "SELECT id, wave_id, terminal_id FROM moved"
 HOW_MANY = "SELECT count(*) FROM moved"
 IN_DOUBT = "failed_before"  # as open members are counted whose attempts failed so far
-COUNTED = f"CASE WHEN m.state IN ('waiting', 'ordered') AND m.failures > 0 THEN '{IN_DOUBT}' ELSE m.code END"
+COUNTED = f"CASE WHEN m.state IN ('planned', 'waiting', 'ordered') AND m.failures > 0 THEN '{IN_DOUBT}' ELSE m.code END"
 # Raw: the ORM neither updates from rows of values nor returns what it changed.
 MOVE = """
 WITH said AS (

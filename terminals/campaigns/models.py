@@ -129,6 +129,8 @@ class Member(models.Model):
             models.Index(
                 fields=["wave", "due_at"], condition=Q(state=MemberState.ORDERED.value), name="member_ordered"
             ),
+            models.Index(fields=["wave"], condition=Q(state=MemberState.PLANNED.value), name="member_planned"),
+            models.Index(fields=["wave", "finished_at"], condition=Q(finished_at__isnull=False), name="member_ended"),
             models.Index(fields=["terminal", "-id"], name="member_of_terminal"),
             models.Index(
                 fields=["wave", "code"],

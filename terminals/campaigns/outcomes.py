@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from terminals.campaigns.reports import TAKEN_BACK, Came
+from terminals.campaigns.reports import SWITCHED_OFF, TAKEN_BACK, Came
 from terminals.link.facts import failure_reason
 from terminals.link.models import Command
 from terminals.link.protocol.states import CommandState
@@ -31,7 +31,7 @@ def came_of(outcome: Outcome, *, seen: bool) -> Came:
     if outcome.state == CommandState.CANCELLED:
         return Came(False, TAKEN_BACK, reasons)
     if outcome.state == CommandState.EXPIRED and not seen:
-        return Came(False, "switched_off", reasons, later=timezone.now())
+        return Came(False, SWITCHED_OFF, reasons, later=timezone.now())
     if result is not None and result.code == LATER:
         return Came(False, LATER, reasons, later=result.later_until or timezone.now() + ASK_AGAIN)
     code = (result.code if result else None) or outcome.state

@@ -87,12 +87,13 @@ def asked(*, kind: str, arguments: Arguments, text: str, settings: Any, user: An
 
 
 def asked_of(campaign: Campaign, among: Among = None) -> Asked:
-    """Return what a campaign asks for now, for whoever proposed it; raise as `asked` does."""
+    """Return what a campaign asks for now, for whoever proposed it; raise as `asked` does. Its waves are cut already."""
+    settings = {**campaign.settings, "canary": "", "waves": [100]}
     return asked(
         kind=campaign.kind,
         arguments=campaign.arguments,
         text=campaign.filter,
-        settings=campaign.settings,
+        settings=settings,
         user=campaign.proposed_by,
         among=among,
     )
@@ -100,6 +101,10 @@ def asked_of(campaign: Campaign, among: Among = None) -> Asked:
 
 def _cuts(said: Asked, total: int) -> list[Cut]:
     """Return the waves of a target of so many terminals; raise Refusal where nobody passes the filter of one."""
+    if said.follows and not total and len(said.settings["waves"]) + bool(said.settings["canary"]) > 1:
+        raise Refusal(
+            "no_terminal", "no terminal passes the filter yet: there is nothing to cut into waves; name one wave, 100"
+        )
     rest, passing = said.terminals, []
     for text, chosen in zip(filters_of(said.settings), said.first, strict=True):
         number = rest.filter(pk__in=chosen.values("pk")).count()
@@ -114,7 +119,7 @@ def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: 
     """Return what a campaign would do. Changes nothing."""
     said = asked(kind=kind, arguments=arguments, text=text, settings=settings, user=user)
     total = said.terminals.count()
-    cuts = _cuts(said, total) if total else []
+    cuts = _cuts(said, total) if total or said.follows else []
     _fit, left_out = without_unfit(said.terminals, said.kind.unfit(said.arguments))
     waiting = Member.objects.filter(
         thing=said.kind.thing(said.arguments),

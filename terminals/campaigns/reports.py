@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.db.models import Q
 from django.utils import timezone
 
-from terminals.campaigns import rules
+from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import CampaignEnded
 from terminals.campaigns.members import Move, move_members
 from terminals.campaigns.models import Campaign, Member
@@ -17,7 +17,11 @@ from terminals.common.sql import id_set
 from terminals.common.states import Transition
 
 DAY = timedelta(days=1)
+SWITCHED_OFF = "switched_off"  # of who has not seen what was sent
+LEFT_SERVICE = "left_service"  # of who was asked and left service before it answered
+AWAY = "away"  # of who is asked when it says hello, and not before: a campaign that follows has no deadline
 TAKEN_BACK = "taken_back"  # of who was asked: somebody else than the campaign took the order back
+UNHEARD = (LEFT_SERVICE, TAKEN_BACK)  # they count against the guard: a device that broke is often replaced
 ASK_AGAIN_AFTER = timedelta(minutes=15)  # whatever a terminal asks for, it is not asked more often
 # Of whom something may come: those that were asked, and those that wait for another attempt and may have done it after all.
 TRIED = Q(state=MemberState.ORDERED) | Q(state=MemberState.WAITING) & (Q(attempt__gt=0) | Q(failures__gt=0))
@@ -72,31 +76,36 @@ def lose(came: Mapping[tuple[int, int], Came]) -> None:
     ):
         if (one := came.get((terminal, campaign))) is not None:
             again = bool(settings.get("follows")) and failures < settings["retries"]
-            moves[again].append(Move(pk, one.code, list(one.reasons), failures=failures + 1))
+            attempt = 0 if again else None
+            moves[again].append(Move(pk, one.code, list(one.reasons), attempt=attempt, failures=failures + 1))
     now = timezone.now()
     move_members(moves[True], MemberTransition.plan_again, now)
     move_members(moves[False], MemberTransition.lose, now)
 
 
-def report(thing: str, came: Mapping[int, Came]) -> None:
-    """Note what terminals came to with a thing that campaigns move; terminals of none are passed over. The caller holds them, in
-    a transaction.
+def report(came: Mapping[tuple[int, int], Came]) -> None:
+    """Note what terminals came to with what a campaign moves (terminal, campaign); those of none are passed over: what one
+    campaign brought is no success of another. The caller holds them, in a transaction.
 
-    A fixed number of statements for any number of terminals, one where no campaign moves it.
+    A fixed number of statements for any number of terminals.
     """
-    good = FAILED & Q(terminal__in=[pk for pk, one in came.items() if one.ok])
-    rows = Member.objects.filter(TRIED | good, terminal__in=id_set(came), thing=thing)
+    if not came:
+        return
+    good = FAILED & Q(terminal__in=[pk for (pk, _campaign), one in came.items() if one.ok])
+    ids, campaigns = {pk for pk, _ in came}, {campaign for _, campaign in came}
+    rows = Member.objects.filter(TRIED | good, terminal__in=id_set(ids), wave__campaign__in=campaigns)
     columns = ("pk", "terminal_id", "state", "attempt", "failures", "wave__campaign")
     # All of them first, by id: they move in several statements.
-    members = list(rows.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns))
+    locked = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
+    members = [row for row in locked.values_list(*columns) if (row[1], row[5]) in came]
     if not members:
         return
-    campaigns = Campaign.objects.in_bulk({row[5] for row in members})
+    known = Campaign.objects.in_bulk({row[5] for row in members})
     now = timezone.now()
     moves: dict[str, list[Move]] = {one.name: [] for one in REPORTED}
     told: dict[int, tuple[int, CampaignEnded]] = {}
     for pk, terminal_id, state, attempt, failures, campaign_id in members:
-        one, campaign = came[terminal_id], campaigns[campaign_id]
+        one, campaign = came[terminal_id, campaign_id], known[campaign_id]
         if state != MemberState.ORDERED and not one.ok:
             continue  # an earlier attempt's word; it waits for the next one already
         found = _come_to(one, Move(pk, attempt=attempt, failures=failures), campaign, now)
@@ -121,12 +130,15 @@ def _come_to(one: Came, held: Move, campaign: Campaign, now: datetime) -> tuple[
     if one.ok:
         return MemberTransition.succeed, Move(held.id)
     if one.more:
-        return MemberTransition.put_off, Move(held.id, due_at=now, attempt=0)
+        # Its attempts begin anew but for those that failed; one at least: it was tried.
+        return MemberTransition.put_off, Move(held.id, due_at=now, attempt=max(1, failures))
     if one.code == TAKEN_BACK:
         return (MemberTransition.leave_out, Move(held.id, *why)) if campaign.state in rules.LIVE else None
     due_at = _next_turn(one, attempt, campaign, now)
     if due_at is None:
         return MemberTransition.fail, Move(held.id, *why, failures=failures + 1)
+    if one.code == SWITCHED_OFF and planning.follows(campaign):  # without a deadline it would be asked for ever
+        return MemberTransition.put_off, Move(held.id, AWAY, attempt=attempt - 1)
     if one.later is not None:  # who asks for a better time has used up no attempt, and has not failed
         return MemberTransition.put_off, Move(held.id, *why, due_at, attempt - 1)
     return MemberTransition.put_off, Move(held.id, *why, due_at, failures=failures + 1)

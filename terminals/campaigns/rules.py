@@ -36,6 +36,7 @@ class MemberState(StrEnum):
     CANCELLED = "cancelled"
 
 
+ACTOR = "campaign"  # who did what no operator did
 _C, _W, _M = CampaignState, WaveState, MemberState
 LIVE = (_C.RUNNING, _C.PAUSED)
 UNFINISHED = (_C.PROPOSED, *LIVE)
@@ -73,10 +74,9 @@ class MemberTransition(Machine):
     cancel = Transition((_M.ORDERED,), _M.CANCELLED)  # what was sent could be taken back
     try_again = Transition((_M.FAILED, _M.LEFT_OUT), _M.WAITING)
     lose = Transition((_M.SUCCEEDED,), _M.FAILED)  # it went back to what was there before
-    plan_again = Transition((_M.SUCCEEDED, _M.LEFT_OUT), _M.PLANNED)  # followed: it does not have it any more
-    begin_anew = Transition(
-        (_M.SUCCEEDED, _M.LEFT_OUT, _M.FAILED, _M.SUPERSEDED), _M.PLANNED
-    )  # followed: another device
+    # Followed: it does not have it (any more), or another device is there.
+    plan_again = Transition((_M.SUCCEEDED, _M.LEFT_OUT, _M.SUPERSEDED), _M.PLANNED)
+    begin_anew = Transition((_M.WAITING, _M.ORDERED, _M.SUCCEEDED, _M.LEFT_OUT, _M.FAILED, _M.SUPERSEDED), _M.PLANNED)
 
 
 class Window(NamedTuple):
@@ -223,6 +223,14 @@ def judge_outcomes(guard: Guard, counts: Counts, *, size: int, is_last: bool) ->
     return (Verdict.NOT_YET if counts.open else Verdict.ENOUGH), []
 
 
+def judge_lately(guard: Guard, counts: Counts) -> list[Unmet]:
+    """Return why a campaign that follows does not go on, by what became lately of terminals in a wave that held: few say
+    nothing."""
+    if counts.outcomes < FEW:
+        return []
+    return _too_many_failures(guard, counts, counts.outcomes)
+
+
 def _sample(guard: Guard, counts: Counts, size: int) -> int:
     return max(min(guard.sample_least, size), (counts.total * guard.sample_percent + 99) // 100)
 
@@ -256,6 +264,13 @@ def judge_measures(guard: Guard, size: int, measured: Sequence[Measured]) -> lis
 
 def _share(number: int, of: int) -> float:
     return number / of if of else 0.0
+
+
+def overlap(thing: str, other: str) -> bool:
+    """Whether two things have a part in common and are not the same: `software:os+payment` and `software:payment`."""
+    (kind, _, parts), (other_kind, _, other_parts) = thing.partition(":"), other.partition(":")
+    common = set(parts.split("+")) & set(other_parts.split("+"))
+    return thing != other and kind == other_kind and bool(common)
 
 
 # --- when it is done -------------------------------------------------------------------------------------------------

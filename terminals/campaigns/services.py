@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from terminals.campaigns import following, planning, rules
-from terminals.campaigns.kinds import Order, asked_by, kinds
+from terminals.campaigns.kinds import Order, kinds
 from terminals.campaigns.members import Move, lock_thing, move_all, move_members
 from terminals.campaigns.models import Campaign, Member, Wave
 from terminals.campaigns.planning import NoTerminal
@@ -76,10 +76,27 @@ def start(*, campaign: Campaign, user: Any) -> None:
     held, now = _hold(campaign), timezone.now()
     if held.needs_approval and held.approved_by_id is None:
         raise Refusal("not_approved", "somebody else must agree to it first")
+    _refuse_overlap(held)
     ends_at = None if planning.follows(held) else now + held.settings["deadline_days"] * DAY
     _move(held, CampaignTransition.start, user, started_at=now, ends_at=ends_at, asked_to=now)
     if planning.follows(held):
         following.join_all(held)
+
+
+def _refuse_overlap(campaign: Campaign) -> None:
+    """A campaign of several parts and one of a single part of these would undo each other, and neither goes before the other."""
+    mine = Member.objects.filter(wave__campaign=campaign).values("terminal")
+    for other in Campaign.objects.filter(state__in=rules.LIVE).exclude(thing=campaign.thing).order_by("pk"):
+        if rules.overlap(campaign.thing, other.thing) and (
+            Member.objects.filter(wave__campaign=other, terminal__in=mine)
+            .exclude(state__in=(MemberState.CANCELLED, MemberState.SUPERSEDED))
+            .exists()
+        ):
+            raise Refusal(
+                "overlaps",
+                "campaign %(name)s moves a part of this on the same terminals; cancel that one first",
+                name=other,
+            )
 
 
 @transaction.atomic
@@ -116,7 +133,7 @@ def force(*, campaign: Campaign, reason: str, user: Any) -> None:
         raise Refusal("no_reason", "write why it goes on although the guard does not hold")
     stopped = Wave.objects.filter(campaign=held, state=WaveState.STOPPED)
     unmet = list(stopped.values_list("unmet", flat=True))
-    said = {"forced_by": user.get_username(), "forced_because": reason.strip()}
+    said = {"forced_by": user.get_username(), "forced_because": reason.strip(), "judged_at": timezone.now()}
     if not move(stopped, WaveTransition.hold, **said):
         raise Refusal("not_stopped", "no wave is stopped by its guard")
     _move(held, CampaignTransition.resume, user)
@@ -139,7 +156,7 @@ def cancel(*, campaign: Campaign, user: Any) -> Cancelled:
     held, now = _hold(campaign), timezone.now()
     _move(held, CampaignTransition.cancel, user, finished_at=now)
     ordered = {pk: member for pk, member in chosen.values_list("terminal_id", "pk") if pk in known}
-    order = Order(held.arguments, timedelta(0), {}, asked_by(held.pk))
+    order = Order(held.arguments, timedelta(0), {}, held.pk)
     gone = kinds.named(held.kind).take_back(sorted(ordered), order)
     back = move_members((Move(ordered[pk]) for pk in sorted(gone) if pk in ordered), MemberTransition.cancel, now)
     waves = list(Wave.objects.filter(campaign=held).values_list("pk", flat=True))

@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import MovedByAnother
 from terminals.campaigns.kinds import kinds
 from terminals.campaigns.members import IN_DOUBT, Move, lock_thing, move_all, move_members, tallied
 from terminals.campaigns.models import Campaign, Member, Wave
-from terminals.campaigns.reports import TAKEN_BACK
+from terminals.campaigns.reports import AWAY, UNHEARD
 from terminals.campaigns.rules import (
+    ACTOR,
     LIVE,
     OPEN_MEMBERS,
     CampaignState,
@@ -35,9 +36,7 @@ from terminals.common.audit import services as audit
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 
-ACTOR = "campaign"
-LEFT_SERVICE = "left_service"  # of who was asked and left service before it answered
-UNHEARD = (LEFT_SERVICE, TAKEN_BACK)  # they count against the guard: a device that broke is often replaced
+LATELY = timedelta(days=1)
 
 
 def look_at_waves(campaign: Campaign, now: datetime) -> int:
@@ -50,6 +49,11 @@ def look_at_waves(campaign: Campaign, now: datetime) -> int:
     counted = counts_of([wave.pk for wave in waves])
     for wave in waves:
         seen = Seen(wave, Guard(**wave.guard), counted[wave.pk], wave is waves[-1])
+        if wave.state == WaveState.HELD and planning.follows(campaign):
+            if unmet := rules.judge_lately(seen.guard, _lately(seen, now)):
+                _stop(campaign, wave, unmet, now)
+                return 1
+            continue
         if wave.state == WaveState.HELD and (wave.forced_by or seen.judged[0] is not Verdict.UNMET):
             continue
         if wave.state == WaveState.PLANNED:
@@ -75,6 +79,20 @@ class Seen(NamedTuple):
     @property
     def judged(self) -> tuple[Verdict, list[Unmet]]:
         return rules.judge_outcomes(self.guard, self.counts, size=self.wave.total, is_last=self.is_last)
+
+
+def _lately(seen: Seen, now: datetime) -> Counts:
+    """Return what became of a wave's terminals within a day, and since it was judged: of a campaign that goes on for a year the
+    first ones would hide what happens now. Those that failed and are tried again count as failed."""
+    since = max(filter(None, (now - LATELY, seen.wave.judged_at)))
+    ended = Member.objects.filter(
+        wave=seen.wave, finished_at__gt=since, state__in=(MemberState.SUCCEEDED, MemberState.FAILED)
+    )
+    rows = ended.order_by().values_list("state", "code").annotate(number=Count("pk"))
+    found = Counts(0, 0, seen.counts.in_doubt, {})
+    for state, code, number in rows:
+        found = _counted(found, state, code, number)
+    return found
 
 
 def begin_rest(campaign: Campaign, now: datetime) -> int:
@@ -118,7 +136,8 @@ SELECT theirs.id, theirs.state, c.id, c.name, mine.id
   JOIN campaigns_campaign c ON c.id = w.campaign_id
  WHERE mine.wave_id = ANY(%(waves)s) AND mine.state = 'planned'
    AND (theirs.state = ANY(%(open)s)
-        OR (theirs.state = 'succeeded' AND c.id > %(campaign)s AND (mine.anew_at IS NULL OR theirs.finished_at > mine.anew_at)))
+        OR (theirs.state = 'succeeded' AND c.id > %(campaign)s AND (mine.anew_at IS NULL OR theirs.finished_at > mine.anew_at)
+            AND c.state <> 'cancelled' AND NOT EXISTS (SELECT 1 FROM campaigns_campaign b WHERE b.rolls_back_id = c.id)))
 """
 
 
@@ -155,6 +174,8 @@ def _counted(one: Counts, state: str, code: str, number: int) -> Counts:
         return one._replace(failed=one.failed + number, codes={**one.codes, code: one.codes.get(code, 0) + number})
     if state == MemberState.SUPERSEDED:
         return one._replace(superseded=one.superseded + number)
+    if state == MemberState.WAITING and code == AWAY:
+        return one  # nobody waits for it
     if state in (MemberState.WAITING, MemberState.ORDERED, MemberState.PLANNED):
         in_doubt = number if code == IN_DOUBT else 0
         return one._replace(open=one.open + number, in_doubt=one.in_doubt + in_doubt)

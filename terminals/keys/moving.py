@@ -1,6 +1,5 @@
 """Working keys as campaigns move them: a new one of a usage for each terminal, counted when it confirms the check value."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,7 @@ from terminals.campaigns.kinds import Order, asked_by
 from terminals.campaigns.outcomes import answered, came_of
 from terminals.campaigns.reports import Came, ordered, report
 from terminals.keys.models import TerminalKey
-from terminals.keys.rules import KeyState
+from terminals.keys.rules import HELD, KeyState
 from terminals.keys.services import deliver_keys
 from terminals.link.models import Command
 from terminals.link.routes import Outcome
@@ -32,9 +31,8 @@ def order(targets: Sequence[Target], wanted: Order) -> None:
 
 
 def has_it(arguments: Mapping[str, Any]) -> Q:
-    """Return what holds for terminals that have a key of a usage, or that one is on its way to."""
-    there = (KeyState.PENDING, KeyState.CONFIRMED)
-    return Q(Exists(TerminalKey.objects.filter(terminal=OuterRef("pk"), usage=arguments["usage"], state__in=there)))
+    """Return what holds for terminals that are not given another key of a usage by themselves."""
+    return Q(Exists(TerminalKey.objects.filter(terminal=OuterRef("pk"), usage=arguments["usage"], state__in=HELD)))
 
 
 def take_back(ids: Sequence[int], wanted: Order) -> set[int]:
@@ -49,7 +47,7 @@ def report_ended(keys: Sequence[TerminalKey], outcomes: Mapping[UUID, Outcome]) 
         return
     commands = Command.objects.filter(pk__in=[key.command_id for key in keys]).values_list("pk", "requested_by")
     askers, seen = dict(commands), answered(key.command_id for key in keys)
-    came: dict[str, dict[int, Came]] = defaultdict(dict)
+    came: dict[tuple[int, int], Came] = {}
     for key in keys:
         about = thing({"usage": key.usage})
         one = waited.get((key.terminal_id, about))
@@ -60,6 +58,5 @@ def report_ended(keys: Sequence[TerminalKey], outcomes: Mapping[UUID, Outcome]) 
             key.state == KeyState.MISMATCH
         ):  # the terminal calls it a success; somebody must look before another key is sent
             said = Came(False, "wrong_check_value", final=True)
-        came[about][key.terminal_id] = said
-    for about, some in came.items():
-        report(about, some)
+        came[key.terminal_id, one.campaign_id] = said
+    report(came)

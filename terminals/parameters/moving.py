@@ -32,7 +32,7 @@ def order(targets: Sequence[Target], wanted: Order) -> None:
     # Also where nothing changes: whoever waits hears that the terminal has it.
     mark_due(Terminal.objects.filter(pk__in=set(ids) - refused.keys()), again=True)
     if refused:
-        report(THING, {pk: Came(False, why.reason[:40], final=True) for pk, why in refused.items()})
+        report({(pk, wanted.campaign_id): Came(False, why.reason[:40], final=True) for pk, why in refused.items()})
 
 
 def report_answers(answers: Sequence[tuple[TerminalParameters, Outcome]]) -> None:
@@ -41,13 +41,12 @@ def report_answers(answers: Sequence[tuple[TerminalParameters, Outcome]]) -> Non
     if not waited:
         return
     seen = answered(row.command_id for row, _outcome in answers)
-    came: dict[int, Came] = {}
+    came: dict[tuple[int, int], Came] = {}
     for row, outcome in answers:
         one = waited.get(row.terminal_id)
         if one is None or row.wanted is None or outcome.state == CommandState.CANCELLED:
             continue  # a newer document is on its way
         if any(row.wanted.values.get(name) != value for name, value in one.arguments["values"].items()):
             continue  # an earlier document, which has nothing of it
-        came[row.terminal_id] = came_of(outcome, seen=row.command_id in seen)
-    if came:
-        report(THING, came)
+        came[row.terminal_id, one.campaign_id] = came_of(outcome, seen=row.command_id in seen)
+    report(came)

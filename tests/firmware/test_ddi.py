@@ -19,12 +19,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from firmware.ddi.services import issue_token
 from firmware.models import DdiToken, Installation, InstalledSoftware, Release
 from firmware.services import assign_release, install
+from terminals.campaigns.models import Newcomer
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
@@ -158,6 +160,20 @@ def test_a_device_that_polls_first_joins_the_campaigns_that_follow(terminal: Ter
     assert "deploymentBase" not in device.links()
     campaigns_go_on()
     assert "deploymentBase" in device.links()
+
+
+def test_a_device_is_looked_at_once_a_day_and_when_it_tells_what_it_runs(terminal: Terminal, device: Device) -> None:
+    device.links()
+    keep_at(ready("2.0.0"), "state in (enrolled, active) and tag = later")
+    Terminal.objects.filter(pk=terminal.pk).update(tags=["later"])
+    device.links()
+    assert not Newcomer.objects.exists(), "not at each poll"
+    with time_machine.travel(timezone.now() + timedelta(days=1), tick=False):
+        device.links()
+    assert Newcomer.objects.count() == 1
+    Newcomer.objects.all().delete()
+    assert device.tell("/configData", {"data": {"payment": "1.0.0"}}, "put") == 200
+    assert Newcomer.objects.count() == 1
 
 
 def test_what_is_taken_back_is_cancelled_at_the_device(terminal: Terminal, device: Device) -> None:
@@ -375,3 +391,23 @@ def test_swupdate_installs_a_release_by_itself(
     wait_until(lambda: Installation.objects.filter(state="installed").exists(), "SWUpdate confirms it", 60)
     assert target.read_bytes() == b"payment software 2.0.0"
     assert InstalledSoftware.objects.get(component="payment").version == "2.0.0"
+
+
+def test_a_token_is_issued_on_a_terminals_page_and_by_the_api_where_such_devices_are_let_in(
+    terminal: Terminal, admin_client: Client, settings: Any
+) -> None:
+    page = reverse("terminal-page", args=[terminal.pk])
+    assert 'id="do-ddi_token"' in admin_client.get(page).content.decode()
+    told = admin_client.post(reverse("terminal-action", args=[terminal.pk]), {"action": "ddi_token"}).content.decode()
+    assert terminal.device_id in told
+    by_page = DdiToken.objects.get().digest
+    device = Device(terminal)
+    answer = admin_client.post(f"/api/v1/terminals/{terminal.pk}/ddi-token/")
+    assert (answer.status_code, answer.json()["controller_id"]) == (201, terminal.device_id)
+    assert device.ask().status_code == 401, "its token has lost its force"
+    device.token = answer.json()["target_token"]
+    assert device.ask().status_code == 200
+    assert DdiToken.objects.get().digest != by_page
+    settings.HAWKBIT_DDI = False
+    assert 'id="do-ddi_token"' not in admin_client.get(page).content.decode()
+    assert admin_client.post(f"/api/v1/terminals/{terminal.pk}/ddi-token/").json()["reason"] == "ddi_off"

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from firmware.models import Installation, InstalledSoftware, Package
 from firmware.services import assign_release
-from terminals.campaigns.models import Member
+from terminals.campaigns.models import Member, Tally
+from terminals.campaigns.waves import counts_of
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
 from terminals.link.services import expire_commands
@@ -72,15 +73,14 @@ def test_one_that_does_not_keep_it_is_brought_it_again_but_not_for_ever(terminal
     assert list(Installation.objects.values_list("state", flat=True)) == ["failed", "failed"]
 
 
-def test_one_that_refuses_it_is_asked_as_often_as_the_campaign_tries(terminal: Terminal) -> None:
+def test_one_that_refuses_it_is_not_asked_again_by_itself(terminal: Terminal) -> None:
     device = enrolled_device(terminal, Faults(rejected_install=True))
     for _ in range(4):
         deliver(device.hello())
         due_now()
         obey(device, "install")
     assert outcome()[0] == "failed"
-    assert {one.state for one in Installation.objects.all()} == {"rejected"}
-    assert Installation.objects.count() <= 2
+    assert Installation.objects.get().state == "rejected"
 
 
 def test_one_that_was_switched_off_too_long_is_offered_it_again(terminal: Terminal) -> None:
@@ -88,8 +88,12 @@ def test_one_that_was_switched_off_too_long_is_offered_it_again(terminal: Termin
     campaigns_go_on()
     Command.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     expire_commands()
+    campaigns_go_on()
+    assert outcome() == ("waiting", "away"), "it is not asked again and again while it is off"
+    assert not Tally.objects.filter(state="failed").exists()
+    assert [counts.open for counts in counts_of([Member.objects.get().wave_id]).values()] == [0], "nor waited for"
     deliver(device.hello())
-    due_now()
+    campaigns_go_on()
     assert list(Installation.objects.order_by("id").values_list("state", flat=True)) == ["expired", "assigned"]
 
 
@@ -148,6 +152,10 @@ def test_a_device_that_takes_anothers_place_is_brought_it_like_any_other(termina
     assert outcome()[0] == ("failed" if failure else "succeeded")
     successor = enrolled_device(terminal)
     assert not InstalledSoftware.objects.exists(), "what the other one ran says nothing of this one"
+    [counts] = counts_of([Member.objects.get().wave_id]).values()
+    assert (counts.open, counts.in_doubt) == (1, 1 if failure else 0), (
+        "one that failed stays in doubt until another succeeds"
+    )
     hello_and_install(successor)
     assert outcome() == ("succeeded", "")
     assert successor.memory.software["payment"] == "2.0.0"

@@ -15,7 +15,7 @@ from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device, obey
-from tests.releases import APPROVER, BUILDER, campaigns_go_on, draft, ready
+from tests.releases import APPROVER, BUILDER, campaigns_go_on, draft, keep_at, ready
 
 Register = Callable[[str], Terminal]
 
@@ -39,7 +39,7 @@ def parts(device: Device) -> list[Release]:
 
 
 def move(parts: list[Release], **settings: object) -> Campaign:
-    one, other = (User.objects.create_superuser(name) for name in (BUILDER, APPROVER))
+    one, other = (User.objects.get_or_create(username=name, is_superuser=True)[0] for name in (BUILDER, APPROVER))
     campaign = planning.propose(
         name="till 2026.11",
         kind="install",
@@ -142,7 +142,6 @@ def test_what_cannot_be_moved_as_one_is_refused(device: Device, parts: list[Rele
     ):
         with pytest.raises(Refusal, match=told):
             move([parts[0], *then])
-        User.objects.filter(username__in=(BUILDER, APPROVER)).delete()
     with pytest.raises(Refusal, match="then: a list"):
         planning.preview(
             kind="install",
@@ -151,3 +150,11 @@ def test_what_cannot_be_moved_as_one_is_refused(device: Device, parts: list[Rele
             settings={},
             user=User.objects.create_superuser("ann"),
         )
+
+
+def test_one_that_has_a_part_in_common_with_another_is_not_started(device: Device, parts: list[Release]) -> None:
+    kept = keep_at(parts[1], "serial = SN-1")
+    with pytest.raises(Refusal, match="moves a part of this on the same terminals"):
+        move(parts)
+    services.cancel(campaign=kept, user=kept.proposed_by)
+    services.start(campaign=Campaign.objects.latest("pk"), user=kept.proposed_by)

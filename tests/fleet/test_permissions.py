@@ -40,6 +40,7 @@ DOES = {
     "terminals:resume": "terminals.suspend_terminal",
     "terminals:retire": "terminals.retire_terminal",
     "terminals:activation_code": "enrolment.add_activationcode",
+    "terminals:ddi_token": "firmware.add_dditoken",
     "terminals:commands": "link.send_command",
     "releases:create": "firmware.add_release",
     "releases:assign": "firmware.add_installation",
@@ -176,6 +177,7 @@ def test_the_page_and_the_api_ask_the_same(register: Callable[[str], Terminal]) 
         "retire": "terminals:retire",
         "replace": "terminals:replace",
         "activation_code": "terminals:activation_code",
+        "ddi_token": "terminals:ddi_token",
     }
     assert {name: VERBS[name].permission for name in same} == {name: DOES[there] for name, there in same.items()}
 

@@ -1280,6 +1280,13 @@ class StoreRequest(TypedDict):
     time_zone: NotRequired[str]
 
 
+class TargetToken(TypedDict):
+    """What a device that speaks hawkBit's DDI is set up with."""
+
+    controller_id: str
+    target_token: str
+
+
 class TemplateVersion(TypedDict):
     """POST writes the next version of the named template. `writeOnly` properties are secrets; the format `money` is an object of currency and minor units."""
 
@@ -2308,6 +2315,10 @@ class TerminalsResource:
     def create_commands(self, id: int, body: PlainCommandRequest) -> Command:
         """Send a command that needs no more than its type."""
         return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/commands/", body=body)  # type: ignore[no-any-return]
+
+    def ddi_token(self, id: int) -> TargetToken:
+        """Make a fresh target token for a device that speaks hawkBit's DDI; an earlier one loses its force."""
+        return self._transport.call("POST", f"/api/v1/terminals/{segment(id)}/ddi-token/")  # type: ignore[no-any-return]
 
     def health(self, id: int) -> TerminalHealth:
         """Current health, and the last hundred readings as `history`."""

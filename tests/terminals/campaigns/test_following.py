@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -14,10 +15,11 @@ from django.utils import timezone
 from firmware.models import Release
 from terminals.campaigns import engine, planning, services
 from terminals.campaigns.following import join_newcomers, nobody_joins, note_newcomers
-from terminals.campaigns.models import Campaign, Member, Newcomer
+from terminals.campaigns.models import Campaign, Member, Newcomer, Tally
 from terminals.common.audit.models import AuditEntry
 from terminals.common.errors import Refusal
 from terminals.estate.models import Membership, Merchant, Store, Terminal
+from terminals.keys import moving as key_moving
 from terminals.keys.models import TerminalKey
 from terminals.simulator.device import Device
 from tests.conftest import deliver, enrolled_device, working_device
@@ -74,7 +76,10 @@ def test_who_comes_later_waits_for_the_guards_of_the_waves_before(
 def test_a_filter_that_nobody_passes_yet_may_be_followed(
     release: Release, ann: User, bob: User, register: Register
 ) -> None:
-    campaign = started(release, ann, bob, "tag = new or state = active", follows=True, canary="tag = pilot")
+    for waves in ({"canary": "tag = pilot"}, {"waves": [1, 100]}):
+        with pytest.raises(Refusal, match="there is nothing to cut into waves"):
+            proposed(release, ann, "tag = new or state = active", follows=True, **waves)
+    campaign = started(release, ann, bob, "tag = new or state = active", follows=True)
     assert (campaign.total, campaign.path, campaign.waves.count()) == (0, "", 1)
     device = arrive(register("SN-1"))
     install(device)
@@ -193,3 +198,74 @@ def test_a_campaign_that_follows_has_no_deadline_and_waits_for_its_windows(
     assert states(campaign) == {"waiting": 10}
     run(campaign, after=timedelta(days=400), steps=1)
     assert campaign.state == "running"
+
+
+def test_a_campaign_that_nobody_can_join_pauses_and_holds_up_no_other(
+    release: Release, ann: User, bob: User, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = started(release, ann, bob, "serial != SN-9", follows=True)
+    bad = started(release, ann, bob, "state != retired", follows=True)
+    asked_of = planning.asked_of
+
+    def fails(campaign: Campaign, *among: Any) -> planning.Asked:
+        if campaign.pk == bad.pk:
+            raise KeyError("release")
+        return asked_of(campaign, *among)
+
+    monkeypatch.setattr(planning, "asked_of", fails)
+    arrive(register("SN-1"))
+    for one in (good, bad):
+        one.refresh_from_db()
+    assert (good.total, good.state, bad.total, bad.state) == (1, "running", 0, "paused")
+    assert AuditEntry.objects.filter(action="campaign.error", subject=f"campaign:{bad.pk}").count() == 1
+    assert not Newcomer.objects.exists()
+
+
+def test_who_was_superseded_is_brought_it_after_all_where_the_newer_campaign_was_given_up(
+    devices: dict[int, Device], release: Release, ann: User, bob: User
+) -> None:
+    first = started(release, ann, bob, follows=True, per_minute=1)
+    run(first)
+    newer = started(publish("2.1.0"), ann, bob, waves=[100], per_minute=1)
+    run(newer)
+    assert states(first)["superseded"] > 5
+    deliver(*(device.hello() for device in devices.values()))
+    assert join_newcomers() == 10
+    assert states(first)["superseded"] > 5, "the newer one goes before"
+    services.cancel(campaign=newer, user=ann)
+    deliver(*(device.hello() for device in devices.values()))
+    assert join_newcomers() == 10
+    assert "superseded" not in states(first)
+
+
+def test_failures_of_today_stop_one_that_went_well_for_a_year(
+    devices: dict[int, Device], release: Release, ann: User, bob: User
+) -> None:
+    campaign = started(release, ann, bob, follows=True)
+    run(campaign)
+    wave = campaign.waves.get()
+    long_ago = timezone.now() - timedelta(days=300)
+    members = list(Member.objects.order_by("pk"))
+    Member.objects.filter(wave=wave).update(state="succeeded", finished_at=long_ago)
+    Tally.objects.filter(wave=wave).delete()
+    Tally.objects.create(wave=wave, state="succeeded", number=1000)  # of the year
+    campaign.waves.update(state="held", judged_at=long_ago)
+    assert engine.step(campaign.pk, timezone.now()) == 0
+    now = timezone.now()
+    Member.objects.filter(pk__in=[one.pk for one in members]).update(state="failed", code="storage", finished_at=now)
+    run(campaign)
+    assert (campaign.state, campaign.waves.get().state) == ("paused", "stopped")
+    services.force(campaign=campaign, reason="a broken batch of hardware", user=bob)
+    run(campaign)
+    assert campaign.state == "running", "what was forced past is judged no more"
+
+
+def test_a_key_that_somebody_must_look_at_is_not_replaced_by_itself(
+    release: Release, ann: User, register: Register
+) -> None:
+    terminal = register("SN-1")
+    for state in ("pending", "confirmed", "mismatch", "failed", "expired", "replaced"):
+        TerminalKey.objects.all().delete()
+        TerminalKey.objects.create(id=uuid4(), terminal=terminal, usage="P0", state=state, kcv="000000", sealed_key=b"")
+        has_it = Terminal.objects.filter(key_moving.has_it({"usage": "P0"})).exists()
+        assert has_it == (state not in ("expired", "replaced")), state

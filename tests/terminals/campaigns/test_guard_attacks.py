@@ -298,7 +298,7 @@ def test_who_says_later_for_ever_is_asked_four_times_an_hour_at_most(
     campaign = started(release, ann, bob, text="serial = SN-1")
     run(campaign)
     member = Member.objects.get()
-    report("software:payment", {member.terminal_id: Came(False, "later", later=timezone.now() - timedelta(days=900))})
+    report({(member.terminal_id, campaign.pk): Came(False, "later", later=timezone.now() - timedelta(days=900))})
     member.refresh_from_db()
     assert member.state == "waiting"
     assert member.due_at is not None
@@ -313,14 +313,14 @@ def test_two_who_report_on_a_wave_do_not_wait_for_each_other(
     one, two, three, four = Member.objects.order_by("pk").values_list("terminal_id", flat=True)[:4]
     bad = Came(False, "storage", final=True)
 
-    def say(came: dict[int, Came]) -> None:
+    def say(came: dict[tuple[int, int], Came]) -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '2s'")
-            report("software:payment", came)
+            report(came)
 
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
-        report("software:payment", {one: Came(True), two: bad})  # and is not committed yet
-        pool.submit(in_thread, lambda: say({three: bad, four: Came(True)})).result(30)
+        report({(one, campaign.pk): Came(True), (two, campaign.pk): bad})  # and is not committed yet
+        pool.submit(in_thread, lambda: say({(three, campaign.pk): bad, (four, campaign.pk): Came(True)})).result(30)
     assert states(campaign) == {"succeeded": 2, "failed": 2, "ordered": 6}
 
 
@@ -392,3 +392,19 @@ def test_one_that_says_what_came_of_it_after_it_was_given_another_turn_has_it(
     for device in mine:
         deliver(device.finish_install(), device.hello())
     assert states(campaign) == {"succeeded": 5, "planned": 5}
+
+
+def test_what_another_campaign_brought_is_no_success_of_the_one_that_failed(
+    devices: Devices, release: Release, ann: User, bob: User
+) -> None:
+    campaign = started(release, ann, bob, retries=0, success_percent=0)
+    run(campaign)
+    for device in asked(devices):
+        install(device, "no space")
+    run(campaign)
+    assert states(campaign) == {"failed": 10}
+    newer = started(publish("2.1.0"), ann, bob)
+    run(newer)
+    for device in asked(devices):
+        install(device)
+    assert (states(campaign), states(newer)) == ({"failed": 10}, {"succeeded": 10})

@@ -64,7 +64,7 @@ def test_no_wave_begins_before_the_guard_of_the_one_before_holds(
         else:
             ordered = list(Member.objects.filter(state="ordered").values_list("terminal_id", flat=True))
             some = dice.sample(ordered, dice.randint(0, len(ordered)))
-            report("software:payment", {pk: Came(dice.random() >= chance, "crash") for pk in some})
+            report({(pk, campaign.pk): Came(dice.random() >= chance, "crash") for pk in some})
         now += timedelta(minutes=dice.choice([0, 1, 3]))
         campaign.refresh_from_db()
         if campaign.state == "paused" and dice.random() < 0.3:

@@ -15,10 +15,12 @@ from terminals.campaigns.rules import (
     Verdict,
     WaveState,
     expected_end,
+    judge_lately,
     judge_measures,
     judge_outcomes,
     next_attempt,
     opens_at,
+    overlap,
 )
 from terminals.campaigns.settings import checked, cut, window_of
 from terminals.common.errors import Refusal
@@ -167,3 +169,26 @@ def test_when_it_is_done_follows_from_the_pace_so_far() -> None:
     soaking = Course(WaveState.SOAKING, 90, 90, hour, start + 7 * hour)
     assert expected_end([held, soaking], start, start + 6 * hour) == start + 7 * hour
     assert expected_end([planned], start, start + hour) is None
+
+
+@pytest.mark.parametrize(
+    ("thing", "other", "is_so"),
+    [
+        ("software:os+payment", "software:payment", True),
+        ("software:os+payment", "software:emv+os", True),
+        ("software:payment", "software:payment", False),  # the newer one goes before
+        ("software:os", "software:payment", False),
+        ("software:os", "key:os", False),
+        ("parameters", "parameters", False),
+    ],
+)
+def test_things_that_have_a_part_in_common_overlap(thing: str, other: str, is_so: bool) -> None:
+    assert overlap(thing, other) is overlap(other, thing) is is_so
+
+
+def test_lately_a_few_failures_say_nothing_and_many_stop() -> None:
+    guard = Guard(success_percent=90)
+    assert judge_lately(guard, Counts(0, 0, 9, {"storage": 9})) == []
+    assert judge_lately(guard, Counts(0, 9, 1, {"storage": 1})) == []
+    [unmet] = judge_lately(guard, Counts(0, 8, 2, {"storage": 2}))
+    assert (unmet.why, unmet.found, unmet.limit) == ("failures", 20, 10)

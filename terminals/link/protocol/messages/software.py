@@ -52,7 +52,8 @@ class Install(Struct):
     `assignment` is a compact JWS by a release signing key over the canonical JSON of {serial, platform, target, size_bytes,
     sha256, counter}. The terminal looks `target` up in the release repository (TUF; documents under `metadata_url`), holds the
     assignment against what that says, and fetches the file below `url`.
-    `component` is the name under which `hello` must report the version. `conditions` must hold when it begins. Before `activate_at` it only downloads: the new version does not run earlier.
+    `component` is the name under which `hello` must report the version. `conditions` must hold when it begins. Before
+    `activate_at` it only downloads: the new version does not run earlier.
     """
 
     release_id: int

@@ -9,7 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from firmware.models import Installation, Package
+from firmware.models import Installation, InstalledSoftware, Package
+from firmware.readiness import outdated
+from terminals.campaigns.models import Member
 from terminals.common.facts.kinds import reasons_text
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Merchant, Terminal
@@ -63,6 +65,7 @@ def break_everything(terminal: Terminal) -> None:
     release = row(package)
     Installation.objects.create(terminal=terminal, release=release, state="installing", assigned_by="ops")
     keep_at(release)
+    Member.objects.update(ordered_at=timezone.now())
     KeyRequirement.objects.create(model=terminal.model, usage="D0")
 
 
@@ -213,3 +216,12 @@ def test_a_key_of_another_state_is_no_key(device: Device) -> None:
     assert look_at({terminal.pk: complete(only_keys)})[terminal.pk].is_blocked
     TerminalKey.objects.create(id=new_id(), state="confirmed", **key)
     assert look_at({terminal.pk: complete(only_keys)}) == {}
+
+
+def test_a_newer_version_than_a_campaign_keeps_is_not_called_outdated(device: Device) -> None:
+    package = Package.objects.create(name="pay", component="payment")
+    terminal = Terminal.objects.get()
+    keep_at(row(package))
+    for version, told in (("1.9.0", True), ("2.0.0", False), ("2.0.1", False), ("?", True)):
+        InstalledSoftware.objects.filter(component="payment").update(version=version)
+        assert bool(outdated([terminal.pk])) is told, version
