@@ -26,9 +26,8 @@ CONDITIONS = {
 
 
 def clock(instant: datetime) -> str:
-    """Return an instant in the reader's zone and form, with the zone."""
-    local = timezone.localtime(instant)
-    return f"{date_format(local, 'DATETIME_FORMAT')} ({local:%z})"
+    """Return an instant in the reader's zone and form, which names the zone."""
+    return date_format(timezone.localtime(instant), "DATETIME_FORMAT")
 
 
 def rules_of(settings: Mapping[str, Any]) -> list[str]:
@@ -100,6 +99,10 @@ def next_of(campaign: Campaign, waves: Sequence[selectors.WaveSeen]) -> str:
             return _("Somebody other than %(who)s must agree to it.") % {"who": campaign.proposed_by.get_username()}
         return _("It begins when somebody presses Start.")
     if campaign.state == CampaignState.PAUSED:
+        back = campaign.rolled_back_by.exclude(state=CampaignState.CANCELLED).order_by("pk").first()
+        if back is not None:
+            said = {"name": back.name, "state": word(back.state)}
+            return _("It does not go on: its roll back %(name)s is %(state)s. Cancel that one first to go on.") % said
         return _paused(waves)
     return _running(campaign, waves) if campaign.state == CampaignState.RUNNING else ""
 

@@ -100,6 +100,7 @@ def _context(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "next": next_of(campaign, waves),
         "expected_end": selectors.expected_end(campaign, waves, timezone.now()),
         "nobody_joins": _nobody_joins(campaign),
+        "follows": planning.follows(campaign),
         "rules": rules_of(campaign.settings),
         "stopped": [wave for wave in waves if wave.state == WaveState.STOPPED],
         "at_stake": _at_stake(request, campaign),

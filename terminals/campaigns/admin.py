@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from terminals.campaigns import planning
 from terminals.campaigns.models import Campaign, Member
 from terminals.common.admin_base import RecordAdmin
 from terminals.estate.admin import TerminalOwnedAdmin
@@ -22,6 +23,7 @@ class CampaignAdmin(RecordAdmin):
         "kind",
         "shown_state",
         "total",
+        "follows",
         "proposed_by",
         "approved_by",
         "started_at",
@@ -35,6 +37,10 @@ class CampaignAdmin(RecordAdmin):
     @admin.display(description=_("name"))
     def shown_name(self, campaign: Campaign) -> str:
         return format_html('<a href="{}">{}</a>', reverse("campaign", args=[campaign.pk]), campaign.name)
+
+    @admin.display(description=_("follows"), boolean=True)
+    def follows(self, campaign: Campaign) -> bool:
+        return planning.follows(campaign)
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         """Its own page shows more."""

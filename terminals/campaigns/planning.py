@@ -25,6 +25,8 @@ from terminals.estate.models import Terminal
 from terminals.estate.targets.choosing import matching
 
 VIEW_TERMINALS = "terminals.view_terminal"
+VIEW_CAMPAIGNS = "campaigns.view_campaign"
+SHOWN = 5
 VIEW_MEMBERS = "campaigns.view_member"  # what seeing a campaign's terminals needs
 PROPOSE = "campaigns.add_campaign"  # what proposing and running one needs, besides what its kind needs
 
@@ -58,10 +60,16 @@ class Preview(NamedTuple):
     waves: list[int]
     left_out: list[LeftOut]
     superseded: int
+    superseded_of: list[str]  # the campaigns from which they are taken, as far as one may see them
     told: str
     needs_approval: bool
     passing: Collection[str]  # reasons to be left out for which a terminal waits
     follows: bool
+
+    @property
+    def fit(self) -> int:
+        """How many would be asked, at once or when what stands in their way has passed."""
+        return self.total - sum(one.number for one in self.left_out if one.refusal.reason not in self.passing)
 
 
 def asked(*, kind: str, arguments: Arguments, text: str, settings: Any, user: Any, among: Among = None) -> Asked:
@@ -83,7 +91,15 @@ def asked(*, kind: str, arguments: Arguments, text: str, settings: Any, user: An
     terminals = within(within(matching(seen, text, user), user, chosen.permission), user, PROPOSE)
     if among is not None:
         terminals = terminals.filter(pk__in=among)
-    return Asked(chosen, told, kept, terminals, [matching(terminals, one, user) for one in filters_of(kept)])
+    return Asked(chosen, told, kept, terminals, [_of_wave(terminals, one, user) for one in filters_of(kept)])
+
+
+def _of_wave(terminals: QuerySet[Terminal], text: str, user: Any) -> QuerySet[Terminal]:
+    """Return those that pass the filter of a wave; what is wrong with it is said of that."""
+    try:
+        return matching(terminals, text, user)
+    except Refusal as refusal:
+        raise Refusal(refusal.reason, "%(name)s: %(why)s", name=f"waves, {text[:60]}", why=refusal) from None
 
 
 def asked_of(campaign: Campaign, among: Among = None) -> Asked:
@@ -101,9 +117,9 @@ def asked_of(campaign: Campaign, among: Among = None) -> Asked:
 
 def _cuts(said: Asked, total: int) -> list[Cut]:
     """Return the waves of a target of so many terminals; raise Refusal where nobody passes the filter of one."""
-    if said.follows and not total and len(said.settings["waves"]) + bool(said.settings["canary"]) > 1:
+    if said.first and not total:
         raise Refusal(
-            "no_terminal", "no terminal passes the filter yet: there is nothing to cut into waves; name one wave, 100"
+            "no_terminal", "no terminal passes the filter yet: nobody can come first; leave out the waves by a filter"
         )
     rest, passing = said.terminals, []
     for text, chosen in zip(filters_of(said.settings), said.first, strict=True):
@@ -126,11 +142,14 @@ def preview(*, kind: str, arguments: Arguments, text: str, settings: Any, user: 
         state__in=(MemberState.PLANNED, MemberState.WAITING),
         wave__campaign__state__in=LIVE,
     )
+    taken = waiting.filter(terminal__in=said.terminals.values("pk"))
+    seen = within(Campaign.objects.order_by("pk"), user, VIEW_CAMPAIGNS).distinct()
     return Preview(
         total=total,
         waves=[b - a for a, b in zip([0, *(one.last for one in cuts)], (one.last for one in cuts), strict=False)],
         left_out=left_out,
-        superseded=waiting.filter(terminal__in=said.terminals.values("pk")).count(),
+        superseded=taken.count(),
+        superseded_of=sorted({*seen.filter(waves__members__in=taken).values_list("name", flat=True)[:SHOWN]}),
         told=said.kind.told(said.arguments),
         needs_approval=said.kind.needs_approval(said.arguments),
         passing=said.kind.passing,

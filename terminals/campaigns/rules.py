@@ -283,12 +283,18 @@ class Course(NamedTuple):
     soak: timedelta
     soaks_until: datetime | None
 
+    def watched(self, now: datetime) -> timedelta:
+        """Return for how long it has only been watched: that says nothing of the pace."""
+        if self.state is WaveState.SOAKING and self.soaks_until is not None:
+            return self.soak - max(self.soaks_until - now, timedelta(0))
+        return self.soak if self.state is WaveState.HELD else timedelta(0)
+
 
 def expected_end(waves: Sequence[Course], started_at: datetime, now: datetime) -> datetime | None:
     """Return when a campaign that runs is done at the pace so far: outcomes since it started, without the time in which waves
     were watched. None before the first outcome. Windows to come are in it only as those that were passed are."""
     ended, total = sum(one.ended for one in waves), sum(one.total for one in waves)
-    watched = sum((one.soak for one in waves if one.state is WaveState.HELD), timedelta(0))
+    watched = sum((one.watched(now) for one in waves), timedelta(0))
     spent = max(now - started_at - watched, timedelta(minutes=1))
     if not ended:
         return None

@@ -76,10 +76,10 @@ def test_who_comes_later_waits_for_the_guards_of_the_waves_before(
 def test_a_filter_that_nobody_passes_yet_may_be_followed(
     release: Release, ann: User, bob: User, register: Register
 ) -> None:
-    for waves in ({"canary": "tag = pilot"}, {"waves": [1, 100]}):
-        with pytest.raises(Refusal, match="there is nothing to cut into waves"):
+    for waves in ({"canary": "tag = pilot"}, {"waves": [{"filter": "tag = pilot"}, 100]}):
+        with pytest.raises(Refusal, match="nobody can come first"):
             proposed(release, ann, "tag = new or state = active", follows=True, **waves)
-    campaign = started(release, ann, bob, "tag = new or state = active", follows=True)
+    campaign = started(release, ann, bob, "tag = new or state = active", follows=True, waves=[1, 100])
     assert (campaign.total, campaign.path, campaign.waves.count()) == (0, "", 1)
     device = arrive(register("SN-1"))
     install(device)

@@ -169,6 +169,9 @@ def test_when_it_is_done_follows_from_the_pace_so_far() -> None:
     soaking = Course(WaveState.SOAKING, 90, 90, hour, start + 7 * hour)
     assert expected_end([held, soaking], start, start + 6 * hour) == start + 7 * hour
     assert expected_end([planned], start, start + hour) is None
+    watched = Course(WaveState.SOAKING, 10, 10, 4 * hour, start + 5 * hour)
+    ends = {expected_end([watched, planned], start, start + n * hour) for n in (2, 3, 4)}
+    assert ends == {start + 16 * hour}, "while a wave is only watched, nothing changes"
 
 
 @pytest.mark.parametrize(
