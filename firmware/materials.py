@@ -2,6 +2,7 @@
 terminals run it. A scanner that looks again every night attaches what it found anew."""
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -20,6 +21,7 @@ from terminals.common.errors import Refusal
 
 MOST_COMPONENTS = 10_000
 MOST_WEAKNESSES = 2_000
+READ = ("bomFormat", "specVersion", "version", "components", "vulnerabilities")
 NESTED = 5  # how deep components may lie in components
 
 
@@ -56,7 +58,9 @@ def _read(document: Any) -> Bom:
     if _count(document) > MOST_COMPONENTS:  # before the library takes half a minute for them
         raise Refusal("too_many_components", "the document names more than %(most)s components", most=MOST_COMPONENTS)
     try:
-        bom: Bom = Bom.from_json(json.loads(json.dumps(document)))  # type: ignore[attr-defined]  # made by a decorator
+        # The rest of a document (dependencies, services) would keep the library busy for half a minute.
+        read = {name: document[name] for name in READ if name in document}
+        bom: Bom = Bom.from_json(json.loads(json.dumps(read)))  # type: ignore[attr-defined]  # made by a decorator
     except RecursionError:
         raise _unreadable("it is nested too deeply") from None
     except Exception as error:  # noqa: BLE001 - the library raises whatever its parsers do
@@ -110,6 +114,10 @@ NONE = (
 )
 
 
+NO_NAME = re.compile(r"[^A-Za-z0-9._:/+-]")
+WORDS = ("", "any", *(severity.value for severity in Severity))
+
+
 def _weaknesses(release: Release, bom: Bom) -> list[Weakness]:
     """Return a document's vulnerabilities, each identifier once, but for those that it rules out."""
     named = {str(one.bom_ref): f"{one.name} {one.version or ''}".strip() for one in _components(bom)}
@@ -118,7 +126,9 @@ def _weaknesses(release: Release, bom: Bom) -> list[Weakness]:
         if one.id and not (one.analysis and one.analysis.state in NONE):
             parts = sorted({named[target.ref] for target in one.affects if target.ref in named})
             told = {"severity": _severity(one), "part": _plain(", ".join(parts), 300)}
-            identifier = _plain(one.id, 60)
+            identifier = NO_NAME.sub("", _plain(one.id, 60))
+            if identifier.lower() in WORDS:  # a filter takes those for something else
+                continue
             found[identifier] = Weakness(release=release, identifier=identifier, **told)
     return list(found.values())
 

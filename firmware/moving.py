@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 
 from firmware import services
 from firmware.facts import NotReported
@@ -29,7 +29,7 @@ from terminals.link.protocol.messages.software import Conditions
 from terminals.link.routes import Outcome
 from terminals.link.services import Target, take_back_commands
 
-MOST_PARTS, MOST_THING = 10, 80
+MOST_PARTS, MOST_THING, MOST_ROUNDS = 10, 80, 5
 RUNS_IT = "runs_it_already"
 MORE = Came(False, more=True)  # it runs a part of what is moved, and is sent the next
 
@@ -209,7 +209,24 @@ def report_running(terminal_ids: Iterable[int]) -> None:
             came[one.terminal_id, one.campaign_id] = Came(True)
         elif has[0] and one.terminal_id not in at_work:
             came[one.terminal_id, one.campaign_id] = MORE
-    report(came)
+    report(came | _worn_out([one for one in waited if came.get((one.terminal_id, one.campaign_id)) is MORE]))
+
+
+def _worn_out(waited: Sequence[Waited]) -> dict[tuple[int, int], Came]:
+    """Return where a terminal was sent the parts of a campaign so often that it cannot be keeping them: that ends."""
+    asked = Installation.objects.filter(
+        terminal__in=id_set(one.terminal_id for one in waited),
+        assigned_by__in={asked_by(one.campaign_id) for one in waited},
+    )
+    sent = dict[tuple[int, str], int]()
+    for pk, asker, number in asked.order_by().values_list("terminal_id", "assigned_by").annotate(number=Count("pk")):
+        sent[pk, asker] = number
+    why = Came(False, "not_kept", (NotReported().stored(),), final=True)
+    return {
+        (one.terminal_id, one.campaign_id): why
+        for one in waited
+        if sent.get((one.terminal_id, asked_by(one.campaign_id)), 0) >= MOST_ROUNDS * len(ids_of(one.arguments))
+    }
 
 
 def _at_work(terminal_ids: Iterable[int]) -> set[int]:

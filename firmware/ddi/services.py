@@ -168,7 +168,11 @@ def take_feedback(device: DdiToken, action: int, status: Mapping[str, Any]) -> N
     advance_commands([(pk, result)])
     if result.state in ("succeeded", "failed", "rejected"):
         DdiToken.objects.filter(pk=device.pk).update(action=None)
-    if result.state == "succeeded":
+    newer = Installation.objects.filter(
+        terminal=pk, pk__gt=action, release__package__component=installation.release.package.component
+    )
+    ended = installation.state in (InstallationState.FAILED, InstallationState.REJECTED, InstallationState.REPLACED)
+    if result.state == "succeeded" and not ended and not newer.exists():  # an old action says nothing of what runs now
         installations.report_component(pk, installation.release.package.component, installation.release.version)
 
 

@@ -41,6 +41,7 @@ def rules_of(settings: Mapping[str, Any]) -> list[str]:
                 "and those that lose what was sent get it again; it goes on until it is cancelled or another one takes over"
             )
         )
+        told.append(_("Whoever may change tags, groups or places of terminals changes who that is"))
     for number, first in enumerate(filters_of(settings), start=1):
         told.append(_("Wave %(number)s: those that pass %(filter)s") % {"number": number, "filter": first})
     if window := settings["window"]:

@@ -50,7 +50,8 @@ def run_campaigns(until: float) -> int:
     under_way = Member.objects.filter(wave__campaign=OuterRef("pk"), state=MemberState.ORDERED)
     followed = Q(state__in=LIVE) | (Q(state=CampaignState.CANCELLED) & Exists(under_way))
     waiting = list(Campaign.objects.filter(followed).order_by("pk").values_list("pk", flat=True))
-    while (_join() or waiting) and time.monotonic() < until:
+    while waiting and time.monotonic() < until:
+        _join()
         moved = {pk: _step_or_pause(pk) for pk in waiting}
         done += sum(moved.values())
         waiting = [pk for pk in waiting if moved[pk]]

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from terminals.bulk.fitness import refused_among
@@ -24,10 +24,13 @@ from terminals.campaigns.rules import (
     ACTOR,
     LIVE,
     OPEN_MEMBERS,
+    STARTED,
     CampaignState,
     CampaignTransition,
     MemberState,
     MemberTransition,
+    lost_again,
+    overlap,
 )
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
@@ -37,8 +40,6 @@ from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.services import hold_alone
 
-# Of members whose campaign was not given up: neither cancelled nor rolled back.
-STANDING = ~Q(wave__campaign__state=CampaignState.CANCELLED) & Q(wave__campaign__rolled_back_by=None)
 logger = logging.getLogger(__name__)
 AT_ONCE = 200  # their inbox waits meanwhile
 
@@ -150,22 +151,27 @@ def _join(campaign: Campaign, ids: Sequence[int], now: datetime) -> None:
     if said is None or said.kind.has_it is None:
         return
     passing = list(said.terminals.values_list("pk", flat=True))
+    passing = sorted(set(passing) - _moved_in_part(campaign, passing))
     has_it = Unfit("has_it", "it has it", said.kind.has_it(said.arguments))
     refused = refused_among(passing, [has_it, *said.kind.unfit(said.arguments)])
     known = Member.objects.filter(wave__campaign=campaign, terminal__in=id_set(passing)).order_by("pk")
-    columns = ("pk", "terminal_id", "state", "code", "due_at")
+    columns = ("pk", "terminal_id", "state", "code", "due_at", "failures", "finished_at")
     members = list(known.select_for_update(of=("self",), no_key=True).values_list(*columns))
     taken = _taken_by_newer(campaign, [row[1] for row in members if row[2] == MemberState.SUPERSEDED])
-    again, free = list[Move](), list[Move]()
-    for pk, terminal, state, code, due_at in members:
+    moves: dict[str, list[Move]] = {"plan_again": [], "lose": [], "wait": []}
+    for pk, terminal, state, code, due_at, failures, finished_at in members:
         if terminal in refused or terminal in taken:
             continue
-        if state in MemberTransition.plan_again.sources and code != TAKEN_BACK:
-            again.append(Move(pk, attempt=0, failures=1 if code in UNHEARD else None))
+        if state == MemberState.SUCCEEDED:  # it had it, and lost it
+            lost = lost_again(failures, finished_at, now)
+            verb = "plan_again" if lost <= campaign.settings["retries"] else "lose"
+            moves[verb].append(Move(pk, "" if verb == "plan_again" else "not_kept", attempt=0, failures=lost))
+        elif state in MemberTransition.plan_again.sources and code != TAKEN_BACK:
+            moves["plan_again"].append(Move(pk, attempt=0, failures=1 if code in UNHEARD else None))
         elif state == MemberState.WAITING and (due_at is None or code in said.kind.passing):
-            free.append(Move(pk, due_at=now))  # what it waited for has passed
-    move_members(again, MemberTransition.plan_again, now)
-    move_members(free, MemberTransition.wait, now)
+            moves["wait"].append(Move(pk, due_at=now))  # what it waited for has passed
+    for name, some in moves.items():
+        move_members(some, getattr(MemberTransition, name), now)
     strangers = set(passing) - {row[1] for row in members}
     _add(campaign, sorted(pk for pk in strangers if pk not in refused or refused[pk].reason in said.kind.passing))
 
@@ -175,13 +181,26 @@ def _taken_by_newer(campaign: Campaign, terminal_ids: Sequence[int]) -> set[int]
     if not terminal_ids:
         return set()
     newer = Member.objects.filter(
-        STANDING,
         terminal__in=id_set(terminal_ids),
         thing=campaign.thing,
         wave__campaign__gt=campaign.pk,
         state__in=(MemberState.SUCCEEDED, *OPEN_MEMBERS),
     )
-    return set(newer.values_list("terminal_id", flat=True))
+    # One that was given up, cancelled or rolled back, counts no more.
+    back = Campaign.objects.filter(rolls_back=OuterRef("wave__campaign"), state__in=STARTED)
+    standing = newer.exclude(wave__campaign__state=CampaignState.CANCELLED).exclude(Exists(back))
+    return set(standing.values_list("terminal_id", flat=True))
+
+
+def _moved_in_part(campaign: Campaign, terminal_ids: Sequence[int]) -> set[int]:
+    """Return the terminals that another campaign keeps or changes in a part of the same: two would undo each other for ever."""
+    others = Campaign.objects.filter(state__in=LIVE).exclude(thing=campaign.thing).values_list("pk", "thing")
+    clashing = [pk for pk, thing in others if overlap(campaign.thing, thing)]
+    if not clashing:
+        return set()
+    there = (MemberState.PLANNED, MemberState.SUCCEEDED, *OPEN_MEMBERS)
+    rows = Member.objects.filter(wave__campaign__in=clashing, terminal__in=id_set(terminal_ids), state__in=there)
+    return set(rows.values_list("terminal_id", flat=True))
 
 
 def _add(campaign: Campaign, terminal_ids: Sequence[int]) -> None:

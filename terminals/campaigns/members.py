@@ -59,15 +59,16 @@ COUNTED = f"CASE WHEN m.state IN ('planned', 'waiting', 'ordered') AND m.failure
 # Raw: the ORM neither updates from rows of values nor returns what it changed.
 MOVE = """
 WITH said AS (
-    SELECT * FROM json_to_recordset(%(rows)s) AS r(id bigint, code text, reasons jsonb, due_at timestamptz, attempt smallint,
-                                                   failures smallint, before jsonb)
+    SELECT * FROM json_to_recordset(%(rows)s) AS r(id bigint, code text, reasons jsonb, due_at timestamptz, attempt int,
+                                                   failures int, before jsonb)
 ), held AS (
     SELECT m.id, m.wave_id, m.terminal_id, m.state, {counted} AS code FROM campaigns_member m JOIN said USING (id)
      WHERE m.state = ANY(%(sources)s) ORDER BY m.id FOR NO KEY UPDATE OF m
 ), moved AS (
     UPDATE campaigns_member m
-       SET state = %(target)s, code = s.code, reasons = s.reasons, due_at = s.due_at, attempt = coalesce(s.attempt, m.attempt),
-           failures = coalesce(s.failures, m.failures),
+       SET state = %(target)s, code = s.code, reasons = s.reasons, due_at = s.due_at,
+           attempt = least(coalesce(s.attempt, m.attempt), 32767),
+           failures = least(coalesce(s.failures, m.failures), 32767),
            before = coalesce(m.before, s.before),
            ordered_at = CASE WHEN %(ordered)s THEN %(now)s::timestamptz ELSE m.ordered_at END,
            finished_at = CASE WHEN %(ended)s THEN %(now)s::timestamptz END

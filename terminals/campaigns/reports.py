@@ -69,16 +69,17 @@ def lose(came: Mapping[tuple[int, int], Came]) -> None:
         wave__campaign__in={campaign for _, campaign in came},
         state=MemberState.SUCCEEDED,
     )
-    columns = ("pk", "terminal_id", "wave__campaign", "failures", "wave__campaign__settings")
+    columns = ("pk", "terminal_id", "wave__campaign", "failures", "finished_at", "wave__campaign__settings")
+    now = timezone.now()
     moves: dict[bool, list[Move]] = {False: [], True: []}
-    for pk, terminal, campaign, failures, settings in (
+    for pk, terminal, campaign, failures, had_since, settings in (
         members.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns)
     ):
         if (one := came.get((terminal, campaign))) is not None:
-            again = bool(settings.get("follows")) and failures < settings["retries"]
+            lost = rules.lost_again(failures, had_since, now)
+            again = bool(settings.get("follows")) and lost <= settings["retries"]
             attempt = 0 if again else None
-            moves[again].append(Move(pk, one.code, list(one.reasons), attempt=attempt, failures=failures + 1))
-    now = timezone.now()
+            moves[again].append(Move(pk, one.code, list(one.reasons), attempt=attempt, failures=lost))
     move_members(moves[True], MemberTransition.plan_again, now)
     move_members(moves[False], MemberTransition.lose, now)
 

@@ -39,6 +39,7 @@ class MemberState(StrEnum):
 ACTOR = "campaign"  # who did what no operator did
 _C, _W, _M = CampaignState, WaveState, MemberState
 LIVE = (_C.RUNNING, _C.PAUSED)
+STARTED = (*LIVE, _C.DONE)
 UNFINISHED = (_C.PROPOSED, *LIVE)
 OPEN_MEMBERS = (_M.WAITING, _M.ORDERED)
 ENDED = (_M.SUCCEEDED, _M.FAILED, _M.LEFT_OUT, _M.SUPERSEDED, _M.CANCELLED)
@@ -153,6 +154,12 @@ def next_attempt(attempt: int, retries: int, retry_minutes: int) -> timedelta | 
     if attempt > retries:
         return None
     return timedelta(minutes=min(retry_minutes * 2 ** (attempt - 1), 7 * 1440))
+
+
+def lost_again(failures: int, had_since: datetime | None, now: datetime) -> int:
+    """Return the failures of a terminal that lost what it was brought: of one that kept it for a day the earlier ones are
+    over."""
+    return 1 if had_since is not None and now - had_since > timedelta(days=1) else failures + 1
 
 
 # --- guards ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from terminals.campaigns import planning, rules
 from terminals.campaigns.facts import MovedByAnother
@@ -20,6 +20,7 @@ from terminals.campaigns.rules import (
     ACTOR,
     LIVE,
     OPEN_MEMBERS,
+    STARTED,
     CampaignState,
     CampaignTransition,
     Counts,
@@ -49,11 +50,12 @@ def look_at_waves(campaign: Campaign, now: datetime) -> int:
     counted = counts_of([wave.pk for wave in waves])
     for wave in waves:
         seen = Seen(wave, Guard(**wave.guard), counted[wave.pk], wave is waves[-1])
-        if wave.state == WaveState.HELD and planning.follows(campaign):
+        if planning.follows(campaign) and wave.state in (WaveState.RUNNING, WaveState.SOAKING, WaveState.HELD):
             if unmet := rules.judge_lately(seen.guard, _lately(seen, now)):
                 _stop(campaign, wave, unmet, now)
                 return 1
-            continue
+            if wave.state == WaveState.HELD:
+                continue
         if wave.state == WaveState.HELD and (wave.forced_by or seen.judged[0] is not Verdict.UNMET):
             continue
         if wave.state == WaveState.PLANNED:
@@ -82,9 +84,10 @@ class Seen(NamedTuple):
 
 
 def _lately(seen: Seen, now: datetime) -> Counts:
-    """Return what became of a wave's terminals within a day, and since it was judged: of a campaign that goes on for a year the
-    first ones would hide what happens now. Those that failed and are tried again count as failed."""
-    since = max(filter(None, (now - LATELY, seen.wave.judged_at)))
+    """Return what became of a wave's terminals within a day, and since somebody let it go on: of a campaign that goes on for a
+    year the first ones would hide what happens now. Those that failed and are tried again count as failed."""
+    forced_at = seen.wave.judged_at if seen.wave.forced_by else None
+    since = max(filter(None, (now - LATELY, forced_at)))
     ended = Member.objects.filter(
         wave=seen.wave, finished_at__gt=since, state__in=(MemberState.SUCCEEDED, MemberState.FAILED)
     )
@@ -137,7 +140,8 @@ SELECT theirs.id, theirs.state, c.id, c.name, mine.id
  WHERE mine.wave_id = ANY(%(waves)s) AND mine.state = 'planned'
    AND (theirs.state = ANY(%(open)s)
         OR (theirs.state = 'succeeded' AND c.id > %(campaign)s AND (mine.anew_at IS NULL OR theirs.finished_at > mine.anew_at)
-            AND c.state <> 'cancelled' AND NOT EXISTS (SELECT 1 FROM campaigns_campaign b WHERE b.rolls_back_id = c.id)))
+            AND c.state <> 'cancelled' AND NOT EXISTS (SELECT 1 FROM campaigns_campaign b
+                                                        WHERE b.rolls_back_id = c.id AND b.state = ANY(%(started)s))))
 """
 
 
@@ -147,6 +151,7 @@ def _make_way(campaign: Campaign, wave_ids: Sequence[int], now: datetime) -> Non
             "waves": list(wave_ids),
             "campaign": campaign.pk,
             "open": [state.value for state in OPEN_MEMBERS],
+            "started": [state.value for state in STARTED],
         }
         cursor.execute(RIVALS, said)
         rivals = [Rival(*row) for row in cursor.fetchall()]
@@ -260,6 +265,10 @@ def _end_predecessors(campaign: Campaign, now: datetime) -> int:
         path=campaign.path,
         settings__follows=True,
     )
+    mine = Member.objects.filter(wave__campaign=campaign).values("terminal")
+    kept = Member.objects.filter(wave__campaign=OuterRef("pk"), state__in=(MemberState.SUCCEEDED, *OPEN_MEMBERS))
+    # Not one that keeps terminals which this one does not reach: nobody would keep them any more.
+    earlier = earlier.exclude(Exists(kept.exclude(terminal__in=mine)))
     ids = list(earlier.order_by("pk").values_list("pk", flat=True))
     if not ids or not move(Campaign.objects.filter(pk__in=ids), CampaignTransition.cancel, finished_at=now):
         return 0

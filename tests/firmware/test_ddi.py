@@ -411,3 +411,14 @@ def test_a_token_is_issued_on_a_terminals_page_and_by_the_api_where_such_devices
     settings.HAWKBIT_DDI = False
     assert 'id="do-ddi_token"' not in admin_client.get(page).content.decode()
     assert admin_client.post(f"/api/v1/terminals/{terminal.pk}/ddi-token/").json()["reason"] == "ddi_off"
+
+
+def test_an_old_action_says_nothing_of_what_runs_now(terminal: Terminal, device: Device) -> None:
+    device.links()
+    actions = []
+    for version in ("1.0.0", "2.0.0"):
+        assign_release(release=ready(version), terminals=[terminal], actor="ops")
+        actions.append(device.action())
+        assert device.tell(f"/deploymentBase/{actions[-1]}/feedback", closed()) == 200
+    assert device.tell(f"/deploymentBase/{actions[0]}/feedback", closed()) == 200
+    assert InstalledSoftware.objects.get(component="payment").version == "2.0.0"

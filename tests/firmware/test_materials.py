@@ -148,3 +148,9 @@ def test_which_terminals_run_something_weak_and_how_many(
     assert page.index("CVE-2026-1") < page.index("CVE-2026-2")
     answer = admin_client.get("/api/v1/weaknesses/?severity=critical").json()
     assert [(row["release"], row["identifier"]) for row in answer["results"]] == [(release.pk, "CVE-2026-1")]
+
+
+def test_what_a_filter_would_take_for_something_else_is_no_name(db: None) -> None:
+    release = draft()
+    scanned(release, weak("critical"), weak("any"), weak('x" or state != retired'), weak("<b>CVE-1</b>"))
+    assert [one.identifier for one in Weakness.objects.all()] == ["bCVE-1/b", "xorstateretired"]

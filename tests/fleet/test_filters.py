@@ -184,7 +184,7 @@ def test_nobody_learns_by_a_filter_what_they_may_not_see(estate: None) -> None:
     clerk = User.objects.create_user("clerk", is_staff=True)
     clerk.user_permissions.add(Permission.objects.get(codename="view_terminal"))
     for field in fields.all():
-        if field.name == "group":  # it asks what its filter asks; see below
+        if field.name in ("group", "organisation"):  # what one may not see of them is not there; see below
             continue
         kind = field.kind
         value = field.choices[0] if field.choices else kind.example or "x"
@@ -200,6 +200,13 @@ def test_an_organisation_is_asked_for_where_the_asker_may_see_it(estate: None) -
     clerk = User.objects.get(pk=clerk.pk)
     assert found("organisation = Reseller", clerk) == "2"
     assert found("organisation = Acquirer", clerk) == found("organisation ~ acq", clerk) == ""
+    for text in (
+        "organisation != Acquirer",
+        "not organisation = Acquirer",
+        "not (state = retired or organisation ~ acq)",
+    ):
+        with pytest.raises(Refusal, match="there is no organisation"):  # all but nobody would be everybody
+            found(text, clerk)
 
 
 def test_a_terminal_is_asked_for_by_its_id(estate: None, root: User) -> None:

@@ -33,22 +33,25 @@ def matching(terminals: QuerySet[Terminal], text: str, user: Any) -> QuerySet[Te
     return terminals.filter(_question(tree))
 
 
-def _expanded(node: Node, user: Any, *, in_group: bool = False) -> Node:
+def _expanded(node: Node, user: Any, *, in_group: bool = False, negated: bool = False) -> Node:
     """Return a filter with its groups' own filters in their place."""
     if isinstance(node, Question):
         if node.name == ORGANISATION and node.operator in ("=", "!=", "in", "~"):
-            return _organisations(node, user)
+            return _organisations(node, user, negated)
         return _group(node, user, in_group) if node.name == GROUP and node.operator == "=" else node
     if isinstance(node, Not):
-        return Not(_expanded(node.part, user, in_group=in_group))
-    return type(node)(tuple(_expanded(part, user, in_group=in_group) for part in node.parts))
+        return Not(_expanded(node.part, user, in_group=in_group, negated=True))
+    return type(node)(tuple(_expanded(part, user, in_group=in_group, negated=negated) for part in node.parts))
 
 
-def _organisations(question: Question, user: Any) -> Node:
-    """Return the question with the paths of the organisations that are meant, of those that the asker may see."""
+def _organisations(question: Question, user: Any, negated: bool) -> Node:
+    """Return the question with the paths of the organisations that are meant, of those that the asker may see. Where it is turned
+    round and there is none, raise Refusal: all but nobody would be everybody."""
     seen = within(Organisation.objects.all(), user, "terminals.view_organisation")
     named = Q(name__icontains=question.values[0]) if question.operator == "~" else Q(name__in=question.values)
     paths = tuple(seen.filter(named).order_by("pk").values_list("path", flat=True)[:MOST_TESTS])
+    if not paths and (negated or question.operator == "!="):
+        raise Refusal("bad_filter", "there is no organisation %(name)s", name=", ".join(map(repr, question.values)))
     asked = Question(ORGANISATION, "in", paths or (NOWHERE,))
     return Not(asked) if question.operator == "!=" else asked
 
