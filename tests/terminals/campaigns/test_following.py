@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -189,8 +190,13 @@ def test_a_key_is_brought_to_those_who_come_without_one(
 def test_a_campaign_that_follows_has_no_deadline_and_waits_for_its_windows(
     devices: dict[int, Device], release: Release, ann: User, bob: User
 ) -> None:
-    night = {"days": [1, 2, 3, 4, 5, 6, 7], "opens": "02:00", "closes": "02:01"}
-    campaign = started(release, ann, bob, follows=True, window=night)
+    opens = timezone.now().astimezone(ZoneInfo(Store.objects.get().time_zone)) + timedelta(hours=6)
+    later = {
+        "days": [1, 2, 3, 4, 5, 6, 7],
+        "opens": f"{opens:%H:%M}",
+        "closes": f"{opens + timedelta(minutes=1):%H:%M}",
+    }
+    campaign = started(release, ann, bob, follows=True, window=later)
     run(campaign)
     due = set(Member.objects.values_list("due_at", flat=True))
     assert all(at is not None and at > timezone.now() for at in due)
