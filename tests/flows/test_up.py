@@ -92,7 +92,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
-    wait_until(up.ready, "readyz is 200", 60)
+    wait_until(up.ready, "readyz is 200", 240)
     assert set(up.processes()) >= PARTS
     for private in ("operator.json", "secrets/vault_master_key", "secrets/command_signing.key.pem", "environment"):
         assert (up.state_dir / private).stat().st_mode & 0o077 == 0, private
@@ -118,7 +118,7 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
     for part in killed:
         os.kill(before[part], signal.SIGKILL)
     wait_until(lambda: all(up.processes().get(p) not in (None, before[p]) for p in killed), "new ones")
-    wait_until(up.ready, "readyz is 200 again", 60)
+    wait_until(up.ready, "readyz is 200 again", 240)
     settle_at_the_next_sale(up)
 
     everybody = list(up.processes().values())
@@ -142,7 +142,7 @@ def settle_at_the_next_sale(up: Up) -> None:
         runs = [run for run in up.api("settlement/runs/")["results"] if run["id"] not in before]
         return [run for run in runs if run["trigger"] == "count" and run["batch_number"] is not None]
 
-    wait_until(lambda: len({run["terminal"] for run in settled()}) >= 3, "three terminals settled by themselves", 60)
+    wait_until(lambda: len({run["terminal"] for run in settled()}) >= 3, "three terminals settled by themselves", 240)
     batches = [(run["terminal"], run["batch_number"]) for run in settled()]
     assert len(batches) == len(set(batches))
 
