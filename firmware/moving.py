@@ -31,7 +31,7 @@ from terminals.link.services import Target, take_back_commands
 
 MOST_PARTS, MOST_THING, MOST_ROUNDS = 10, 80, 5
 RUNS_IT = "runs_it_already"
-MORE = Came(False, more=True)  # it runs a part of what is moved, and is sent the next
+MORE = Came(False, "in_part", more=True)  # it runs a part of what is moved, and is sent the next
 
 
 def parts_of(arguments: Mapping[str, Any]) -> list[Release]:

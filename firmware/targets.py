@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from firmware.models import Installation, InstalledSoftware, ReleaseComponent, Weakness
 from firmware.rules import OPEN
@@ -29,13 +29,18 @@ def _installing(operator: str, value: object) -> Q:
     return having(Installation.objects.filter(state__in=OPEN))
 
 
-def _library(operator: str, text: str) -> Q:
-    name, _space, version = text.rpartition(" ")
-    parts = ReleaseComponent.objects.filter(
+def _of_what_runs(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Return those rows that belong to the release of what a terminal says it runs, on its platform."""
+    return rows.filter(
         release__package__component=OuterRef("component"),
         release__version=OuterRef("version"),
         release__platform=OuterRef("terminal__model__platform"),
     )
+
+
+def _library(operator: str, text: str) -> Q:
+    name, _space, version = text.rpartition(" ")
+    parts = _of_what_runs(ReleaseComponent.objects.all())
     if operator == "~":
         parts = parts.filter(name__icontains=text)
     else:
@@ -44,11 +49,7 @@ def _library(operator: str, text: str) -> Q:
 
 
 def _weakness(operator: str, text: str) -> Q:
-    weak = Weakness.objects.filter(
-        release__package__component=OuterRef("component"),
-        release__version=OuterRef("version"),
-        release__platform=OuterRef("terminal__model__platform"),
-    )
+    weak = _of_what_runs(Weakness.objects.all())
     if operator == "~":
         weak = weak.filter(identifier__icontains=text)
     elif text.lower() != ANY:

@@ -58,15 +58,14 @@ def run_campaigns(until: float) -> int:
     return done
 
 
-def _join() -> int:
+def _join() -> None:
     """Let newcomers join; who meets another's work is looked at the next time."""
     try:
-        return following.join_newcomers()
+        following.join_newcomers()
     except (OperationalError, InterfaceError) as error:
         if not isinstance(error.__cause__, IN_THE_WAY):
             raise  # the database is away
         logger.warning("newcomers are looked at again: %s", str(error).splitlines()[0])
-        return 0
 
 
 def _step_or_pause(campaign_id: int) -> int:
@@ -276,7 +275,7 @@ def _refused(kind: Kind, campaign: Campaign, ids: Sequence[int]) -> dict[int, Re
 @transaction.atomic
 def _close_late(campaign_id: int, now: datetime) -> int:
     """Terminals that did not come back in time have failed, or have another turn; those that left service meanwhile are left out,
-    and count against the guard. A transaction of its own: whoever reports takes members before tallies."""
+    and count against the guard. A transaction of its own: it takes members without the campaign."""
     late = Member.objects.filter(wave__campaign=campaign_id, state=MemberState.ORDERED, due_at__lte=now)
     columns = ("pk", "terminal_id", "terminal__state", "wave__campaign__settings")
     rows = list(late.order_by("pk").select_for_update(of=("self",), no_key=True).values_list(*columns)[:CHUNK])

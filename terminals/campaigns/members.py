@@ -1,6 +1,7 @@
 """Terminals of campaigns as they move: every change of their states passes here, with its tally. Set-based.
 
-Whoever moves members holds their terminals first (estate.services.hold, or the inbox), then all those members by id.
+Whoever moves members and holds their terminals does that first (estate.services.hold, or the inbox), then holds the campaign,
+then all those members by id.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -130,7 +130,7 @@ def _come_to(one: Came, held: Move, campaign: Campaign, now: datetime) -> tuple[
     why = (one.code, list(one.reasons))
     if one.ok:
         return MemberTransition.succeed, Move(held.id)
-    if one.more:
+    if one.more and campaign.state in rules.LIVE:
         # Its attempts begin anew but for those that failed; one at least: it was tried.
         return MemberTransition.put_off, Move(held.id, due_at=now, attempt=max(1, failures))
     if one.code == TAKEN_BACK:

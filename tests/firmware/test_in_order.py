@@ -158,3 +158,16 @@ def test_one_that_has_a_part_in_common_with_another_is_not_started(device: Devic
         move(parts)
     services.cancel(campaign=kept, user=kept.proposed_by)
     services.start(campaign=Campaign.objects.latest("pk"), user=kept.proposed_by)
+
+
+def test_one_that_was_cancelled_between_two_parts_is_sent_no_more_and_holds_nobody(
+    device: Device, parts: list[Release]
+) -> None:
+    campaign = move(parts)
+    obey(device, "install")
+    services.cancel(campaign=campaign, user=campaign.proposed_by)
+    deliver(device.finish_install())
+    deliver(device.hello())
+    campaigns_go_on()
+    assert sent() == ["os installed"]
+    assert (Member.objects.get().state, Member.objects.get().code) == ("failed", "in_part")
