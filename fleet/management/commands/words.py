@@ -211,7 +211,10 @@ SCHEMES = ("visa", "mastercard", "unionpay", "alipay", "wechat_pay")
 
 
 # Why terminals of a campaign wait or fail, as its page groups them; what a terminal calls it itself is shown as it is.
-CAMPAIGN_CODES = "moved_elsewhere window not_back deadline moved_by_another not_running not_kept in_part away expired download storage later"
+CAMPAIGN_CODES = (
+    "moved_elsewhere window not_back deadline moved_by_another not_running not_kept in_part away "
+    "expired download storage later"
+)
 
 
 def _vocabulary() -> Iterator[Message]:
