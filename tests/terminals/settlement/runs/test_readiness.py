@@ -162,6 +162,7 @@ def test_a_blocked_settlement_is_seen_ahead_and_its_clearing_is_told(device: Dev
 
 
 def test_an_idle_look_costs_one_statement_each(device: Device) -> None:
+    SettlementSchedule.objects.update(check_at=timezone.now() + timedelta(hours=1))
     for look in (look_again, check_ahead):
         with CaptureQueriesContext(connection) as captured:
             assert look(timezone.now()) == 0
