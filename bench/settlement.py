@@ -23,6 +23,7 @@ import uuid_utils.compat
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.management import call_command
 
+from terminals.link.protocol import topics
 from tests import services
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -187,7 +188,7 @@ def healthy(device_id: str) -> Message:
     (declared,) = (one for one in INBOUND if one.name == "health")
     body = {name: value for name, value in msgspec.to_builtins(declared.example).items() if value is not None}
     envelope = {"id": str(uuid_utils.compat.uuid7()), "type": "health", "sent_at": datetime.now(UTC).isoformat()}
-    return f"tw/v1/{device_id}/up/health", messages.encode({**envelope, "boot_id": "bench", "seq": 1, "body": body})
+    return topics.up(device_id, "health"), messages.encode({**envelope, "boot_id": "bench", "seq": 1, "body": body})
 
 
 def sales() -> list[Any]:
@@ -212,7 +213,7 @@ def signed(device_id: str, kind: str, body: msgspec.Struct, key: ec.EllipticCurv
         "sent_at": datetime.now(UTC).isoformat(),
     }
     envelope |= {"boot_id": "bench", "seq": 1, "body": said}
-    return f"tw/v1/{device_id}/up/event", messages.encode(signing.sign_envelope(envelope, key))
+    return topics.up(device_id, "event"), messages.encode(signing.sign_envelope(envelope, key))
 
 
 def take(sent: list[Message]) -> float:

@@ -19,6 +19,7 @@ import uuid_utils.compat
 from django.db import connection
 from paho.mqtt.enums import CallbackAPIVersion
 
+from terminals.link.protocol import topics
 from tests import services
 
 FLEET = 1000
@@ -63,7 +64,7 @@ def health_messages(count: int) -> list[tuple[str, bytes]]:
     boot_id, sent_at = str(uuid.uuid4()), datetime.now(UTC).isoformat(timespec="milliseconds")
     return [
         (
-            f"tw/v1/{device_id(n % FLEET)}/up/health",
+            topics.up(device_id(n % FLEET), "health"),
             json.dumps(
                 {
                     "id": str(uuid_utils.compat.uuid7()),

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from terminals.link.protocol import brokers
+
 ENVIRONMENT_FILE = "environment"
 
 
@@ -72,6 +74,25 @@ def number(name: str, default: int) -> int:
     if not value.isdecimal():
         raise MissingSetting(f"{name} is {value!r}; write a whole number")
     return int(value)
+
+
+def divisor(name: str, default: int, *, of: int) -> int:
+    """Return a number by which another can be divided without a rest."""
+    value = number(name, default)
+    if value < 1 or of % value:
+        raise MissingSetting(
+            f"{name} is {value}; write one of {', '.join(str(n) for n in range(1, of + 1) if of % n == 0)}"
+        )
+    return value
+
+
+def broker(name: str, address: str) -> str:
+    """Return a broker's address as it is; refuse to start where it cannot be read."""
+    try:
+        brokers.parse(address)
+    except ValueError as error:
+        raise MissingSetting(f"{name} cannot be read ({error}); write mqtts://host:port,host:port") from None
+    return address
 
 
 def names(name: str, default: str) -> list[str]:

@@ -208,13 +208,13 @@ ARTIFACT_REDIRECT = env.flag("ARTIFACT_REDIRECT", default=False)  # send termina
 FILE_UPLOAD_PERMISSIONS = 0o600
 
 # --- device link -----------------------------------------------------------------------------------------------------
-MQTT_URL = env.required("MQTT_URL", "the MQTT broker, mqtt://host:port or mqtts://host:port")
-MQTT_PUBLIC_URL = env.optional("MQTT_PUBLIC_URL", MQTT_URL)  # what enrolment tells terminals
+MQTT_URL = env.broker("MQTT_URL", env.required("MQTT_URL", "the MQTT broker, mqtts://host:port,host:port"))
+MQTT_PUBLIC_URL = env.broker("MQTT_PUBLIC_URL", env.optional("MQTT_PUBLIC_URL", MQTT_URL))  # told at enrolment
 MQTT_CA_FILE = env.optional("MQTT_CA_FILE", "")
 MQTT_CERTIFICATE_FILE = env.optional("MQTT_CERTIFICATE_FILE", "")
 MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
-# The embedded broker dies of a shared subscription whose member comes back, so sharing is asked for, not assumed.
-MQTT_SHARED_SUBSCRIPTION = env.flag("MQTT_SHARED_SUBSCRIPTION", default=False)
+MQTT_CLIENT_PREFIX = env.optional("MQTT_CLIENT_PREFIX", "tillwarden")  # of the links' client ids
+LINK_LANES = env.divisor("LINK_LANES", 16, of=256)  # connections that the links of an installation share out
 # hawkBit's device interface, for devices that speak it already (docs/operations.md).
 HAWKBIT_DDI, HAWKBIT_TENANT = env.flag("HAWKBIT_DDI", default=False), env.optional("HAWKBIT_TENANT", "DEFAULT")
 HAWKBIT_POLL_SECONDS = env.number("HAWKBIT_POLL_SECONDS", 60)

@@ -9,6 +9,7 @@ from types import TracebackType
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from terminals.link.protocol import topics
 from terminals.simulator.device import Outgoing
 
 
@@ -17,7 +18,7 @@ class TerminalSide:
 
     def __init__(self, *device_ids: str) -> None:
         self.received: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
-        self._filters = [(f"tw/v1/{device_id}/dn/+", 1) for device_id in device_ids or ("NOBODY",)]
+        self._filters = [(topics.down(device_id), 1) for device_id in device_ids or ("NOBODY",)]
         self._ready = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.max_inflight_messages_set(200)

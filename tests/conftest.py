@@ -150,6 +150,7 @@ def enrolled_device(terminal: Terminal, faults: Faults = Faults()) -> Device:  #
     memory = Memory(
         serial=terminal.serial,
         device_id=answer["device_id"],
+        topics=answer["topics"],
         certificate_pem=answer["certificate"],
         private_key_pem=pem,
         batch_number=answer["batch_number"],
@@ -221,7 +222,11 @@ class Links:
 
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._test = secrets.token_hex(4)  # the broker keeps a session for each name: no test shall inherit another's
+        self._test = secrets.token_hex(4)
+        self._environment = {
+            "DATABASE_URL": services.address(connection.settings_dict["NAME"]),
+            "MQTT_CLIENT_PREFIX": self._test,  # the broker keeps lanes' sessions: no test shall inherit another's
+        }
 
     def start(self, name: str) -> None:
         """Start a link and wait until it is connected."""
@@ -229,7 +234,7 @@ class Links:
         self._running[name] = subprocess.Popen(
             [sys.executable, "manage.py", "run_device_link", "--name", full_name],
             cwd=Path(__file__).parent.parent,
-            env={**os.environ, "DATABASE_URL": services.address(connection.settings_dict["NAME"])},
+            env={**os.environ, **self._environment},
         )
         beats = Heartbeat.objects.filter(name=f"broker:{full_name}", healthy=True, at__gt=since)
         wait_until(beats.exists, f"link {name} at work")
@@ -243,7 +248,7 @@ class Links:
         for process in self._running.values():
             process.terminate()
         for process in self._running.values():
-            process.wait(10)
+            process.wait(30)
 
 
 @pytest.fixture

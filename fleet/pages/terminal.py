@@ -20,7 +20,7 @@ from terminals.health.models import HealthSample, HealthState, TamperAlarm
 from terminals.keys.models import TerminalKey
 from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.protocol.states import OPEN_STATES
-from terminals.link.protocol.topics import PREFIX
+from terminals.link.protocol.topics import prefix
 from terminals.parameters.models import TerminalParameters
 from terminals.settlement.cases.models import LIVE_VALUES, Case
 from terminals.settlement.credits.selectors import credited, credits_of
@@ -176,7 +176,7 @@ def _refused_since_it_left(terminal: Terminal) -> int:
     """Return how many messages a terminal that is out of service went on sending; they are dead letters."""
     if terminal.state != TerminalState.RETIRED:
         return 0
-    letters = DeadLetter.objects.filter(topic__startswith=f"{PREFIX}/{terminal.device_id}/", reason="not_in_service")
+    letters = DeadLetter.objects.filter(topic__startswith=prefix(terminal.device_id), reason="not_in_service")
     return letters.aggregate(n=Sum("count"))["n"] or 0
 
 

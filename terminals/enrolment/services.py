@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,7 +21,7 @@ from terminals.enrolment.rules import PublicKey
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import move
-from terminals.link.protocol import signing, topics
+from terminals.link.protocol import brokers, signing, topics
 
 # Features that give a terminal something at enrolment (a protection key, say); filled by the project.
 on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
@@ -99,18 +98,15 @@ def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> Certificate
 
 def _answer(terminal: Terminal, certificate_pem: str) -> dict[str, Any]:
     """Return what a terminal needs to go to work: names, addresses, and whom to trust for what."""
-    device_id, broker = terminal.device_id, urlsplit(settings.MQTT_PUBLIC_URL)
+    device_id, urls = terminal.device_id, brokers.parse(settings.MQTT_PUBLIC_URL).urls
     return {
         "device_id": device_id,
         "certificate": certificate_pem,
         "broker": {
-            "url": f"{broker.scheme}://{broker.hostname}:{broker.port or (8883 if broker.scheme == 'mqtts' else 1883)}",
+            "url": urls[0],
+            "urls": urls,
             "client_id": device_id,
         },
-        "topics": {
-            **{channel: topics.up(device_id, channel) for channel in topics.UP_CHANNELS},
-            "presence": topics.presence(device_id),
-            "down": topics.down(device_id),
-        },
+        "topics": topics.told(device_id),
         "trust_anchors": msgspec.to_builtins(trust.anchors()),
     }

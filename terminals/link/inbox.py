@@ -145,7 +145,7 @@ class Inbox:
             self._letters, self._letters_since = Counter(), now
         kept = []
         for letter in letters:
-            sender = "/".join(letter.message.topic.split("/", 3)[:3])
+            sender = letter.message.topic.removeprefix(topics.PREFIX)[4:].split("/", 1)[0]  # whatever shard it claims
             counts[sender] += 1
             count = self._letters[sender] + counts[sender]
             if count <= LETTERS_A_MINUTE:

@@ -130,6 +130,33 @@ class DeadLetter(models.Model):
         return f"{word(self.reason)}: {self.topic}"
 
 
+class LinkProcess(models.Model):
+    """A running link process, by a name that no other start of it has; `until` is renewed every two seconds."""
+
+    name = models.CharField(max_length=120, primary_key=True)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Lane(models.Model):
+    """A set of shards with a session of its own at the broker, and the link process that holds it for now.
+
+    The session belongs to the lane and not to the process: what the broker kept while nobody held it, the next holder gets.
+    """
+
+    lanes = models.PositiveSmallIntegerField(help_text="Into how many the fleet is divided (LINK_LANES)")
+    number = models.PositiveSmallIntegerField()
+    holder = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["lanes", "number"], name="lane_once")]
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.lanes}"
+
+
 class Heartbeat(models.Model):
     """The sign of life of a running part (`link`, `worker`), read by /readyz."""
 

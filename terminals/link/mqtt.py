@@ -1,33 +1,36 @@
-"""One connection to the broker for a link process: it only enqueues, and acknowledges only on request.
+"""Connections to the broker for a link process: they only enqueue, and acknowledge only on request.
 
-paho owns the connection: it connects, subscribes, keeps alive and comes back. The traffic itself goes past its queues
-in bulk (`frames`), both ways. A message is named by (generation, packet id), because packet ids are used again after a
-reconnect: an ack that was held over one must not acknowledge a stranger. The session is persistent, so what was not
-acknowledged comes again; what was published without a PUBACK is forgotten here and comes due again in the outbox.
+paho speaks MQTT: it connects, subscribes and keeps alive; a thread of each connection drives it and comes back after a loss.
+The traffic itself goes past paho's queues in bulk (`bulk_client`, `frames`), both ways. A message is named by (generation,
+packet id), because packet ids are used again after a reconnect: an ack that was held over one must not acknowledge a
+stranger. A connection that subscribes has a persistent session, so what was not acknowledged comes again; what was
+published without a PUBACK is forgotten here and comes due again in the outbox.
 """
 
+import itertools
 import logging
+import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from django.conf import settings
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from terminals.link.protocol import frames
+from terminals.link.bulk_client import BulkClient
+from terminals.link.protocol import brokers, frames
 
 logger = logging.getLogger(__name__)
-READ_BYTES = 128 * 1024
 MAX_WAITING = 1000  # reads whose messages wait for the inbox
 KEEPALIVE_SECONDS = 30
+LONGEST_PAUSE_SECONDS = 8.0
 
 
 class Incoming(NamedTuple):
@@ -51,121 +54,64 @@ class NotConnected(Exception):
     """There is no broker right now; the caller keeps what it wanted to send."""
 
 
-class BulkClient(paho.Client):
-    """paho's client with another way to read: one large `recv`, whole packets out of it, PUBLISH and PUBACK in lists."""
+class Wires:
+    """What the connections of one process share: the queue into which they all put messages, and the count by which no two
+    connections ever have the same generation."""
 
-    def __init__(
-        self,
-        client_id: str,
-        *,
-        on_publishes: Callable[[int, list[frames.Publish]], None],
-        on_acknowledged: Callable[[int, list[int]], None],
-    ) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True)
-        self.generation = 0
-        self._on_publishes = on_publishes
-        self._on_acknowledged = on_acknowledged
-        self._rest = b""
-        self._send_lock = threading.Lock()
-
-    def reconnect(self) -> MQTTErrorCode:
-        """Begin a new generation: from here on nothing of the old connection is acknowledged, read or sent."""
-        with self._send_lock:
-            self.generation += 1
-            self._rest = b""
-        return super().reconnect()
-
-    def send(self, generation: int, packets: bytes) -> bool:
-        """Send ready packets in the given connection; return False where that connection is no more."""
-        with self._send_lock:
-            if generation != self.generation:
-                return False
-            # To paho the joined packets are one, of a kind that needs nothing more once it is out.
-            self._packet_queue(frames.PUBACK, packets, 0, 1)
-            return True
-
-    def take_packet_ids(self, count: int) -> list[int]:
-        """Return fresh packet ids, from the same count as paho's own SUBSCRIBE."""
-        return [self._mid_generate() for _ in range(count)]
-
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
-        """Read what there is and hand it on; paho calls this when the socket has bytes."""
-        if self._sock is None:
-            return MQTTErrorCode.MQTT_ERR_NO_CONN
-        try:
-            chunk = self._sock_recv(READ_BYTES)
-        except BlockingIOError:
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
-            chunk = b""
-        if not chunk:
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        with self._msgtime_mutex:
-            self._last_bytes_received = time.monotonic()
-        try:
-            packets = frames.cut(self._rest + chunk)
-        except frames.Malformed as error:
-            logger.error("the broker does not speak MQTT 3.1.1: %s", error)
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
-        self._rest = packets.rest
-        for command, content in packets.others:
-            if (code := self._handle_other(command, content)) > 0:
-                return self._loop_rc_handle(code)
-        if packets.publishes:
-            self._on_publishes(self.generation, packets.publishes)
-        if packets.acknowledged:
-            self._on_acknowledged(self.generation, packets.acknowledged)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
-
-    def _handle_other(self, command: int, content: bytes) -> MQTTErrorCode:
-        """Let paho handle a packet as if it had read it."""
-        self._in_packet = {
-            "command": command,
-            "have_remaining": 1,
-            "remaining_count": [],
-            "remaining_mult": 1,
-            "remaining_length": len(content),
-            "packet": bytearray(content),
-            "to_process": 0,
-            "pos": 0,
-        }
-        return self._packet_handle()
+    def __init__(self) -> None:
+        self.incoming: SimpleQueue[list[Incoming]] = SimpleQueue()
+        self.generations: Iterator[int] = itertools.count(1)
 
 
 def configure(client: paho.Client) -> None:
     """Give a client the credentials and TLS of MQTT_URL and the MQTT_*_FILE settings."""
-    url = urlsplit(settings.MQTT_URL)
-    if url.username:
-        client.username_pw_set(unquote(url.username), unquote(url.password or ""))
-    if url.scheme == "mqtts":
+    where = brokers.parse(settings.MQTT_URL)
+    if where.user:
+        client.username_pw_set(where.user, where.password)
+    if where.tls:
         context = ssl.create_default_context(cafile=settings.MQTT_CA_FILE or None)
         if settings.MQTT_CERTIFICATE_FILE:
             context.load_cert_chain(settings.MQTT_CERTIFICATE_FILE, settings.MQTT_KEY_FILE or None)
         client.tls_set_context(context)
 
 
-def broker_address() -> tuple[str, int]:
-    """Return host and port of MQTT_URL."""
-    url = urlsplit(settings.MQTT_URL)
-    return url.hostname or "127.0.0.1", url.port or (8883 if url.scheme == "mqtts" else 1883)
+def nodes_in_turn() -> Iterator[tuple[str, int]]:
+    """Return the broker's nodes, one after the other for ever, from any of them: a cluster's connections spread by it."""
+    nodes = list(brokers.parse(settings.MQTT_URL).nodes)
+    random.shuffle(nodes)
+    return itertools.cycle(nodes)
 
 
 class BrokerConnection:
-    """paho's network thread on one side, the inbox and the relay on the other, two queues between them."""
+    """A thread with paho on one side, the inbox or the relay on the other, queues between them."""
 
-    def __init__(self, client_id: str, filters: Iterable[str]) -> None:
-        self.incoming: SimpleQueue[list[Incoming]] = SimpleQueue()
+    def __init__(
+        self,
+        client_id: str,
+        wires: Wires,
+        *,
+        filters: Iterable[str] = (),
+        may_connect: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.published: SimpleQueue[Sent] = SimpleQueue()
         self.connected = threading.Event()
+        self._wires = wires
         self._filters = [(name, 1) for name in filters]
+        self._may_connect = may_connect
         self._subscribed = False
         self._complained = False
-        self._client = BulkClient(client_id, on_publishes=self._on_publishes, on_acknowledged=self._on_acknowledged)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=client_id, daemon=True)
+        self._client = BulkClient(
+            client_id,
+            clean_session=not self._filters,
+            generations=wires.generations,
+            on_publishes=self._on_publishes,
+            on_acknowledged=self._on_acknowledged,
+        )
         configure(self._client)
-        self._client.reconnect_delay_set(1, 8)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_subscribe = self._on_subscribe
 
     @property
@@ -175,18 +121,20 @@ class BrokerConnection:
 
     @property
     def healthy(self) -> bool:
-        """Whether the link hears: connected, subscribed, and paho's thread alive."""
-        thread = self._client._thread
-        return self.connected.is_set() and thread is not None and thread.is_alive()
+        """Whether it hears: connected, subscribed, and its thread alive."""
+        return self.connected.is_set() and self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to connect in the background, and go on trying for ever."""
-        self._client.connect_async(*broker_address(), keepalive=KEEPALIVE_SECONDS)
-        self._client.loop_start()
+        self._thread.start()
 
     def stop(self) -> None:
+        """Begin to leave; `join` waits until it is done."""
+        self._stopping.set()
         self._client.disconnect()
-        self._client.loop_stop()
+
+    def join(self) -> None:
+        self._thread.join(timeout=5)
 
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> Sent:
         """Send (topic, payload) pairs at QoS 1 in one go; `published` names their packet ids when the broker has them.
@@ -203,19 +151,40 @@ class BrokerConnection:
             raise NotConnected
         return Sent(generation, packet_ids)
 
-    def acknowledge(self, messages: Sequence[Incoming]) -> None:
+    def acknowledge(self, generation: int, packet_ids: Sequence[int]) -> None:
         """Acknowledge in order of arrival; those of an earlier connection are left out, the broker sends them again."""
-        generation = self.generation
-        ids = [message.packet_id for message in messages if message.generation == generation and message.packet_id]
-        if ids:
-            self._client.send(generation, frames.puback_frames(ids))
+        self._client.send(generation, frames.puback_frames(packet_ids))
 
-    # paho's thread runs these: an exception here would kill it silently, so they only note and enqueue.
+    def _run(self) -> None:
+        """Stay connected to one node or the other; come back with full jitter, so that links do not return in step."""
+        failures = 0
+        for host, port in nodes_in_turn():
+            if self._may_connect() and self._connect(host, port):
+                while self._client.loop(timeout=1.0) == paho.MQTT_ERR_SUCCESS:
+                    failures = 0 if self.connected.is_set() else failures
+            self.connected.clear()
+            failures += 1
+            pause = random.uniform(0, min(2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
+            if self._stopping.wait(pause):
+                return
+
+    def _connect(self, host: str, port: int) -> bool:
+        try:
+            return self._client.connect(host, port, keepalive=KEEPALIVE_SECONDS) == paho.MQTT_ERR_SUCCESS
+        except (OSError, ValueError) as error:
+            if not self._complained:
+                logger.warning("no broker at %s:%d (%s); trying again for ever", host, port, error)
+            self._complained = True
+            return False
+
+    # The connection's thread runs these: an exception here would end it, so they only note and enqueue.
     def _on_publishes(self, generation: int, publishes: list[frames.Publish]) -> None:
         now = datetime.now(UTC)
-        if self.incoming.qsize() > MAX_WAITING:  # at QoS 0 no window holds senders back, and nothing was promised
+        if (
+            self._wires.incoming.qsize() > MAX_WAITING
+        ):  # at QoS 0 no window holds senders back, and nothing was promised
             publishes = [publish for publish in publishes if publish.packet_id]
-        self.incoming.put(
+        self._wires.incoming.put(
             [
                 Incoming(generation, packet_id, topic.decode("utf-8", "replace"), payload, now)
                 for packet_id, topic, payload in publishes
@@ -237,23 +206,17 @@ class BrokerConnection:
             logger.warning("the broker refuses the link: %s", code)
             return
         # A session that the broker kept has its subscription; once more would bring every retained message again.
-        if flags.session_present and self._subscribed:
+        if not self._filters or (flags.session_present and self._subscribed):
             self._on_ready()
         else:
             client.subscribe(self._filters)
 
-    def _on_connect_fail(self, client: paho.Client, userdata: Any) -> None:
-        host, port = broker_address()
-        if not self._complained:
-            logger.warning("no broker answers at %s:%d; trying again for ever", host, port)
-        self._complained = True
-
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, packet_id: int, codes: list[ReasonCode], properties: Properties | None
     ) -> None:
-        refused = [str(code) for code in codes if code.is_failure]
+        refused = {str(code) for code in codes if code.is_failure}
         if refused:
-            logger.error("the broker does not let the link subscribe: %s", ", ".join(refused))
+            logger.error("the broker does not let the link subscribe: %s", ", ".join(sorted(refused)))
         else:
             self._subscribed = True
             self._on_ready()
@@ -261,7 +224,7 @@ class BrokerConnection:
     def _on_ready(self) -> None:
         self._complained = False
         self.connected.set()
-        logger.info("connected to the broker (connection %d)", self.generation)
+        logger.debug("connected to the broker (connection %d)", self.generation)
 
     def _on_disconnect(
         self,
@@ -271,21 +234,25 @@ class BrokerConnection:
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        if self.connected.is_set():
+        if self.connected.is_set() and not self._stopping.is_set():
             logger.warning("lost the broker: %s", code)
         self.connected.clear()
 
 
-def broker_answers(timeout_seconds: float = 2.0) -> bool:
-    """Whether the broker takes an MQTT connection: a broker whose router has died still accepts TCP."""
+def take_over(client_id: str = "", timeout_seconds: float = 2.0) -> bool:
+    """Connect as somebody, without a session, and leave: the broker ends their connection and forgets their session.
+
+    Return whether the broker took it; with a client id that nobody has, that is whether it works at all (one whose router has
+    died still accepts TCP).
+    """
     answered = threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2, clean_session=True)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
     configure(client)
     client.on_connect = lambda _client, _userdata, _flags, code, _properties: (
         None if code.is_failure else answered.set()
     )
     try:
-        client.connect(*broker_address(), keepalive=5)
+        client.connect(*next(nodes_in_turn()), keepalive=5)
     except OSError:
         return False
     deadline = time.monotonic() + timeout_seconds

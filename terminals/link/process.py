@@ -1,7 +1,8 @@
-"""A link process: one broker connection, the inbox in the main thread, the relay in another, a heartbeat."""
+"""A link process: its lanes' connections, the inbox in the main thread, the relay in another, a heartbeat."""
 
 import logging
 import os
+import secrets
 import threading
 import time
 from contextlib import suppress
@@ -13,30 +14,33 @@ import psycopg.errors
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from terminals.link import services
+from terminals.link import leases, services
 from terminals.link.heartbeat import beat
 from terminals.link.inbox import Inbox
-from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected
+from terminals.link.lanes import Lanes
+from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected, Wires
 from terminals.link.protocol import topics
 from terminals.link.relay import Relay
 from terminals.link.routes import routes
 
 logger = logging.getLogger(__name__)
 MOST_AT_ONCE = 500
-HEARTBEAT_SECONDS = 2.0
 
 
 class LinkProcess:
     """Runs until told to stop. Safe to kill at any instant: nothing is acknowledged before it is committed."""
 
     def __init__(self, name: str) -> None:
-        share = "$share/tillwarden/" if settings.MQTT_SHARED_SUBSCRIPTION else ""
         self.name = name
-        self.broker = BrokerConnection(f"tillwarden-link-{name}", [share + f for f in topics.INBOUND_FILTERS])
-        self.relay = Relay(self.broker)
+        # Two that were given one name, or one and its ghost, must not take each other's lanes for their own.
+        self._start = f"{name}:{secrets.token_hex(4)}"
+        self._wires = Wires()
+        self.lanes = Lanes(self._start, self._wires)
+        self.out = BrokerConnection(f"{settings.MQTT_CLIENT_PREFIX}-out-{self._start}", self._wires)
+        self.relay = Relay(self.out)
         self._inbox = Inbox(routes)
         self._stop = threading.Event()
-        self._next_beat = 0.0
+        self._next_renewal = 0.0
 
     def stop(self, signum: int = 0, frame: FrameType | None = None) -> None:
         """Finish the messages in hand, then leave."""
@@ -44,15 +48,19 @@ class LinkProcess:
 
     def run(self) -> None:
         relay = threading.Thread(target=self._run_relay, name="relay", daemon=True)
-        self.broker.start()
+        self.out.start()
         relay.start()
         while not self._stop.is_set():
-            self._beat()
+            self._renew()
             messages = self._collect()
             if messages:
                 self._take(messages)
         relay.join(timeout=5)
-        self.broker.stop()
+        self.lanes.stop()
+        self.out.stop()
+        self.out.join()
+        with suppress(OperationalError, InterfaceError):
+            leases.leave(self._start)
         connection.close()
 
     def _run_relay(self) -> None:
@@ -70,9 +78,9 @@ class LinkProcess:
         """
         messages: list[Incoming] = []
         try:
-            messages += self.broker.incoming.get(timeout=0.5)
+            messages += self._wires.incoming.get(timeout=0.5)
             while len(messages) < MOST_AT_ONCE:
-                messages += self.broker.incoming.get_nowait()
+                messages += self._wires.incoming.get_nowait()
         except Empty:
             pass
         return messages
@@ -91,7 +99,7 @@ class LinkProcess:
                 self._stop.wait(1)
         else:
             return
-        self.broker.acknowledge(messages)
+        self.lanes.acknowledge(messages)
         if taken.dead:
             logger.warning("%d of %d messages became dead letters; the admin shows them", taken.dead, len(messages))
         if taken.events:
@@ -99,14 +107,17 @@ class LinkProcess:
                 (topics.ack(device_id), services.signed_ack(device_id, ids)) for device_id, ids in taken.events.items()
             ]
             with suppress(NotConnected):  # the terminals send these events again and get their acks then
-                self.broker.publish(acks)
+                self.out.publish(acks)
 
-    def _beat(self) -> None:
-        if time.monotonic() < self._next_beat:
+    def _renew(self) -> None:
+        """Every two seconds: keep or change lanes, and tell that this process lives. Here and not in a thread of its own, because
+        who does not get on with its messages shall lose its lanes."""
+        if time.monotonic() < self._next_renewal:
             return
-        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
-        connected, now = self.broker.healthy, datetime.now(UTC)
+        self._next_renewal = time.monotonic() + leases.RENEW_SECONDS
         try:
+            self.lanes.renew()
+            connected, now = self.out.healthy and self.lanes.healthy, datetime.now(UTC)
             # The link alone speaks to the broker, so that it tells of both; the link itself lives, connected or not.
             beat(name=f"link:{self.name}", part="link", healthy=True, at=now)
             beat(name=f"broker:{self.name}", part="broker", healthy=connected, at=now)

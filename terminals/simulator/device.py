@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 from terminals.common.errors import Refusal
 from terminals.keys import rules as key_rules
-from terminals.link.protocol import messages, signing, topics
+from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.base import CommandEnvelope
 from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.link.protocol.messages.health import Money
@@ -108,7 +108,7 @@ class Device:
 
     def pending_events(self) -> list[Outgoing]:
         """Return the events that the server has not acknowledged, in the order in which they happened."""
-        topic = topics.up(self.memory.device_id, "event")
+        topic = self.memory.topics["event"]
         return [Outgoing(topic, event.payload.encode()) for event in self.memory.pending]
 
     # --- selling -----------------------------------------------------------------------------------------------------
@@ -325,9 +325,7 @@ class Device:
         }
         if declared.signed:
             envelope = signing.sign_envelope(envelope, _private_key(self.memory.private_key_pem))
-        device_id = self.memory.device_id
-        topic = topics.presence(device_id) if kind == "presence" else topics.up(device_id, declared.channel)
-        return Outgoing(topic, messages.encode(envelope))
+        return Outgoing(self.memory.topics[declared.channel], messages.encode(envelope))
 
 
 def _utc(instant: datetime) -> str:

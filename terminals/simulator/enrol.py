@@ -55,7 +55,8 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str, *, ask_again
     memory.trust_anchors(anchors)
     kbpk = accept_signed_offer(memory, private_key, answer["key_protection"], answer["device_id"])
     memory.device_id = answer["device_id"]
-    memory.broker_url = answer["broker"]["url"]
+    memory.broker_urls = answer["broker"]["urls"]
+    memory.topics = answer["topics"]
     memory.certificate_pem = answer["certificate"]
     memory.kbpk_hex = kbpk.hex()
     if not memory.batch:  # an open one goes on under its own number

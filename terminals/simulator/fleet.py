@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiomqtt
 import httpx
 
-from terminals.link.protocol import topics
+from terminals.link.protocol import brokers
 from terminals.simulator import acquirer, enrol, memory, updates, yesterday
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
@@ -58,6 +57,7 @@ class VirtualTerminal:
         self._downloads = downloads
         self._downloaded: PendingInstall | None = None
         self._has_downloaded = asyncio.Event()
+        self._attempt = self._dice.randrange(1000)  # at the broker's nodes in turn
         self._told_percent: dict[str, int] = {}  # of the download under way
 
     @property
@@ -93,11 +93,12 @@ class VirtualTerminal:
             await asyncio.sleep(self._dice.uniform(0.2, min(2.0**failures, 8.0)))
 
     async def _session(self, connecting: asyncio.Semaphore) -> None:
-        broker = urlsplit(self._memory.broker_url)
+        self._attempt += 1
+        [(host, port)] = brokers.parse(self._memory.broker_urls[self._attempt % len(self._memory.broker_urls)]).nodes
         will = self.device.presence("offline")
         client = aiomqtt.Client(
-            broker.hostname or "127.0.0.1",
-            broker.port or 1883,
+            host,
+            port,
             identifier=self._memory.device_id,
             keepalive=30,
             timeout=15,
@@ -111,7 +112,7 @@ class VirtualTerminal:
         finally:
             connecting.release()
         try:
-            await client.subscribe(topics.down(self._memory.device_id), qos=1)
+            await client.subscribe(self._memory.topics["down"], qos=1)
             for outgoing in (self.device.presence("online"), self.device.hello(), *self.device.pending_events()):
                 await _publish(client, outgoing)
             async with asyncio.TaskGroup() as tasks:

@@ -45,7 +45,8 @@ class Memory(Struct):
     device_id: str = ""
     private_key_pem: str = ""
     certificate_pem: str = ""
-    broker_url: str = ""
+    broker_urls: list[str] = field(default_factory=list)
+    topics: dict[str, str] = field(default_factory=dict)  # channel, or "down" -> topic, as the server told
     trust: str = ""
     command_keys: dict[str, str] = field(default_factory=dict)  # key id -> PEM
     release_keys: dict[str, str] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Memory(Struct):
 
     @property
     def enrolled(self) -> bool:
-        return bool(self.certificate_pem)
+        return bool(self.certificate_pem and self.topics)
 
     def trust_anchors(self, anchors: UpdateTrust) -> None:
         """Trust these keys and no other from now on; of the release repository's roots only the first."""

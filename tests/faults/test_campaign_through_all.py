@@ -86,7 +86,7 @@ class Fleet:
             topic, payload = self._side.received.get(timeout=0.2)
         except Empty:
             return
-        device = self._devices[topic.split("/")[2]]
+        device = self._devices[topic.split("/")[3]]
         self._side.send(device.receive(topic, payload))
         if device.pending_install is not None:
             self._install(device)

@@ -19,7 +19,7 @@ def take_acks(side: TerminalSide, devices: dict[str, Device]) -> None:
     """Let the terminals hear what came down; each forgets the events that the server has taken."""
     while not side.received.empty():
         topic, payload = side.received.get()
-        devices[topic.split("/")[2]].receive(topic, payload)
+        devices[topic.split("/")[3]].receive(topic, payload)
 
 
 def at_least(count: int) -> bool:

@@ -39,7 +39,7 @@ def test_an_offset_that_no_database_takes_is_refused_in_the_first_pass(
     device: Device, caplog: Any, offset: str
 ) -> None:
     body = json.loads(device.health().payload) | {"sent_at": f"2026-11-24T02:00:00{offset}"}
-    taken = deliver(Outgoing("tw/v1/SN-1/up/health", messages.encode(body)), device.health())
+    taken = deliver(Outgoing("tw/v1/13/SN-1/up/health", messages.encode(body)), device.health())
     assert (taken.fresh, taken.dead) == (1, 1)
     assert DeadLetter.objects.get().reason == "malformed"
     assert not [record for record in caplog.records if record.exc_info]
@@ -66,9 +66,9 @@ def test_sums_that_no_number_holds_do_not_stop_the_folding(db: None) -> None:
 
 def test_long_topics_are_not_remembered() -> None:
     before = topics.remembered().currsize
-    assert topics.parse_inbound("tw/v1/SN-1/up/" + "x" * 60_000) is None
+    assert topics.parse_inbound("tw/v1/13/SN-1/up/" + "x" * 60_000) is None
     assert topics.remembered().currsize == before
-    longest = f"tw/v1/{'A' * 32}/up/result"
+    longest = topics.up("A" * 32, "result")
     assert topics.parse_inbound(longest) == ("A" * 32, "result")
 
 
@@ -80,7 +80,7 @@ def test_a_hello_that_is_refused_does_not_take_a_neighbours_with_it(register: Re
     del forged["sig"]
     forged["body"]["serial"] = "SN-9"
     key: Any = serialization.load_pem_private_key(hostile.memory.private_key_pem.encode(), None)
-    bad = Outgoing("tw/v1/SN-2/up/hello", messages.encode(signing.sign_envelope(forged, key)))
+    bad = Outgoing("tw/v1/57/SN-2/up/hello", messages.encode(signing.sign_envelope(forged, key)))
     assert deliver(bad, good).dead == 1
     assert DeviceSession.objects.get(terminal__serial="SN-1").locked is True
 

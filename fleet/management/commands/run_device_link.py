@@ -1,4 +1,4 @@
-"""`manage.py run_device_link`: one process of the device link; many may run side by side, each with its own name."""
+"""`manage.py run_device_link`: one process of the device link. Any number run side by side and share out the fleet."""
 
 import signal
 import socket
@@ -18,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--name",
             default=socket.gethostname(),
-            help="keeps its unacknowledged messages at the broker; unique among the links, the same at each start",
+            help="by which /readyz and logs know it; best unique among the links",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -25,7 +25,7 @@ from fleet.local import custody, demo, embedded, installation
 from fleet.local.embedded import Child
 from fleet.local.supervisor import Part, Supervisor, say
 from terminals.estate.models import TerminalModel
-from terminals.link.mqtt import broker_answers
+from terminals.link.mqtt import take_over
 
 READY_SECONDS = 90
 OPERATOR = "admin"
@@ -65,7 +65,7 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
         say("up", "starting the MQTT broker ...")
         port = env.number("MQTT_PORT", 1883)
         child = embedded.broker(state_dir / "broker.toml", port)
-        supervisor.start(Part("broker", child, probe=broker_answers))
+        supervisor.start(Part("broker", child, probe=take_over))
     for name, address in (("database", settings.DATABASES["default"]), ("broker", settings.MQTT_URL)):
         if name not in parts:
             where = address["HOST"] or address["NAME"] if isinstance(address, dict) else address.rsplit("@", 1)[-1]

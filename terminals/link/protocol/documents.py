@@ -70,11 +70,12 @@ def example(name: str) -> dict[str, Any]:
 
 
 def topic(name: str) -> str:
-    """Return the topic of a message type with `{device_id}` in it."""
+    """Return the topic of a message type with `{shard}` and `{device_id}` in it."""
     if name in INBOUND:
-        channel = INBOUND[name].channel
-        return topics.presence("{device_id}") if channel == "presence" else topics.up("{device_id}", channel)
-    return topics.ack("{device_id}") if name == "ack" else topics.command("{device_id}")
+        made = topics.told(DEVICE_ID)[INBOUND[name].channel]
+    else:
+        made = topics.ack(DEVICE_ID) if name == "ack" else topics.command(DEVICE_ID)
+    return made.replace(f"{topics.shard(DEVICE_ID)}/{DEVICE_ID}", "{shard}/{device_id}")
 
 
 def asyncapi() -> dict[str, Any]:
@@ -111,7 +112,10 @@ def _channels() -> dict[str, Any]:
             address.rsplit("/", 1)[1],
             {
                 "address": address,
-                "parameters": {"device_id": {"description": "as enrolment answered it: [A-Z0-9-]{4,32}"}},
+                "parameters": {
+                    "shard": {"description": "as enrolment answered it, in the topics: two hex digits"},
+                    "device_id": {"description": "as enrolment answered it: [A-Z0-9-]{4,32}"},
+                },
                 "messages": {},
             },
         )

@@ -88,7 +88,7 @@ def lived_in(register: Callable[[str], Terminal]) -> Terminal:
     set_parameters(terminal, currency="EUR")
     device = enrolled_device(terminal, Faults(wrong_totals=True, wrong_kcv=True))
     device.memory.paper = 1
-    deliver(device.hello(), device.health(), Outgoing("tw/v1/SN-1/up/health", b"{"))
+    deliver(device.hello(), device.health(), Outgoing("tw/v1/13/SN-1/up/health", b"{"))
     terminal.refresh_from_db()
     device.sell()
     deliver(*device.upload_transactions())

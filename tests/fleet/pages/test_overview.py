@@ -242,7 +242,7 @@ def test_a_locked_terminal_shows_until_it_is_unlocked(client: Client, operator: 
     del said["sig"], said["body"]["locked"]
     key: Any = serialization.load_pem_private_key(device.memory.private_key_pem.encode(), None)
     silent = messages.encode(signing.sign_envelope(said, key))
-    assert deliver(Outgoing("tw/v1/SN-1/up/hello", silent)).fresh == 1
+    assert deliver(Outgoing("tw/v1/13/SN-1/up/hello", silent)).fresh == 1
     assert overview().locked == 1, "one that says nothing of it is as it was"
 
 

@@ -59,7 +59,7 @@ def test_a_code_buys_a_certificate_for_the_terminals_own_key(register: Register)
     assert certificate.public_key() == key.public_key()
     assert certificate.subject.rfc4514_string() == "CN=SN-1"
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert answer["topics"]["hello"] == "tw/v1/SN-1/up/hello"
+    assert answer["topics"]["hello"] == "tw/v1/13/SN-1/up/hello"
     terminal.refresh_from_db()
     assert terminal.state == "enrolled"
 

@@ -1,10 +1,11 @@
 """The link as a process: both ways over the real broker, bad traffic among good, and two links side by side."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from terminals.estate.models import Terminal
 from terminals.health.models import HealthSample
-from terminals.link.models import Command, DeadLetter, DeviceSession
+from terminals.link.models import Command, DeadLetter, DeviceSession, Lane
 from terminals.link.services import send_plain_command
 from terminals.settlement.models import Transaction
 from terminals.simulator.device import Device, Outgoing
@@ -59,15 +60,15 @@ def test_bad_traffic_becomes_dead_letters_and_the_good_around_it_goes_on(links: 
     good = [device.health() for _ in range(50)]
     hello = device.hello()
     bad = {
-        "malformed": Outgoing("tw/v1/SN-1/up/health", b"{"),
-        "oversize": Outgoing("tw/v1/SN-1/up/health", b'"' + b"x" * 70_000 + b'"'),
+        "malformed": Outgoing("tw/v1/13/SN-1/up/health", b"{"),
+        "oversize": Outgoing("tw/v1/13/SN-1/up/health", b'"' + b"x" * 70_000 + b'"'),
         "unknown_type": Outgoing(
-            "tw/v1/SN-1/up/health", good[0].payload.replace(b'"type":"health"', b'"type":"weather"')
+            "tw/v1/13/SN-1/up/health", good[0].payload.replace(b'"type":"health"', b'"type":"weather"')
         ),
-        "wrong_channel": Outgoing("tw/v1/SN-1/up/event", good[0].payload),
+        "wrong_channel": Outgoing("tw/v1/13/SN-1/up/event", good[0].payload),
         "bad_signature": Outgoing(hello.topic, other.hello().payload),  # another terminal's word on this one's topic
-        "unknown_terminal": Outgoing("tw/v1/NOBODY/up/health", good[0].payload),
-        "wrong_topic": Outgoing("tw/v1/SN-1/up/gossip", good[0].payload),
+        "unknown_terminal": Outgoing("tw/v1/a6/NOBODY/up/health", good[0].payload),
+        "wrong_topic": Outgoing("tw/v1/13/SN-1/up/gossip", good[0].payload),
     }
     with TerminalSide() as side:
         side.send([*good[:25], *bad.values(), hello, *good[25:]])
@@ -101,3 +102,32 @@ def test_two_links_side_by_side_take_each_event_and_send_each_command_once(links
     assert Transaction.objects.count() == 400
     assert set(Command.objects.values_list("state", "attempts")) == {("sent", 1)}
     assert DeadLetter.objects.count() == 0
+
+
+def test_the_lanes_of_a_link_that_dies_go_on_with_the_others_and_no_message_is_lost(
+    links: Links, register: Register
+) -> None:
+    devices = [enrolled_device(register(f"SN-{n}")) for n in range(24)]
+    for name in ("one", "two", "three"):
+        links.start(name)
+    wait_until(lambda: held_evenly(3), "three hold the lanes")
+    with TerminalSide() as side:
+        side.send(device.health() for device in devices)
+        links.kill("two")
+        side.send(device.health() for _ in range(10) for device in devices)
+        wait_until(lambda: HealthSample.objects.count() == 11 * len(devices), "nothing is lost")
+        wait_until(lambda: held_evenly(2), "two hold the lanes")
+        links.start("two")
+        side.send(device.health() for device in devices)
+        wait_until(lambda: HealthSample.objects.count() == 12 * len(devices), "nothing is lost on its return")
+        wait_until(lambda: held_evenly(3), "three hold the lanes again")
+    assert DeadLetter.objects.count() == 0
+    for device in devices:
+        said = HealthSample.objects.filter(boot_id=device.boot_id).order_by("seq").values_list("received_at", flat=True)
+        assert list(said) == sorted(said), "each terminal's in their order"
+
+
+def held_evenly(processes: int) -> bool:
+    """Whether all lanes are held, by so many, as evenly as can be."""
+    counts = Counter(Lane.objects.values_list("holder", flat=True))
+    return "" not in counts and len(counts) == processes and max(counts.values()) - min(counts.values()) <= 1

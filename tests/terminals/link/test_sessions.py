@@ -116,7 +116,7 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(register:
 def test_a_dead_letter_that_comes_again_only_counts_up(device: Device) -> None:
     now = datetime.now(UTC)
     for _ in range(3):
-        Inbox(routes).take([Incoming(1, 1, "tw/v1/SN-1/up/health", b"\x00\xff", now)])
+        Inbox(routes).take([Incoming(1, 1, "tw/v1/13/SN-1/up/health", b"\x00\xff", now)])
     letter = DeadLetter.objects.get()
     assert (letter.count, letter.payload_bytes, letter.reason) == (3, 2, "malformed")
 
@@ -197,7 +197,7 @@ def test_an_unsigned_message_cannot_use_up_the_id_of_an_event(device: Device) ->
     device.sell()
     [event] = device.upload_transactions()
     forged = json.loads(device.health().payload) | {"id": json.loads(event.payload)["id"]}
-    deliver(Outgoing("tw/v1/SN-1/up/health", json.dumps(forged).encode()))
+    deliver(Outgoing("tw/v1/13/SN-1/up/health", json.dumps(forged).encode()))
     assert deliver(event).fresh == 1
     assert Transaction.objects.count() == 1
 
@@ -235,7 +235,7 @@ def test_a_newer_lock_or_unlock_takes_the_place_of_the_older(device: Device, ter
 @pytest.mark.parametrize("sent_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2101-01-01T00:00:00Z"])
 def test_an_instant_that_no_page_could_show_is_refused(device: Device, sent_at: str) -> None:
     report = json.loads(device.health().payload) | {"sent_at": sent_at}
-    deliver(Outgoing("tw/v1/SN-1/up/health", json.dumps(report).encode()))
+    deliver(Outgoing("tw/v1/13/SN-1/up/health", json.dumps(report).encode()))
     assert "is not one from 1970 to 2100" in DeadLetter.objects.get().detail
 
 
@@ -277,7 +277,7 @@ def test_hostile_json_is_refused_in_the_first_pass_and_costs_its_neighbours_noth
             assert deliver(*good).fresh == 3
         good = [device.health() for _ in range(3)]
         with CaptureQueriesContext(connection) as mixed:
-            taken = deliver(Outgoing(f"tw/v1/SN-1/up/{channel}", payload), *good)
+            taken = deliver(Outgoing(f"tw/v1/13/SN-1/up/{channel}", payload), *good)
         assert (taken.fresh, taken.dead) == (3, 1)
         assert len(mixed) == len(clean) + 1, "one statement for the letters, no halving"
     assert not [record for record in caplog.records if record.exc_info], "no traceback"
@@ -296,11 +296,11 @@ def test_what_a_handler_refuses_takes_nobody_with_it(device: Device, terminal: T
 def test_a_terminal_that_sends_rubbish_without_end_fills_no_table(device: Device) -> None:
     now, link = datetime.now(UTC), Inbox(routes)
     for n in range(4):
-        rubbish = [Incoming(1, 1, "tw/v1/SN-1/up/health", b"{%d" % (n * 50 + i), now) for i in range(50)]
+        rubbish = [Incoming(1, 1, "tw/v1/13/SN-1/up/health", b"{%d" % (n * 50 + i), now) for i in range(50)]
         assert link.take(rubbish).dead == 50
     assert DeadLetter.objects.filter(reason="malformed").count() == LETTERS_A_MINUTE
     assert DeadLetter.objects.get(reason="too_many").count == 1
-    link.take([Incoming(1, 1, "tw/v1/SN-1/up/health", b"{x", now + timedelta(seconds=61))])
+    link.take([Incoming(1, 1, "tw/v1/13/SN-1/up/health", b"{x", now + timedelta(seconds=61))])
     assert DeadLetter.objects.filter(reason="malformed").count() == LETTERS_A_MINUTE + 1
 
 

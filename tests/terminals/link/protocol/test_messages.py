@@ -109,15 +109,17 @@ def test_no_bytes_lead_to_anything_but_a_refusal(junk: bytes, channel: str) -> N
 @pytest.mark.parametrize(
     ("topic", "device_id", "channel"),
     [
-        ("tw/v1/SN-1/up/health", "SN-1", "health"),
-        ("tw/v1/SN-1/presence", "SN-1", "presence"),
-        ("tw/v1/SN-1/up/gossip", None, None),
-        ("tw/v1/SN-1/dn/command", None, None),
-        ("tw/v1/sn-1/up/health", None, None),
-        ("tw/v1/SN-1/up/health\n", None, None),
-        ("tw/v1//up/health", None, None),
-        ("tw/v2/SN-1/up/health", None, None),
-        ("x/tw/v1/SN-1/up/health", None, None),
+        ("tw/v1/13/SN-1/up/health", "SN-1", "health"),
+        ("tw/v1/13/SN-1/presence", "SN-1", "presence"),
+        ("tw/v1/13/SN-1/up/gossip", None, None),
+        ("tw/v1/13/SN-1/dn/command", None, None),
+        ("tw/v1/13/sn-1/up/health", None, None),
+        ("tw/v1/13/SN-1/up/health\n", None, None),
+        ("tw/v1/00//up/health", None, None),
+        ("tw/v1/14/SN-1/up/health", None, None),  # not its shard
+        ("tw/v1/SN-1/up/health", None, None),
+        ("tw/v2/13/SN-1/up/health", None, None),
+        ("x/tw/v1/13/SN-1/up/health", None, None),
     ],
 )
 def test_a_topic_names_the_device_and_the_channel(topic: str, device_id: str | None, channel: str | None) -> None:
