@@ -22,7 +22,7 @@ from bench import stage
 from terminals.link.protocol import frames
 
 PORT = int(os.environ["MQTT_PORT"])
-FILTER = "tw/v1/+/up/+"
+FILTER = "tw/v1/+/+/up/+"
 PER_SEND = 100
 UNACKNOWLEDGED = 2_000
 
@@ -90,7 +90,7 @@ def naive(count: int) -> None:
     def on_message(client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         nonlocal seen
         told = json.loads(message.payload)
-        terminal_id, reading = terminals[message.topic.split("/")[2]], _columns(told)
+        terminal_id, reading = terminals[message.topic.split("/")[3]], _columns(told)
         HealthSample.objects.create(terminal_id=terminal_id, **reading)
         HealthState.objects.filter(pk=terminal_id).update(**reading, software=told["body"]["software"])
         client.ack(message.mid, message.qos)

@@ -1,11 +1,9 @@
 """What the benchmarks share: a fleet on the books, processes to measure, messages to send, and how to compare."""
 
 import json
-import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,10 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import paho.mqtt.client as paho
 import uuid_utils.compat
+from django.conf import settings
 from django.db import connection
-from paho.mqtt.enums import CallbackAPIVersion
 
 from terminals.link.protocol import topics
 from tests import services
@@ -94,21 +91,18 @@ def health_messages(count: int) -> list[tuple[str, bytes]]:
 @contextmanager
 def link_process() -> Iterator[None]:
     """Run `run_device_link` for the length of a block, connected at its start; its session is forgotten at its end."""
-    run_sql("TRUNCATE link_heartbeat")
+    from terminals.link.lanes import client_id
+    from terminals.link.mqtt import take_over
+
+    run_sql("TRUNCATE link_heartbeat, link_lane, link_linkprocess")
     try:
         with process("manage.py", "run_device_link", "--name", "bench"):
             wait_until(lambda: scalar("SELECT count(*) FROM link_heartbeat WHERE part = 'broker' AND healthy") == 1)
             yield
     finally:
-        # Otherwise the broker would keep for it what the other rounds publish.
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id="tillwarden-link-bench", clean_session=True)
-        forgotten = threading.Event()
-        client.on_connect = lambda *_: forgotten.set()
-        client.connect("127.0.0.1", int(os.environ["MQTT_PORT"]))
-        client.loop_start()
-        forgotten.wait(5)
-        client.disconnect()
-        client.loop_stop()
+        # Otherwise the broker would keep for its lanes what the other rounds publish.
+        for number in range(settings.LINK_LANES):
+            take_over(client_id(settings.LINK_LANES, number))
 
 
 @contextmanager
