@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Static checks need settings but no running parts: these stand in for a deployment's.
 CHECK_ENV := SECRET_KEY=only-for-static-checks DATABASE_URL=postgresql://check@localhost/check \
-	MQTT_URL=mqtt://127.0.0.1:1883 CELERY_BROKER_URL=memory:// VAULT_MASTER_KEY_FILE=/dev/null DEVICE_CA_KEY_FILE=/dev/null \
-	DEVICE_CA_CERTIFICATE_FILE=/dev/null COMMAND_SIGNING_KEY_FILE=/dev/null RELEASE_SIGNING_KEY_FILE=/dev/null AUDIT_SIGNING_KEY_FILE=/dev/null \
-	TUF_ONLINE_KEY_FILE=/dev/null
+	MQTT_URL=mqtt://127.0.0.1:1883 CELERY_BROKER_URL=memory:// VAULT_MASTER_KEY_FILE=/dev/null \
+	DEVICE_CA_CERTIFICATE_FILE=/dev/null COMMAND_SIGNING_KEY_FILE=/dev/null RELEASE_SIGNING_KEY_FILE=/dev/null \
+	AUDIT_SIGNING_KEY_FILE=/dev/null TUF_ONLINE_KEY_FILE=/dev/null
 
 .PHONY: run test check bench docs words clean clean-state lock format
 .DEFAULT_GOAL := run

@@ -35,6 +35,7 @@ def register() -> None:
         "transactions": [settlement.on_transactions],
         "settlement": [settlement.on_settlement],
         "tamper": [health.on_tamper],
+        "certificate_request": [enrolment.on_certificate_requests],
         "result": [link.on_result],
         "presence": [link.on_presence],
     }

@@ -25,17 +25,22 @@ def state_dir() -> Path:
     return Path(os.environ.get("STATE_DIR", ".run")).absolute()
 
 
-def load_state_environment() -> None:
-    """Fill in what the process's environment leaves unset from STATE_DIR/environment, where there is one."""
-    path = state_dir() / ENVIRONMENT_FILE
+def kept(folder: Path) -> dict[str, str]:
+    """Return the settings that `manage.py up` wrote into a folder the last time; none where it did not yet."""
+    path = folder / ENVIRONMENT_FILE
     try:
         lines = path.read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return {}
     except PermissionError as error:
         raise MissingSetting(f"{path} belongs to another user; run as its owner or set STATE_DIR") from error
-    for line in lines:
-        name, _, value = line.partition("=")
+    pairs = (line.partition("=") for line in lines)
+    return {name: value for name, _, value in pairs}
+
+
+def load_state_environment() -> None:
+    """Fill in what the process's environment leaves unset from STATE_DIR/environment, where there is one."""
+    for name, value in kept(state_dir()).items():
         os.environ.setdefault(name, value)
 
 

@@ -14,6 +14,7 @@ from terminals.campaigns import following
 from terminals.campaigns import targets as campaign_fields
 from terminals.campaigns.kinds import kinds
 from terminals.common.fresh import freshness
+from terminals.enrolment import certificates
 from terminals.enrolment import services as enrolment
 from terminals.enrolment.codes import withdraw_codes
 from terminals.enrolment.trust import release_root
@@ -86,7 +87,7 @@ def join_rooms() -> None:
         TerminalTransition.retire: [
             cancel_commands,
             withdraw_codes,
-            enrolment.revoke_certificates,
+            certificates.revoke,
             destroy_keys,
             leaving.end_schedules,
             close_sessions,

@@ -233,8 +233,7 @@ TUF_ONLINE_KEY_FILE = env.required(
 )
 # Without it, each platform's releases are listed by the signatures of custodians.
 TUF_PLATFORM_KEY_FILE = env.optional_file("TUF_PLATFORM_KEY_FILE")
-DEVICE_CA_KEY_FILE = env.required("DEVICE_CA_KEY_FILE", "PEM: the key of the CA that issues terminals' certificates")
-DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: that CA's certificate")
+DEVICE_CA_CERTIFICATE_FILE = env.required("DEVICE_CA_CERTIFICATE_FILE", "PEM: the roots of terminals' certificates")
 # While a key replaces another, both are trusted: PEM bundles of the public keys of those that come or go.
 TRUSTED_COMMAND_KEYS_FILE = env.optional_file("TRUSTED_COMMAND_KEYS_FILE")
 TRUSTED_RELEASE_KEYS_FILE = env.optional_file("TRUSTED_RELEASE_KEYS_FILE")
@@ -247,7 +246,6 @@ env.refuse_shared_files(
     {
         "COMMAND_SIGNING_KEY_FILE": COMMAND_SIGNING_KEY_FILE,
         "RELEASE_SIGNING_KEY_FILE": RELEASE_SIGNING_KEY_FILE,
-        "DEVICE_CA_KEY_FILE": DEVICE_CA_KEY_FILE,
         "AUDIT_SIGNING_KEY_FILE": AUDIT_SIGNING_KEY_FILE,
         "TUF_ONLINE_KEY_FILE": TUF_ONLINE_KEY_FILE,
         "TUF_PLATFORM_KEY_FILE": TUF_PLATFORM_KEY_FILE,

@@ -35,7 +35,7 @@ from fleet.pages import (
 )
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
-from terminals.enrolment.views import enrol_terminal
+from terminals.enrolment.views import enrol_terminal, revocation_lists
 
 
 def go_to_overview(request: HttpRequest) -> HttpResponse:
@@ -69,6 +69,7 @@ urlpatterns = [
     path("readyz", readiness.readyz),
     path("metrics", readiness.metrics),
     path("enrol", enrol_terminal, name="enrol"),
+    path("pki/device-ca.crl.pem", revocation_lists, name="revocation-lists"),
     path("artifacts/<str:token>", download_artifact, name="artifact"),
     path("artifacts/<str:token>/<path:target>", download_artifact, name="artifact-target"),
     *ddi_addresses,

@@ -25,6 +25,7 @@ from django.utils import translation
 from rest_framework.test import APIClient
 
 from fleet.access.models import ApiToken
+from fleet.local import device_ca
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.services import enrol
 from terminals.estate.models import Merchant, Store, Terminal, TerminalModel
@@ -55,13 +56,21 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE common_auditentry DISABLE TRIGGER audit_is_not_emptied")
         cursor.execute("ALTER TABLE common_auditseal DISABLE TRIGGER seals_are_not_emptied")
+        have_device_ca()
+
+
+def have_device_ca() -> None:
+    """Let a device CA issue, as in any installation that was set up; the audit begins after it."""
+    device_ca.ensure()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE common_auditentry, common_auditseal, common_unsealedentry RESTART IDENTITY")
 
 
 # A real hash takes a quarter of a second, by design; most tests have an operator, few are about his password.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # What every database has from its first migration on; a test that changes it pays for a whole flush.
-KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions")
+KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "enrolment_deviceca")
 
 
 def _state_of_kept() -> list[tuple[int, int]]:
@@ -84,6 +93,7 @@ def quick_flush(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]
     def teardown(case: TransactionTestCase) -> None:
         if _state_of_kept() != kept:
             whole(case)
+            have_device_ca()
             return
         with connection.cursor() as cursor:
             cursor.execute(asked)

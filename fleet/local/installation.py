@@ -10,17 +10,12 @@ import os
 import secrets
 import socket
 import stat
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from fleet import env
+from fleet.local import mosquitto, pki
 
-CA_LIFETIME = timedelta(days=3650)
+BROKERS = ("embedded", "mosquitto")
 
 
 class CannotStart(Exception):
@@ -41,6 +36,8 @@ def prepare(state_dir: Path) -> None:
         part for part, name in (("database", "DATABASE_URL"), ("broker", "MQTT_URL")) if not os.environ.get(name)
     ]
     _refuse_busy_ports(web_port, with_broker="broker" in embedded)
+    pki.make_services(secrets_dir)
+    pki.make_services(secrets_dir)
     settings = _secret_settings(secrets_dir)
     settings |= {
         "PORT": str(web_port),
@@ -52,12 +49,29 @@ def prepare(state_dir: Path) -> None:
     }
     for folder in ("queue/in", "queue/processed", "queue/control", "artifacts", "simulator", "static"):
         _make_folder(state_dir / folder, mode=0o700)
+    settings["BROKER"] = _chosen_broker(state_dir)
+    if "broker" in embedded and settings["BROKER"] == "mosquitto":
+        settings |= mosquitto.settings(secrets_dir, env.number("MQTT_PORT", 1883))
     # What the caller set explicitly (a real DATABASE_URL, say) must win now and in later commands of this state folder.
     settings = {
         name: value if name == "EMBEDDED_PARTS" else os.environ.get(name) or value for name, value in settings.items()
     }
     write_private(state_dir / env.ENVIRONMENT_FILE, "".join(f"{name}={value}\n" for name, value in settings.items()))
     os.environ.update(settings)
+
+
+def _chosen_broker(state_dir: Path) -> str:
+    """Return which broker `up` shall start; raise CannotStart where it is not there, or not the one that the terminals know."""
+    wanted = os.environ.get("BROKER") or env.kept(state_dir).get("BROKER", "embedded")
+    if wanted not in BROKERS:
+        raise CannotStart(f"BROKER is {wanted!r}; write one of {', '.join(BROKERS)}")
+    if wanted == "mosquitto" and mosquitto.program() is None:
+        raise CannotStart("BROKER=mosquitto needs Mosquitto; install it (Debian: apt-get install mosquitto)")
+    if (before := env.kept(state_dir).get("BROKER", wanted)) != wanted:
+        raise CannotStart(
+            f"the terminals of {state_dir} enrolled with BROKER={before}; choose another STATE_DIR for BROKER={wanted}"
+        )
+    return wanted
 
 
 def socket_dir(state_dir: Path) -> Path:
@@ -132,16 +146,18 @@ def _secret_settings(secrets_dir: Path) -> dict[str, str]:
     """Make what is missing of the installation's secrets and return the settings that point to them."""
     _write_once(secrets_dir / "secret_key", secrets.token_urlsafe(48))
     _write_once(secrets_dir / "vault_master_key", secrets.token_hex(32))
-    for name in ("device_ca", "command_signing", "release_signing", "audit_signing", "tuf_online", "tuf_platform"):
+    # Installations that began when the root itself issued keep it; see fleet/local/device_ca.py.
+    root = "device_ca" if (secrets_dir / "device_ca.crt.pem").exists() else "device_root"
+    for name in (root, "command_signing", "release_signing", "audit_signing", "tuf_online", "tuf_platform"):
         if not (secrets_dir / f"{name}.key.pem").exists():
-            write_private(secrets_dir / f"{name}.key.pem", _new_private_key_pem())
-    certificate = secrets_dir / "device_ca.crt.pem"
+            write_private(secrets_dir / f"{name}.key.pem", pki.new_private_key_pem())
+    certificate = secrets_dir / f"{root}.crt.pem"
     if not certificate.exists():
-        certificate.write_text(self_signed_ca_pem((secrets_dir / "device_ca.key.pem").read_bytes()))
+        root_key = (secrets_dir / f"{root}.key.pem").read_bytes()
+        certificate.write_text(pki.self_signed_ca_pem(root_key, "Tillwarden device root (local)", path_length=1))
     return {
         "SECRET_KEY": (secrets_dir / "secret_key").read_text(),
         "VAULT_MASTER_KEY_FILE": str(secrets_dir / "vault_master_key"),
-        "DEVICE_CA_KEY_FILE": str(secrets_dir / "device_ca.key.pem"),
         "DEVICE_CA_CERTIFICATE_FILE": str(certificate),
         "COMMAND_SIGNING_KEY_FILE": str(secrets_dir / "command_signing.key.pem"),
         "AUDIT_SIGNING_KEY_FILE": str(secrets_dir / "audit_signing.key.pem"),
@@ -149,46 +165,6 @@ def _secret_settings(secrets_dir: Path) -> dict[str, str]:
         "TUF_ONLINE_KEY_FILE": str(secrets_dir / "tuf_online.key.pem"),
         "TUF_PLATFORM_KEY_FILE": str(secrets_dir / "tuf_platform.key.pem"),
     }
-
-
-def _new_private_key_pem() -> str:
-    return (
-        ec.generate_private_key(ec.SECP256R1())
-        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        .decode()
-    )
-
-
-def self_signed_ca_pem(key_pem: bytes) -> str:
-    key = serialization.load_pem_private_key(key_pem, None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we wrote it ourselves a moment ago
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tillwarden device CA (local)")])
-    now = datetime.now(UTC)
-    usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=True,
-                key_cert_sign=True,
-                crl_sign=True,
-                encipher_only=False,
-                decipher_only=False,
-                **usage,
-            ),
-            critical=True,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _write_once(path: Path, text: str) -> None:

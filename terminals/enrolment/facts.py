@@ -27,6 +27,21 @@ class Claimed(FactBody, frozen=True):
         return _("claimed where it is installed by %(by)s, in the place of %(registered_as)s") % said
 
 
+class Renewed(FactBody, frozen=True):
+    kind: ClassVar[str] = "enrolment.renewed"
+    certificate_serial: str
+
+    def text(self) -> str:
+        return _("certificate renewed as %(serial)s") % {"serial": self.certificate_serial[:16]}
+
+
+class Revoked(FactBody, frozen=True):
+    kind: ClassVar[str] = "enrolment.revoked"
+
+    def text(self) -> str:
+        return _("its certificate was revoked; it cannot connect before it enrols again")
+
+
 class Enrolled(FactBody, frozen=True):
     kind: ClassVar[str] = "enrolment.enrolled"
     certificate_serial: str

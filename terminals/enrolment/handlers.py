@@ -1,10 +1,12 @@
-"""Whom terminals say that they trust: parsed here, done by services."""
+"""What terminals say of whom they trust and of their certificates: parsed here, done by services."""
 
 from typing import cast
 
-from terminals.enrolment import trust
+from terminals.enrolment import certificates, trust
+from terminals.enrolment.certificates import Wanted
+from terminals.link.protocol.messages.enrolment import CertificateRequest
 from terminals.link.protocol.messages.link import Hello
-from terminals.link.routes import Received
+from terminals.link.routes import Outcome, Received, RefusedMessage
 
 
 def on_hello(messages: list[Received]) -> None:
@@ -12,3 +14,16 @@ def on_hello(messages: list[Received]) -> None:
     held = {m.terminal_id: said for m in messages if (said := cast(Hello, m.body).trust)}
     if held:
         trust.note_trust(held, messages[-1].received_at)
+
+
+def on_certificate_requests(messages: list[Received]) -> list[RefusedMessage]:
+    """Renew certificates; of several requests of one terminal the last counts."""
+    last = {message.terminal_id: message for message in messages}
+    wanted = [Wanted(pk, cast(CertificateRequest, m.body).csr, m.key_pem) for pk, m in sorted(last.items())]
+    given, refused = certificates.renew(wanted, now=messages[-1].received_at)
+    certificates.send(given)
+    return [RefusedMessage(last[pk], refusal) for pk, refusal in refused.items()]
+
+
+def on_certificate_outcomes(outcomes: list[Outcome]) -> None:
+    """A terminal that has its new certificate shows it by using it; one that has not asks again."""

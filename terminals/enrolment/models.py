@@ -30,23 +30,54 @@ class ActivationCode(models.Model):
         return f"code for {self.terminal_id}"
 
 
+class DeviceCA(models.Model):
+    """A CA of terminals' certificates, its key sealed in the vault. One issues; earlier ones still list what they revoked."""
+
+    key_id = models.CharField(max_length=40, unique=True, help_text="Subject key identifier, hexadecimal")
+    sealed_key = models.BinaryField()
+    request_pem = models.TextField(blank=True, help_text="For the root to sign; empty for a CA that was adopted")
+    certificate_pem = models.TextField(blank=True, help_text="Empty until the root has signed it")
+    not_after = models.DateTimeField(null=True)
+    issues = models.BooleanField(default=False)
+    crl_pem = models.TextField(blank=True)
+    crl_number = models.PositiveBigIntegerField(default=0)
+    crl_made_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["issues"], condition=Q(issues=True), name="one_ca_issues")]
+
+    def __str__(self) -> str:
+        return self.key_id
+
+
 class Certificate(models.Model):
-    """A client certificate of the device CA. At most one of a terminal is not revoked."""
+    """A client certificate of the device CA. A terminal's latest is current; while it renews, the one before holds, too."""
 
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="certificates")
+    ca = models.ForeignKey(DeviceCA, on_delete=models.PROTECT, null=True, related_name="certificates")
+    current = models.BooleanField(default=True)
     serial_number = models.CharField(max_length=40, unique=True, help_text="Hexadecimal")
     public_key_digest = models.CharField(max_length=64, help_text="SHA-256 of the SubjectPublicKeyInfo")
     pem = models.TextField()
     not_after = models.DateTimeField()
-    issued_at = models.DateTimeField(db_default=Now())
+    issued_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)
+    listed = models.BooleanField(default=False, help_text="Its revocation is in the CA's list")
+    reminded_at = models.DateTimeField(null=True, help_text="When the terminal was last told to renew it")
 
     placed_by = "terminal__path"
 
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["not_after"], condition=Q(current=True, revoked_at=None), name="certificate_by_end"),
+            models.Index(fields=["ca"], condition=Q(revoked_at__isnull=False), name="certificate_revoked"),
+            models.Index(
+                fields=["ca"], condition=Q(revoked_at__isnull=False, listed=False), name="certificate_to_list"
+            ),
+        ]
         constraints = [
-            models.UniqueConstraint(fields=["terminal"], condition=Q(revoked_at=None), name="one_valid_certificate"),
+            models.UniqueConstraint(fields=["terminal"], condition=Q(current=True), name="one_current_certificate"),
             # A key that two terminals share is a copied terminal.
             models.UniqueConstraint(fields=["public_key_digest"], name="device_key_used_once"),
         ]

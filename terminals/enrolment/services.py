@@ -1,22 +1,21 @@
 """Enrolment: a one-time code and a certificate request become a certificate and everything a terminal must trust."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
-from terminals.enrolment import authority, queue, rules, trust
+from terminals.enrolment import certificates, queue, rules, trust
 from terminals.enrolment.codes import check_usable, locked
 from terminals.enrolment.facts import Enrolled
-from terminals.enrolment.models import ActivationCode, Certificate
+from terminals.enrolment.models import ActivationCode
 from terminals.enrolment.rules import PublicKey
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
@@ -25,11 +24,6 @@ from terminals.link.protocol import brokers, signing, topics
 
 # Features that give a terminal something at enrolment (a protection key, say); filled by the project.
 on_enrolled: list[Callable[[Terminal, PublicKey], dict[str, Any]]] = []
-
-
-def revoke_certificates(terminal_ids: Sequence[int]) -> None:
-    """Revoke what terminals that leave service for good were issued."""
-    Certificate.objects.filter(terminal__in=terminal_ids, revoked_at=None).update(revoked_at=timezone.now())
 
 
 @transaction.atomic
@@ -57,7 +51,7 @@ def enrol_approved(*, serial: str, csr_pem: str, address: str) -> dict[str, Any]
 
 
 def _enrol(terminal: Terminal, public_key: PublicKey, *, let_in_by: str) -> dict[str, Any]:
-    certificate = _issue_certificate(terminal, public_key)
+    certificate, chain_pem = certificates.issue_first(terminal, public_key)
     terminal.public_key_pem = signing.public_pem(public_key)
     terminal.save(update_fields=["public_key_pem", "updated_at"])
     if not move(Terminal.objects.filter(pk=terminal.pk), TerminalTransition.enrol):
@@ -69,31 +63,10 @@ def _enrol(terminal: Terminal, public_key: PublicKey, *, let_in_by: str) -> dict
         subject=subject_of(terminal),
         detail={"certificate": certificate.serial_number, "code_by": let_in_by},
     )
-    answer = _answer(terminal, certificate.pem)
+    answer = _answer(terminal, chain_pem)
     for extend in on_enrolled:
         answer |= extend(terminal, public_key)
     return answer
-
-
-def _issue_certificate(terminal: Terminal, public_key: PublicKey) -> Certificate:
-    """Issue and store a certificate; the terminal's earlier one is revoked by it."""
-    digest = rules.public_key_digest(public_key)
-    if Certificate.objects.filter(public_key_digest=digest).exists():
-        raise Refusal("key_in_use", "this key was certified before; a terminal makes a new key to enrol")
-    now = timezone.now()
-    certificate = authority.issue(public_key, device_id=terminal.device_id, now=now)
-    Certificate.objects.filter(terminal=terminal, revoked_at=None).update(revoked_at=now)
-    try:
-        with transaction.atomic():
-            return Certificate.objects.create(
-                terminal=terminal,
-                serial_number=f"{certificate.serial_number:x}",
-                public_key_digest=digest,
-                pem=certificate.public_bytes(Encoding.PEM).decode(),
-                not_after=certificate.not_valid_after_utc,
-            )
-    except IntegrityError:  # another terminal brought the same key at this moment
-        raise Refusal("key_in_use", "this key was certified before; a terminal makes a new key to enrol") from None
 
 
 def _answer(terminal: Terminal, certificate_pem: str) -> dict[str, Any]:

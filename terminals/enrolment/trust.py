@@ -8,6 +8,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import rfc8785
@@ -48,14 +50,20 @@ def anchors() -> UpdateTrust:
     release_keys = signing.trusted_keys(signing.release_signing_key(), settings.TRUSTED_RELEASE_KEYS_FILE)
     device_ca = authority.ca_certificates_pem()
     root = release_root.document()
+    broker_ca = _broker_ca(settings.MQTT_CA_FILE)
     identified: dict[str, Any] = {
         "ca": device_ca,
         "command": sorted(command_keys),
         "release": sorted(release_keys),
         "root": bool(root),
-    }
+    } | ({"broker": broker_ca} if broker_ca else {})
     digest = hashlib.sha256(rfc8785.dumps(identified)).hexdigest()[:16]
-    return UpdateTrust(digest, device_ca, list(command_keys.values()), list(release_keys.values()), root)
+    return UpdateTrust(digest, device_ca, list(command_keys.values()), list(release_keys.values()), root, broker_ca)
+
+
+@lru_cache(maxsize=2)
+def _broker_ca(path: str) -> str:
+    return Path(path).read_text() if path else ""  # once per process, like the other trust
 
 
 def note_trust(held: Mapping[int, str], now: datetime) -> None:

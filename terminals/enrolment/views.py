@@ -1,17 +1,19 @@
 """`POST /enrol`: the one request that a terminal makes before it has a certificate."""
 
+import hashlib
 import logging
 from typing import Any
 
 import msgspec
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from terminals.common.addresses import address_of
 from terminals.common.bodies import body_of
 from terminals.common.errors import Refusal
-from terminals.enrolment import services
+from terminals.enrolment import certificates, services
 
 MAX_BODY_BYTES = 16 * 1024
 ASK_AGAIN_SECONDS = 30
@@ -26,6 +28,18 @@ class EnrolmentRequest(msgspec.Struct):
     serial: str
     csr: str
     code: str = ""
+
+
+@require_GET
+def revocation_lists(request: HttpRequest) -> HttpResponse:
+    """Answer with the lists of revoked certificates of all device CAs (RFC 5280; PEM, one after the other), for brokers and
+    proxies to load. They ask every few seconds: what did not change costs 304 (`If-None-Match`)."""
+    lists = certificates.revocation_lists(timezone.now())
+    tag = f'"{hashlib.sha256(lists.encode()).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("If-None-Match") == tag:
+        return HttpResponse(status=304, headers=headers)
+    return HttpResponse(lists, content_type="application/x-pem-file", headers=headers)
 
 
 @csrf_exempt  # no session and no cookie stands behind it: the code is the credential

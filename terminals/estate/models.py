@@ -151,6 +151,8 @@ class Terminal(models.Model):
         help_text="The device in whose place it came",
     )
     public_key_pem = models.TextField(blank=True, editable=False, help_text="Verifies the terminal's signatures")
+    # Set while one key replaces another: the terminal signs with the one until it has the certificate of the other.
+    earlier_key_pem = models.TextField(blank=True, db_default="", editable=False)
     path = PathField()
     registered_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -165,6 +167,7 @@ class Terminal(models.Model):
             ("replace_terminal", "Can replace a terminal by another device"),
         ]
         indexes = [
+            models.Index(fields=["id"], condition=~models.Q(earlier_key_pem=""), name="terminal_changing_keys"),
             models.Index(fields=["state", "serial"]),
             models.Index(fields=["path"], name="terminal_path"),
             models.Index(Upper("tid"), condition=~models.Q(tid=""), name="terminal_by_tid"),
@@ -182,7 +185,7 @@ class Terminal(models.Model):
             ),
         ]
 
-    not_audited = ("public_key_pem", "updated_at", "path")
+    not_audited = ("public_key_pem", "earlier_key_pem", "updated_at", "path")
 
     @property
     def audit_key(self) -> str:

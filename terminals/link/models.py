@@ -157,6 +157,17 @@ class Lane(models.Model):
         return f"{self.number} of {self.lanes}"
 
 
+class Eviction(models.Model):
+    """A device whose connection the links shall end: its certificate was revoked, and a broker asks only who connects."""
+
+    device_id = models.CharField(max_length=32, primary_key=True)
+    due_at = models.DateTimeField(db_index=True)
+    again = models.PositiveSmallIntegerField(help_text="How many times after the next")
+
+    def __str__(self) -> str:
+        return self.device_id
+
+
 class Heartbeat(models.Model):
     """The sign of life of a running part (`link`, `worker`), read by /readyz."""
 

@@ -61,6 +61,7 @@ class Wires:
     def __init__(self) -> None:
         self.incoming: SimpleQueue[list[Incoming]] = SimpleQueue()
         self.generations: Iterator[int] = itertools.count(1)
+        self.complained = False  # that no broker answers: once, and not by each connection
 
 
 def configure(client: paho.Client) -> None:
@@ -99,7 +100,6 @@ class BrokerConnection:
         self._filters = [(name, 1) for name in filters]
         self._may_connect = may_connect
         self._subscribed = False
-        self._complained = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=client_id, daemon=True)
         self._client = BulkClient(
@@ -172,9 +172,9 @@ class BrokerConnection:
         try:
             return self._client.connect(host, port, keepalive=KEEPALIVE_SECONDS) == paho.MQTT_ERR_SUCCESS
         except (OSError, ValueError) as error:
-            if not self._complained:
+            if not self._wires.complained:
                 logger.warning("no broker at %s:%d (%s); trying again for ever", host, port, error)
-            self._complained = True
+            self._wires.complained = True
             return False
 
     # The connection's thread runs these: an exception here would end it, so they only note and enqueue.
@@ -222,7 +222,7 @@ class BrokerConnection:
             self._on_ready()
 
     def _on_ready(self) -> None:
-        self._complained = False
+        self._wires.complained = False
         self.connected.set()
         logger.debug("connected to the broker (connection %d)", self.generation)
 

@@ -14,17 +14,18 @@ import psycopg.errors
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from terminals.link import leases, services
+from terminals.link import evictions, leases, services
 from terminals.link.heartbeat import beat
 from terminals.link.inbox import Inbox
 from terminals.link.lanes import Lanes
-from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected, Wires
+from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected, Wires, take_over
 from terminals.link.protocol import topics
 from terminals.link.relay import Relay
 from terminals.link.routes import routes
 
 logger = logging.getLogger(__name__)
 MOST_AT_ONCE = 500
+EVICT_SECONDS = 1.0
 
 
 class LinkProcess:
@@ -47,15 +48,20 @@ class LinkProcess:
         self._stop.set()
 
     def run(self) -> None:
-        relay = threading.Thread(target=self._run_relay, name="relay", daemon=True)
+        threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("relay", self._run_relay), ("evictions", self._run_evictions))
+        ]
         self.out.start()
-        relay.start()
+        for thread in threads:
+            thread.start()
         while not self._stop.is_set():
             self._renew()
             messages = self._collect()
             if messages:
                 self._take(messages)
-        relay.join(timeout=5)
+        for thread in threads:
+            thread.join(timeout=5)
         self.lanes.stop()
         self.out.stop()
         self.out.join()
@@ -69,6 +75,17 @@ class LinkProcess:
         except Exception:
             logger.exception("the relay failed; the process leaves, to be started again")
             os._exit(1)
+
+    def _run_evictions(self) -> None:
+        while not self._stop.wait(EVICT_SECONDS):
+            try:
+                while (
+                    self.out.healthy and evictions.run_due(take_over) == evictions.AT_ONCE and not self._stop.is_set()
+                ):
+                    pass
+            except (OperationalError, InterfaceError):  # the relay and the inbox tell of it
+                connection.close()
+        connection.close()
 
     def _collect(self) -> list[Incoming]:
         """Wait for messages, then take along what has come meanwhile, until there are MOST_AT_ONCE or a few more.

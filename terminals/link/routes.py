@@ -21,12 +21,13 @@ from terminals.link.protocol.states import is_final
 
 
 class Received(NamedTuple):
-    """A parsed, verified message seen for the first time."""
+    """A parsed, verified message seen for the first time; `key_pem` is the key that signed it, empty where it is not signed."""
 
     terminal_id: int
     envelope: Envelope
     body: Struct
     received_at: datetime
+    key_pem: str = ""
 
 
 class Outcome(NamedTuple):

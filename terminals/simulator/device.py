@@ -18,14 +18,13 @@ from terminals.common.errors import Refusal
 from terminals.keys import rules as key_rules
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.base import CommandEnvelope
-from terminals.link.protocol.messages.enrolment import UpdateTrust
 from terminals.link.protocol.messages.health import Money
 from terminals.link.protocol.messages.keys import DeliverKey
 from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence, Result
 from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.protocol.messages.settlement import UploadTransactions
 from terminals.link.protocol.messages.software import Install
-from terminals.simulator import till
+from terminals.simulator import identity, till
 from terminals.simulator.books import NotAssigned, assigned, net_minor, parameters_digest
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
@@ -59,6 +58,7 @@ class Device:
         self.changed = False
         self.pending_install: PendingInstall | None = None
         self.reboot_wanted = False
+        self.reconnect_wanted = False
         self.refused_commands = 0
         self.on_closed: Callable[[int], None] = lambda batch_number: None
         self.seq = 0
@@ -162,14 +162,14 @@ class Device:
             self._ignored.add(command_id)
             return []
         if isinstance(envelope.expires_at, datetime) and envelope.expires_at <= self.now():
-            return [self._finish(Result(command_id=envelope.id, state="rejected", code="expired"))]
+            return [self.finish(Result(command_id=envelope.id, state="rejected", code="expired"))]
         if isinstance(envelope.not_before, datetime) and envelope.not_before > self.now():
             return []  # the server offers it again when its time has come
         if isinstance(envelope.expires_at, datetime):
             self._expiries[command_id] = envelope.expires_at
         do = self._verbs.get(envelope.type)
         if do is None:
-            return [self._finish(Result(command_id=envelope.id, state="rejected", code="unknown_command"))]
+            return [self.finish(Result(command_id=envelope.id, state="rejected", code="unknown_command"))]
         return [self.answer(Result(command_id=envelope.id, state="accepted")), *do(self, envelope)]
 
     def _settle(self, envelope: CommandEnvelope) -> list[Outgoing]:
@@ -177,12 +177,12 @@ class Device:
         sent = self.upload_transactions()
         number = self.memory.batch_number
         sent.append(self.close_batch(self.now(), envelope.id))
-        return [*sent, self._finish(Result(command_id=envelope.id, state="succeeded", batch_number=number))]
+        return [*sent, self.finish(Result(command_id=envelope.id, state="succeeded", batch_number=number))]
 
     def _upload_again(self, envelope: CommandEnvelope) -> list[Outgoing]:
         asked = msgspec.json.decode(envelope.body, type=UploadTransactions)
         again = till.asked_again(self.memory, asked.batch_number, asked.sequences)
-        return [*(self.report("transactions", body) for body in again), *self._done(envelope)]
+        return [*(self.report("transactions", body) for body in again), *self.done(envelope)]
 
     def _deliver_key(self, envelope: CommandEnvelope) -> list[Outgoing]:
         delivery = msgspec.json.decode(envelope.body, type=DeliverKey)
@@ -191,12 +191,12 @@ class Device:
                 kbpk=bytes.fromhex(self.memory.kbpk_hex), key_block=delivery.key_block, usage=delivery.usage
             )
         except Refusal as refusal:
-            return [self._finish(Result(envelope.id, "rejected", code="bad_key_block", detail=str(refusal)))]
+            return [self.finish(Result(envelope.id, "rejected", code="bad_key_block", detail=str(refusal)))]
         kcv = key_rules.aes_kcv(working_key)
         held = [key for key in self.memory.keys if key.usage != delivery.usage]
         self.memory.keys = [*held, HeldWorkingKey(str(delivery.key_id), delivery.usage, kcv, working_key.hex())]
         answered = "000000" if self.faults.wrong_kcv else kcv
-        return [self._finish(Result(command_id=envelope.id, state="succeeded", kcv=answered))]
+        return [self.finish(Result(command_id=envelope.id, state="succeeded", kcv=answered))]
 
     def _configure(self, envelope: CommandEnvelope) -> list[Outgoing]:
         document = msgspec.json.decode(envelope.body, type=Configure)
@@ -207,22 +207,22 @@ class Device:
                 name: key_rules.unprotect(kbpk, document.parameters[name], bound_to=name) for name in document.secrets
             }
         except (Refusal, KeyError) as error:
-            return [self._finish(Result(envelope.id, "rejected", code="bad_secret", detail=str(error)))]
+            return [self.finish(Result(envelope.id, "rejected", code="bad_secret", detail=str(error)))]
         memory.parameters, memory.parameters_version = {**document.parameters, **opened}, document.version
         memory.secret_parameters = document.secrets
         if not memory.batch:
             memory.currency = document.parameters.get("currency", memory.currency)
-        return [self._finish(Result(command_id=envelope.id, state="succeeded", version=str(document.version)))]
+        return [self.finish(Result(command_id=envelope.id, state="succeeded", version=str(document.version)))]
 
     def _install(self, envelope: CommandEnvelope) -> list[Outgoing]:
         install = msgspec.json.decode(envelope.body, type=Install)
         if self.faults.rejected_install:
-            return [self._finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
+            return [self.finish(Result(envelope.id, "rejected", code="incompatible", detail="planted fault"))]
         memory = self.memory
         try:
             assignment = assigned(install, memory)
         except NotAssigned as error:
-            return [self._finish(Result(envelope.id, "rejected", code="bad_assignment", detail=str(error)[:300]))]
+            return [self.finish(Result(envelope.id, "rejected", code="bad_assignment", detail=str(error)[:300]))]
         if memory.updating not in ("", str(envelope.id)) and _utc(self.now()) < memory.updating_until:
             return [self._later(envelope, "another installation is under way")]
         if self.faults.says_later and memory.put_off < PUT_OFF:
@@ -240,7 +240,7 @@ class Device:
     def _later(self, envelope: CommandEnvelope, why: str) -> Outgoing:
         """Ask to be asked again."""
         until = self.now() + LATER
-        return self._finish(Result(envelope.id, "failed", code="later", detail=why, retryable=True, later_until=until))
+        return self.finish(Result(envelope.id, "failed", code="later", detail=why, retryable=True, later_until=until))
 
     def installing(self, percent: int) -> Outgoing:
         """Report progress of the download under way."""
@@ -253,30 +253,26 @@ class Device:
         self.memory.updating = ""
         command_id = msgspec.convert(pending.command_id, UUID)
         if self.faults.has("fails_install", pending.body.version):
-            return self._finish(Result(command_id, "failed", code="storage", detail="planted fault", retryable=True))
+            return self.finish(Result(command_id, "failed", code="storage", detail="planted fault", retryable=True))
         if failure:
-            return self._finish(Result(command_id, "failed", code=code, detail=failure[:300], retryable=True))
+            return self.finish(Result(command_id, "failed", code=code, detail=failure[:300], retryable=True))
         if pending.body.component == "payment":
             self.memory.before = self.memory.software.get("payment", "")
         self.memory.software = {**self.memory.software, pending.body.component: pending.body.version}
         self.reboot_wanted = True
-        return self._finish(Result(command_id, "succeeded", version=pending.body.version))
-
-    def _update_trust(self, envelope: CommandEnvelope) -> list[Outgoing]:
-        """Trust the new anchors and say so at once in a hello."""
-        self.memory.trust_anchors(msgspec.json.decode(envelope.body, type=UpdateTrust))
-        return [*self._done(envelope), self.hello()]
+        return self.finish(Result(command_id, "succeeded", version=pending.body.version))
 
     def _reboot(self, envelope: CommandEnvelope) -> list[Outgoing]:
         self.reboot_wanted = True
-        return self._done(envelope)
+        return self.done(envelope)
 
     def _lock(self, envelope: CommandEnvelope) -> list[Outgoing]:
         self.memory.locked = envelope.type == "lock"
-        return self._done(envelope)
+        return self.done(envelope)
 
-    def _done(self, envelope: CommandEnvelope) -> list[Outgoing]:
-        return [self._finish(Result(command_id=envelope.id, state="succeeded"))]
+    def done(self, envelope: CommandEnvelope) -> list[Outgoing]:
+        """Say that a command was done."""
+        return [self.finish(Result(command_id=envelope.id, state="succeeded"))]
 
     _verbs: dict[str, Callable[["Device", CommandEnvelope], list[Outgoing]]] = {
         "settle": _settle,
@@ -284,15 +280,17 @@ class Device:
         "deliver_key": _deliver_key,
         "configure": _configure,
         "install": _install,
-        "update_trust": _update_trust,
+        "update_trust": identity.update_trust,
+        "renew_certificate": identity.renew,
+        "install_certificate": identity.install_certificate,
         "reboot": _reboot,
         "lock": _lock,
         "unlock": _lock,
-        "ping": _done,
+        "ping": done,
     }
 
     # --- envelopes ---------------------------------------------------------------------------------------------------
-    def _finish(self, result: Result) -> Outgoing:
+    def finish(self, result: Result) -> Outgoing:
         """Say the last word on a command and remember it."""
         command_id, now = str(result.command_id), self.now()
         until = self._expiries.pop(command_id, now + FORGET_AFTER)

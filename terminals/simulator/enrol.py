@@ -2,20 +2,20 @@
 
 import asyncio
 import hashlib
-import json
 import logging
+from itertools import pairwise
 from typing import Any
 
 import httpx
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from terminals.keys.rules import accept_offer
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.enrolment import UpdateTrust
+from terminals.simulator.identity import private_pem, request_pem, sign_pending_anew
 from terminals.simulator.memory import Memory
 
 logger = logging.getLogger(__name__)
@@ -38,10 +38,7 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str, *, ask_again
     Without a code it waits until an operator lets it in.
     """
     private_key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, memory.serial)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(private_key, hashes.SHA256())
-    csr_pem = request.public_bytes(serialization.Encoding.PEM).decode()
-    request_body = {"code": code, "serial": memory.serial, "csr": csr_pem}
+    request_body = {"code": code, "serial": memory.serial, "csr": request_pem(private_key, memory.serial)}
     response = await http.post("/enrol", json=request_body)
     while response.status_code == httpx.codes.ACCEPTED:  # an operator must let it in
         logger.info("%s waits to be let in; its key's fingerprint is %s", memory.serial, fingerprint(private_key))
@@ -62,9 +59,7 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str, *, ask_again
     if not memory.batch:  # an open one goes on under its own number
         memory.batch_number = answer["batch_number"]
     sign_pending_anew(memory, private_key)
-    memory.private_key_pem = private_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+    memory.private_key_pem = private_pem(private_key)
 
 
 def accept_signed_offer(
@@ -81,19 +76,14 @@ def accept_signed_offer(
 
 
 def _check_certificate(answer: dict[str, Any], private_key: ec.EllipticCurvePrivateKey) -> None:
-    certificate = x509.load_pem_x509_certificate(answer["certificate"].encode())
-    bundle = x509.load_pem_x509_certificates(answer["trust_anchors"]["device_ca"].encode())
-    certificate.verify_directly_issued_by(bundle[0])  # the first one issues
+    certificate, *between = x509.load_pem_x509_certificates(answer["certificate"].encode())
+    roots = x509.load_pem_x509_certificates(answer["trust_anchors"]["device_ca"].encode())
+    for one, issuer in pairwise([certificate, *between]):
+        one.verify_directly_issued_by(issuer)
+    if not any(root.subject == [certificate, *between][-1].issuer for root in roots):
+        raise EnrolmentFailed("no root that the server names stands behind the certificate")
     if certificate.public_key() != private_key.public_key():
         raise EnrolmentFailed("the certificate is for another key")
-
-
-def sign_pending_anew(memory: Memory, private_key: ec.EllipticCurvePrivateKey) -> None:
-    """Sign what the server has not acknowledged with the new key; the ids stay, so that nothing counts twice."""
-    for event in memory.pending:
-        envelope = json.loads(event.payload)
-        del envelope["sig"]
-        event.payload = messages.encode(signing.sign_envelope(envelope, private_key)).decode()
 
 
 class Registrar:

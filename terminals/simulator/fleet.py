@@ -13,7 +13,7 @@ import aiomqtt
 import httpx
 
 from terminals.link.protocol import brokers
-from terminals.simulator import acquirer, enrol, memory, updates, yesterday
+from terminals.simulator import acquirer, enrol, identity, memory, updates, yesterday
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import PendingInstall
@@ -92,11 +92,13 @@ class VirtualTerminal:
                 failures += 1
             await asyncio.sleep(self._dice.uniform(0.2, min(2.0**failures, 8.0)))
 
-    async def _session(self, connecting: asyncio.Semaphore) -> None:
+    def _client(self) -> aiomqtt.Client:
+        """Return a client for the next of the broker's nodes."""
         self._attempt += 1
-        [(host, port)] = brokers.parse(self._memory.broker_urls[self._attempt % len(self._memory.broker_urls)]).nodes
+        broker = brokers.parse(self._memory.broker_urls[self._attempt % len(self._memory.broker_urls)])
+        [(host, port)] = broker.nodes
         will = self.device.presence("offline")
-        client = aiomqtt.Client(
+        return aiomqtt.Client(
             host,
             port,
             identifier=self._memory.device_id,
@@ -104,7 +106,11 @@ class VirtualTerminal:
             timeout=15,
             will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
             max_inflight_messages=50,
+            tls_context=memory.tls_context(self._folder, self._memory) if broker.tls else None,
         )
+
+    async def _session(self, connecting: asyncio.Semaphore) -> None:
+        client = self._client()
         await connecting.acquire()
         try:
             async with asyncio.timeout(20):
@@ -151,6 +157,10 @@ class VirtualTerminal:
                 await self._install(pending)
             if self.device.reboot_wanted:
                 await self._flush_and_reboot()
+            if self.device.reconnect_wanted:  # with its new certificate
+                await self._flush()
+                self.device.reconnect_wanted = False
+                raise _LinkDropped
 
     async def _send(self, client: aiomqtt.Client) -> None:
         task = asyncio.current_task()
@@ -178,8 +188,9 @@ class VirtualTerminal:
             await asyncio.sleep(interval * self._dice.uniform(0.9, 1.1))
 
     async def _repeat(self) -> None:
-        """Send unacknowledged events again: PUBACK was the broker's word, not the server's."""
+        """Send unacknowledged events again: PUBACK was the broker's word, not the server's. And renew the certificate in time."""
         while True:
+            self._queue(identity.renew_when_due(self.device))
             known = {event.message_id for event in self._memory.pending}
             await asyncio.sleep(REPEAT_EVENTS_SECONDS * self._dice.uniform(0.9, 1.1))
             if any(event.message_id in known for event in self._memory.pending):
@@ -245,11 +256,14 @@ class VirtualTerminal:
 
     async def _flush_and_reboot(self) -> None:
         """Let the last words out, then restart with a new boot id."""
+        await self._flush()
+        self.device.boot()
+        raise _LinkDropped
+
+    async def _flush(self) -> None:
         while not self._outbox.empty():
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
-        self.device.boot()
-        raise _LinkDropped
 
 
 async def _publish(client: aiomqtt.Client, outgoing: Outgoing) -> None:

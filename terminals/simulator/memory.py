@@ -4,6 +4,7 @@ One JSON file a terminal, mode 0600, replaced as a whole: it stands for the secu
 """
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,8 +45,11 @@ class Memory(Struct):
     serial: str
     device_id: str = ""
     private_key_pem: str = ""
-    certificate_pem: str = ""
+    certificate_pem: str = ""  # and after it those of the CAs below the root
+    next_key_pem: str = ""  # while it renews
+    renewal_asked_at: str = ""  # RFC 3339
     broker_urls: list[str] = field(default_factory=list)
+    broker_ca: str = ""
     topics: dict[str, str] = field(default_factory=dict)  # channel, or "down" -> topic, as the server told
     trust: str = ""
     command_keys: dict[str, str] = field(default_factory=dict)  # key id -> PEM
@@ -86,6 +90,7 @@ class Memory(Struct):
     def trust_anchors(self, anchors: UpdateTrust) -> None:
         """Trust these keys and no other from now on; of the release repository's roots only the first."""
         self.trust = anchors.trust
+        self.broker_ca = anchors.broker_ca
         self.release_root = self.release_root or anchors.release_root
         self.command_keys, self.release_keys = (
             {signing.key_id(signing.public_key(pem)): pem for pem in pems}
@@ -118,3 +123,13 @@ def save(folder: Path, memory: Memory) -> None:
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(memory))
     partial.replace(folder / f"{memory.serial}.json")
+
+
+def tls_context(folder: Path, memory: Memory) -> ssl.SSLContext:
+    """Return how the terminal proves itself to the broker, and whom it takes for the broker."""
+    context = ssl.create_default_context(cadata=memory.broker_ca or None)
+    identity = folder / f".{memory.serial}.pem"  # OpenSSL takes them from a file alone
+    with os.fdopen(os.open(identity, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(memory.private_key_pem + memory.certificate_pem)
+    context.load_cert_chain(identity)
+    return context

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.management import call_command
 
 from firmware.services import install_body
-from fleet.local.installation import self_signed_ca_pem
+from fleet.local import device_ca
+from fleet.local.pki import self_signed_ca_pem
 from terminals.common import vault
 from terminals.common.audit import anchors, chain
 from terminals.common.audit.models import AuditEntry
@@ -128,17 +129,33 @@ def test_the_release_key_is_replaced_and_assignments_are_signed_by_the_new_one(
         signing.chosen_key(before, device.memory.release_keys)
 
 
-def test_the_device_ca_is_replaced_and_both_are_trusted(register: Register, settings: Any, tmp_path: Path) -> None:
+def issued_by(device: Device) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(device.memory.certificate_pem.encode())
+
+
+def test_another_device_ca_takes_over_and_terminals_know_nothing_of_it(register: Register, settings: Any) -> None:
+    earlier = working_device(register("SN-1"))
+    device_ca.replace()
+    later = working_device(register("SN-2"))
+    root = x509.load_pem_x509_certificate(Path(settings.DEVICE_CA_CERTIFICATE_FILE).read_bytes())
+    for device in (earlier, later):
+        certificate, ca = issued_by(device)
+        certificate.verify_directly_issued_by(ca)
+        ca.verify_directly_issued_by(root)
+    assert issued_by(earlier)[1] != issued_by(later)[1]
+    assert not Command.objects.filter(type="update_trust").exists()
+
+
+def test_the_root_is_replaced_and_both_are_trusted(register: Register, settings: Any, tmp_path: Path) -> None:
     earlier = enrolled_device(register("SN-1"))
     old_bundle = Path(settings.DEVICE_CA_CERTIFICATE_FILE).read_text()
-    settings.DEVICE_CA_KEY_FILE = new_key(tmp_path / "ca.key.pem")
-    bundle = tmp_path / "ca.crt.pem"
-    bundle.write_text(self_signed_ca_pem(Path(settings.DEVICE_CA_KEY_FILE).read_bytes()) + old_bundle)
+    key, bundle = Path(new_key(tmp_path / "root.key.pem")), tmp_path / "root.crt.pem"
+    bundle.write_text(self_signed_ca_pem(key.read_bytes(), "Another root", path_length=1) + old_bundle)
     settings.DEVICE_CA_CERTIFICATE_FILE = str(bundle)
+    device_ca.replace()
     later = enrolled_device(register("SN-2"))
-    new_ca, old_ca = x509.load_pem_x509_certificates(bundle.read_bytes())
-    for device, ca in ((earlier, old_ca), (later, new_ca)):
-        x509.load_pem_x509_certificate(device.memory.certificate_pem.encode()).verify_directly_issued_by(ca)
+    for device, root in zip((later, earlier), x509.load_pem_x509_certificates(bundle.read_bytes()), strict=True):
+        issued_by(device)[1].verify_directly_issued_by(root)
     deliver(earlier.hello())
     update = json.loads(bytes(Command.objects.get(type="update_trust").payload))["body"]
     assert update["device_ca"] == bundle.read_text()

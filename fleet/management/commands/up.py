@@ -21,9 +21,10 @@ from django.utils import timezone
 from firmware.tuf.services import renew
 from fleet import env
 from fleet.access.models import ApiToken
-from fleet.local import custody, demo, embedded, installation
+from fleet.local import custody, demo, device_ca, embedded, installation, mosquitto
 from fleet.local.embedded import Child
 from fleet.local.supervisor import Part, Supervisor, say
+from terminals.enrolment.certificates import revocation_lists
 from terminals.estate.models import TerminalModel
 from terminals.link.mqtt import take_over
 
@@ -61,11 +62,6 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
     if "database" in parts:
         say("up", "starting PostgreSQL ...")
         _start_database(supervisor, state_dir)
-    if "broker" in parts:
-        say("up", "starting the MQTT broker ...")
-        port = env.number("MQTT_PORT", 1883)
-        child = embedded.broker(state_dir / "broker.toml", port)
-        supervisor.start(Part("broker", child, probe=take_over))
     for name, address in (("database", settings.DATABASES["default"]), ("broker", settings.MQTT_URL)):
         if name not in parts:
             where = address["HOST"] or address["NAME"] if isinstance(address, dict) else address.rsplit("@", 1)[-1]
@@ -75,6 +71,10 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
         call_command("migrate", verbosity=0, interactive=False)
     except OperationalError as error:
         raise CommandError(f"the database cannot be used: {str(error).strip().splitlines()[-1]}") from None
+    device_ca.ensure()
+    if "broker" in parts:  # not before the database: Mosquitto starts with the list of revoked certificates
+        say("up", "starting the MQTT broker ...")
+        supervisor.start(Part("broker", _broker(state_dir), probe=take_over))
     demo.seed_demo()
     custody.hold_ceremony(TerminalModel.objects.values_list("platform", flat=True))
     renew(timezone.now())  # it may have been stopped for days
@@ -85,6 +85,15 @@ def _start(supervisor: Supervisor, state_dir: Path) -> None:
         supervisor.start(part)
     _wait_until_ready(supervisor)
     _welcome(state_dir, first_password)
+
+
+def _broker(state_dir: Path) -> Child:
+    port = env.number("MQTT_PORT", 1883)
+    if env.optional("BROKER", "embedded") == "embedded":
+        return embedded.broker(state_dir / "broker.toml", port)
+    crl_pem, roots = revocation_lists(timezone.now()), settings.DEVICE_CA_CERTIFICATE_FILE
+    mosquitto.prepare(state_dir / "mosquitto", state_dir / "secrets", port, roots=roots, crl_pem=crl_pem)
+    return Child(mosquitto.command(state_dir / "mosquitto"), inherits=False)
 
 
 def _start_database(supervisor: Supervisor, state_dir: Path) -> None:
@@ -122,6 +131,8 @@ def _application_parts() -> list[Part]:
         # Beside the worker and not inside it: an embedded beat that dies is missed by nobody.
         Part("beat", Child([*celery, "beat", "--loglevel", "warning", "--pidfile="])),
     ]
+    if env.optional("BROKER", "embedded") == "mosquitto" and "broker" in env.names("EMBEDDED_PARTS", ""):
+        parts.append(Part("crl", Child(mosquitto.follow(settings.STATE_DIR / "mosquitto", port), inherits=False)))
     terminals = env.number("TERMINALS", 50)
     if terminals:
         simulate = [python, "manage.py", "simulate", "--terminals", str(terminals), "--seed", "1"]

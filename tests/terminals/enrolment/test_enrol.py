@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -53,9 +53,11 @@ def refused(reason: str, **request: str) -> None:
 def test_a_code_buys_a_certificate_for_the_terminals_own_key(register: Register) -> None:
     terminal, key = register("SN-1"), ec.generate_private_key(P256)
     answer = enrol(code=issue_activation_code(terminal=terminal, actor="ops"), serial="SN-1", csr_pem=make_csr(key))
-    certificate = x509.load_pem_x509_certificate(answer["certificate"].encode())
-    ca = x509.load_pem_x509_certificate(answer["trust_anchors"]["device_ca"].encode())
+    certificate, ca = x509.load_pem_x509_certificates(answer["certificate"].encode())
+    root = x509.load_pem_x509_certificate(answer["trust_anchors"]["device_ca"].encode())
     certificate.verify_directly_issued_by(ca)
+    ca.verify_directly_issued_by(root)
+    assert certificate.not_valid_after_utc - datetime.now(UTC) < timedelta(days=90)
     assert certificate.public_key() == key.public_key()
     assert certificate.subject.rfc4514_string() == "CN=SN-1"
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca

@@ -17,7 +17,7 @@ from terminals.link.protocol.messages import enrolment, health, keys, link, para
 from terminals.link.protocol.messages.base import MAX_BYTES, CommandType, Envelope, Inbound
 
 INBOUND: dict[str, Inbound] = {
-    declared.name: declared for module in (link, health, settlement) for declared in module.INBOUND
+    declared.name: declared for module in (link, health, settlement, enrolment) for declared in module.INBOUND
 }
 COMMANDS: dict[str, CommandType] = {
     declared.name: declared

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from django.core.management import call_command
 
 from firmware.services import assign_release
-from terminals.enrolment import trust
+from terminals.enrolment import certificates, trust
+from terminals.enrolment.models import Certificate
 from terminals.estate.models import Terminal
 from terminals.keys import rules as key_rules
 from terminals.keys.services import request_key_delivery
@@ -56,6 +57,15 @@ def test_the_asyncapi_document_names_every_message_and_every_schema_exists() -> 
     assert set(document["operations"]) == set(document["channels"])
 
 
+def run_out_soon(terminal: Terminal) -> None:
+    """Let a terminal's certificate be old, and the terminal be told so."""
+    now = datetime.now(UTC)
+    Certificate.objects.filter(terminal=terminal).update(
+        issued_at=now - timedelta(days=80), not_after=now + timedelta(days=9)
+    )
+    assert certificates.remind(now) == 1
+
+
 def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Callable[[str], Terminal]) -> None:
     terminal = register("SN-1")
     device = enrolled_device(terminal)
@@ -86,6 +96,9 @@ def test_recorded_traffic_of_a_terminals_whole_day_fits_the_schemas(register: Ca
         obey_all()
     lose_one(device, send)
     obey_all()
+    run_out_soon(terminal)
+    obey_all()  # it asks for a certificate
+    obey_all()  # and takes it
     send(device.installing(40), device.finish_install(), device.presence("offline"))
 
     messages = [json.loads(payload) for payload in recorded]

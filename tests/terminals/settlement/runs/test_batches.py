@@ -27,7 +27,7 @@ from terminals.settlement.runs.services import fail_runs, request_settlement
 from terminals.settlement.selectors import at_stake
 from terminals.simulator.books import batch_totals
 from terminals.simulator.device import Device
-from terminals.simulator.enrol import sign_pending_anew
+from terminals.simulator.identity import sign_pending_anew
 from tests.conftest import deliver, enrolled_device, make_plan, obey, set_schedule, sold, working_device
 
 Register = Callable[[str], Terminal]

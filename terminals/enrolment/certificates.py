@@ -1,0 +1,232 @@
+"""Terminals' certificates: issued at enrolment, renewed while they hold, revoked, and listed as revoked.
+
+A terminal renews with a new key pair at two thirds of its certificate's life. Both keys sign and both certificates hold for a
+while, so that no message is lost on the way: the earlier key is forgotten when its certificate has run out.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from terminals.common.errors import Refusal
+from terminals.common.facts.services import record_facts
+from terminals.enrolment import authority, rules
+from terminals.enrolment.facts import Renewed, Revoked
+from terminals.enrolment.models import Certificate, DeviceCA
+from terminals.enrolment.rules import PublicKey
+from terminals.estate.models import Terminal
+from terminals.estate.rules import COMMANDED_STATES
+from terminals.estate.services import hold
+from terminals.link.evictions import evict
+from terminals.link.protocol import signing
+from terminals.link.protocol.messages.enrolment import InstallCertificate, RenewCertificate
+from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
+
+INSTALL, RENEW = "install_certificate", "renew_certificate"
+VALID_FOR = timedelta(days=7)
+# A terminal has no reason to renew more often, and each time costs a signature and rows that stay for years.
+RENEWED_AT_MOST_EVERY = timedelta(hours=1)
+# By itself a terminal renews a month before the end; one that has not by then is told, day by day.
+REMIND_BEFORE, REMIND_AGAIN_AFTER = timedelta(days=25), timedelta(days=1)
+REMINDED_AT_ONCE = 1000
+LISTED_ANEW_AFTER = timedelta(days=1)
+KEY_IN_USE = Refusal("key_in_use", "this key was certified before; a terminal makes a new key to enrol")
+
+
+class Wanted(NamedTuple):
+    """A terminal's wish for a certificate over a new key; `signed_by` (PEM) is the key that it signs with until it has it."""
+
+    terminal_id: int
+    csr_pem: str
+    signed_by: str
+
+
+def issue_first(terminal: Terminal, public_key: PublicKey) -> tuple[Certificate, str]:
+    """Issue a certificate at enrolment; return it and what the terminal is given (PEM, with the CAs below the root). What it had
+    before is revoked."""
+    if Certificate.objects.filter(public_key_digest=rules.public_key_digest(public_key)).exists():
+        raise KEY_IN_USE.again()
+    now = timezone.now()
+    issuer = authority.issuer()
+    revoke([terminal.pk], now=now)
+    certificate = _issue(issuer, terminal, public_key, now)
+    try:
+        with transaction.atomic():
+            certificate.save()
+    except IntegrityError:  # another terminal brought the same key at this moment
+        raise KEY_IN_USE.again() from None
+    return certificate, authority.chain(certificate.pem, issuer.row)
+
+
+def _issue(issuer: authority.Issuer, terminal: Terminal, public_key: PublicKey, now: datetime) -> Certificate:
+    """Return a new certificate's row, not yet saved."""
+    certificate = issuer.issue(public_key, device_id=terminal.device_id, now=now)
+    return Certificate(
+        terminal_id=terminal.pk,
+        ca=issuer.row,
+        issued_at=now,
+        serial_number=f"{certificate.serial_number:x}",
+        public_key_digest=rules.public_key_digest(public_key),
+        pem=certificate.public_bytes(Encoding.PEM).decode(),
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+# Raw: the ORM cannot update by pairs of values.
+TAKE_KEYS = """
+UPDATE terminals_terminal t SET public_key_pem = r.new, earlier_key_pem = r.earlier, updated_at = %(now)s
+  FROM unnest(%(ids)s::bigint[], %(new)s::text[], %(earlier)s::text[]) AS r(id, new, earlier) WHERE t.id = r.id
+"""
+
+
+@transaction.atomic
+def renew(wanted: Sequence[Wanted], *, now: datetime) -> tuple[dict[int, str], dict[int, Refusal]]:
+    """Give terminals certificates over new keys, set-based; return by terminal id what each is given (PEM), and why others get
+    none. Whoever calls it holds the terminals, as the inbox does, and names each once."""
+    terminals = Terminal.objects.in_bulk([one.terminal_id for one in wanted])
+    current = Certificate.objects.filter(terminal__in=terminals, current=True).select_related("ca")
+    present = {row.terminal_id: row for row in current}
+    issuer = authority.issuer()
+    given: dict[int, str] = {}
+    refused: dict[int, Refusal] = {}
+    rows: list[tuple[Certificate, str, str]] = []
+    for one in wanted:
+        terminal, known = terminals[one.terminal_id], present.get(one.terminal_id)
+        try:
+            names = {"serial": terminal.serial, "device_id": terminal.device_id}
+            public_key = rules.checked_public_key(one.csr_pem, **names)
+            if known and known.public_key_digest == rules.public_key_digest(public_key):
+                given[terminal.pk] = authority.chain(known.pem, known.ca)  # it asks again: it lost the answer
+                continue
+            _check_due(known, now)
+        except Refusal as refusal:
+            refused[terminal.pk] = refusal
+            continue
+        row = _issue(issuer, terminal, public_key, now)
+        given[terminal.pk] = authority.chain(row.pem, issuer.row)
+        rows.append((row, signing.public_pem(public_key), one.signed_by))
+    refused |= _store(rows, now)
+    return {pk: pem for pk, pem in given.items() if pk not in refused}, refused
+
+
+def _check_due(known: Certificate | None, now: datetime) -> None:
+    if known is None or known.revoked_at is not None:
+        raise Refusal("revoked", "its certificate was revoked; it must enrol again")
+    if known.not_after <= now:
+        raise Refusal("expired", "its certificate has run out; it must enrol again")
+    if known.issued_at > now - RENEWED_AT_MOST_EVERY:
+        raise Refusal("too_soon", "it was given a certificate less than an hour ago")
+
+
+def _store(rows: list[tuple[Certificate, str, str]], now: datetime) -> dict[int, Refusal]:
+    """Store new certificates and keys, in the same statements for any number; refuse those whose key somebody has already."""
+    taken = set(
+        Certificate.objects.filter(public_key_digest__in=[row.public_key_digest for row, _, _ in rows]).values_list(
+            "public_key_digest", flat=True
+        )
+    )
+    seen: set[str] = set(taken)
+    refused, stored = dict[int, Refusal](), list[tuple[Certificate, str, str]]()
+    for one in rows:
+        if one[0].public_key_digest in seen:
+            refused[one[0].terminal_id] = KEY_IN_USE.again()
+        else:
+            seen.add(one[0].public_key_digest)
+            stored.append(one)
+    if not stored:
+        return refused
+    ids = [row.terminal_id for row, _, _ in stored]
+    Certificate.objects.filter(terminal__in=ids, current=True).update(current=False)
+    Certificate.objects.bulk_create([row for row, _, _ in stored])
+    with connection.cursor() as cursor:
+        new, earlier = [new for _, new, _ in stored], [earlier for _, _, earlier in stored]
+        cursor.execute(TAKE_KEYS, {"ids": ids, "new": new, "earlier": earlier, "now": now})
+    record_facts((row.terminal_id, Renewed(certificate_serial=row.serial_number)) for row, _, _ in stored)
+    return refused
+
+
+def send(given: dict[int, str]) -> None:
+    """Send terminals their renewed certificates."""
+    targets = Terminal.objects.filter(pk__in=given).order_by("pk").values_list("pk", "device_id")
+    supersede_commands(list(given), [INSTALL, RENEW])
+    create_commands(
+        [CommandRequest(Target(pk, name), INSTALL, InstallCertificate(given[pk]), VALID_FOR) for pk, name in targets],
+        requested_by="certificate renewal",
+    )
+
+
+@transaction.atomic
+def revoke(terminal_ids: Sequence[int], *, now: datetime | None = None) -> None:
+    """Revoke all certificates of terminals, and end the connections that stand on them. Their keys sign nothing any more."""
+    now = now or timezone.now()
+    valid = Certificate.objects.filter(terminal__in=terminal_ids, revoked_at=None, not_after__gt=now)
+    hit = sorted(set(valid.values_list("terminal_id", flat=True)))
+    Certificate.objects.filter(terminal__in=terminal_ids, revoked_at=None).update(revoked_at=now)
+    Certificate.objects.filter(terminal__in=terminal_ids, current=True).update(current=False)
+    terminals = Terminal.objects.filter(pk__in=hit)
+    terminals.update(public_key_pem="", earlier_key_pem="", updated_at=now)
+    record_facts((pk, Revoked()) for pk in hit)
+    evict(list(Terminal.objects.filter(pk__in=hit).values_list("device_id", flat=True)))
+
+
+@transaction.atomic
+def remind(now: datetime) -> int:
+    """Tell terminals to renew whose certificates run out soon, each once a day; return how many. The cost grows with how many
+    are due: a terminal in order has renewed long before."""
+    due = Certificate.objects.filter(
+        current=True, revoked_at=None, not_after__gt=now, not_after__lt=now + REMIND_BEFORE
+    )
+    due = due.filter(Q(reminded_at=None) | Q(reminded_at__lt=now - REMIND_AGAIN_AFTER))
+    rows = list(due.order_by("not_after").select_for_update(of=("self",), skip_locked=True)[:REMINDED_AT_ONCE])
+    held = hold(row.terminal_id for row in rows)
+    targets = [Target(pk, one.device_id) for pk, one in held.items() if one.state in COMMANDED_STATES]
+    supersede_commands([target.terminal_id for target in targets], [RENEW])
+    create_commands(
+        [CommandRequest(target, RENEW, RenewCertificate(), REMIND_AGAIN_AFTER) for target in targets],
+        requested_by="certificate renewal",
+    )
+    Certificate.objects.filter(pk__in=[row.pk for row in rows]).update(reminded_at=now)
+    return len(rows)
+
+
+def forget_earlier_keys(now: datetime) -> int:
+    """Forget keys whose certificates have run out since their terminals renewed; return how many."""
+    holding = Certificate.objects.filter(current=False, revoked_at=None, not_after__gt=now).values("terminal_id")
+    over = Terminal.objects.exclude(earlier_key_pem="").exclude(pk__in=holding)
+    return over.update(earlier_key_pem="", updated_at=now)
+
+
+def revocation_lists(now: datetime) -> str:
+    """Return the lists of all device CAs (PEM, one after the other), as new as the last revocation. Made anew only where there
+    was one, or where a list is a day old."""
+    lists = []
+    for ca in DeviceCA.objects.exclude(certificate_pem="").filter(not_after__gt=now).order_by("pk"):
+        lists.append(ca.crl_pem if _is_fresh(ca, now) else _list_anew(ca.pk, now))
+    return "".join(lists)
+
+
+def _is_fresh(ca: DeviceCA, now: datetime) -> bool:
+    if ca.crl_made_at is None or ca.crl_made_at < now - LISTED_ANEW_AFTER:
+        return False
+    return not Certificate.objects.filter(ca=ca, revoked_at__isnull=False, listed=False).exists()
+
+
+@transaction.atomic
+def _list_anew(pk: int, now: datetime) -> str:
+    ca = DeviceCA.objects.select_for_update().get(pk=pk)
+    if _is_fresh(ca, now):  # somebody else has just done it
+        return ca.crl_pem
+    revoked = Certificate.objects.filter(ca=ca, revoked_at__isnull=False)
+    # First, so that one that is revoked meanwhile is not taken for listed.
+    revoked.filter(listed=False).update(listed=True)
+    entries = revoked.filter(listed=True, not_after__gt=now).order_by("pk").values_list("serial_number", "revoked_at")
+    ca.crl_number += 1
+    ca.crl_pem = authority.revocation_list(ca, entries, number=ca.crl_number, now=now)
+    ca.crl_made_at = now
+    ca.save(update_fields=["crl_number", "crl_pem", "crl_made_at"])
+    return ca.crl_pem
