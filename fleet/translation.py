@@ -80,6 +80,7 @@ BACKGROUND_WORK = (
     gettext_noop("Settlement: credits for terminals that were unknown"),
     gettext_noop("Bulk work: go on with running jobs"),
     gettext_noop("Campaigns: whose turn it is, and whose guard holds"),
+    gettext_noop("Certificates: remind terminals to renew, forget keys that ran out"),
     gettext_noop("Releases: keep the repository fresh"),
     gettext_noop("Releases: make deltas"),
     gettext_noop("Software: note which versions run"),

@@ -233,7 +233,7 @@ class Links:
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._test = secrets.token_hex(4)
-        self._environment = {
+        self.environment = {
             "DATABASE_URL": services.address(connection.settings_dict["NAME"]),
             "MQTT_CLIENT_PREFIX": self._test,  # the broker keeps lanes' sessions: no test shall inherit another's
         }
@@ -244,7 +244,7 @@ class Links:
         self._running[name] = subprocess.Popen(
             [sys.executable, "manage.py", "run_device_link", "--name", full_name],
             cwd=Path(__file__).parent.parent,
-            env={**os.environ, **self._environment},
+            env={**os.environ, **self.environment},
         )
         beats = Heartbeat.objects.filter(name=f"broker:{full_name}", healthy=True, at__gt=since)
         wait_until(beats.exists, f"link {name} at work")
