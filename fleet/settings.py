@@ -219,6 +219,7 @@ LINK_LANES = env.divisor("LINK_LANES", 16, of=256)  # connections that the links
 HAWKBIT_DDI, HAWKBIT_TENANT = env.flag("HAWKBIT_DDI", default=False), env.optional("HAWKBIT_TENANT", "DEFAULT")
 HAWKBIT_POLL_SECONDS = env.number("HAWKBIT_POLL_SECONDS", 60)
 HAWKBIT_CERTIFICATE_HEADER = env.optional("HAWKBIT_CERTIFICATE_HEADER", "")
+EST_CERTIFICATE_HEADER = env.optional("EST_CERTIFICATE_HEADER", "")  # in which the proxy hands on what it checked
 # Devices that nobody registered may ask to enrol, and wait until an operator lets them in.
 ENROLMENT_QUEUE = env.flag("ENROLMENT_QUEUE", default=False)
 # Disputes reach back further than a year: EMV schemes allow 540 days.

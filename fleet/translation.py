@@ -37,6 +37,8 @@ CALLED = {
     "campaigns.wave": (gettext_lazy("wave"), gettext_lazy("waves")),
     "campaigns.member": (gettext_lazy("terminal of a campaign"), gettext_lazy("terminals of campaigns")),
     "campaigns.tally": (gettext_lazy("tally"), gettext_lazy("tallies")),
+    "enrolment.deviceca": (gettext_lazy("device CA"), gettext_lazy("device CAs")),
+    "link.linkprocess": (gettext_lazy("link process"), gettext_lazy("link processes")),
     "firmware.releasecomponent": (gettext_lazy("part of a release"), gettext_lazy("parts of releases")),
     "firmware.weakness": (gettext_lazy("known weakness"), gettext_lazy("known weaknesses")),
     "campaigns.newcomer": (gettext_lazy("newcomer"), gettext_lazy("newcomers")),

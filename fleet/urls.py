@@ -35,6 +35,7 @@ from fleet.pages import (
 )
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
+from terminals.enrolment.est import ca_certificates, simple_reenroll
 from terminals.enrolment.views import enrol_terminal, revocation_lists
 
 
@@ -69,6 +70,8 @@ urlpatterns = [
     path("readyz", readiness.readyz),
     path("metrics", readiness.metrics),
     path("enrol", enrol_terminal, name="enrol"),
+    path(".well-known/est/cacerts", ca_certificates, name="est-cacerts"),
+    path(".well-known/est/simplereenroll", simple_reenroll, name="est-simplereenroll"),
     path("pki/device-ca.crl.pem", revocation_lists, name="revocation-lists"),
     path("artifacts/<str:token>", download_artifact, name="artifact"),
     path("artifacts/<str:token>/<path:target>", download_artifact, name="artifact-target"),

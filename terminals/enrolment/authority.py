@@ -40,6 +40,7 @@ def _bundle(path: str) -> str:
     return Path(path).read_text()  # once per process, like the other trust
 
 
+@transaction.atomic
 def begin(*, name: str, actor: str) -> DeviceCA:
     """Make a key in the vault for a device CA to come; its `request_pem` is for the root to sign, and `install` brings the
     certificate."""
@@ -209,9 +210,10 @@ def _key_id(certificate: x509.Certificate) -> str:
     return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest.hex()
 
 
+@transaction.atomic
 def reseal() -> int:
     """Seal the CAs' keys under the present master key; return how many there are."""
-    rows = list(DeviceCA.objects.all())
+    rows = list(DeviceCA.objects.select_for_update())
     for ca in rows:
         clear = vault.unseal(bytes(ca.sealed_key), bound_to=_place(ca.key_id))
         ca.sealed_key = vault.seal(clear, bound_to=_place(ca.key_id))

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from fleet.access.adapters import reseal_factors
-from terminals.enrolment import trust
+from terminals.enrolment import authority, trust
 from terminals.keys.services import keys_under_earlier_masters, reseal_keys
 from terminals.parameters.sending import reseal_secrets
 from terminals.settlement.accounts.services import reseal_accounts
@@ -33,6 +33,7 @@ class Command(BaseCommand):
         resealed, unopened = reseal_keys(actor=ACTOR)
         self.stdout.write(f"{resealed} keys sealed anew.")
         self.stdout.write(f"{reseal_secrets()} sets of parameters and {reseal_factors()} second factors sealed anew.")
+        self.stdout.write(f"{authority.reseal()} keys of device CAs sealed anew.")
         self.stdout.write(f"{reseal_accounts()} settlement accounts sealed anew.")
         self.stdout.write(f"{reseal_credits()} accounts and pieces of credit files sealed anew.")
         for name in unopened:
