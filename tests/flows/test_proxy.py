@@ -1,0 +1,112 @@
+"""nginx as it is shipped in front of web: enrolment and renewal by HTTPS, and headers that nobody can forge."""
+
+import base64
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from django.conf import settings as django_settings
+
+from fleet.local import pki
+from terminals.enrolment.codes import issue_activation_code
+from terminals.enrolment.models import Certificate
+from terminals.estate.models import Terminal
+from terminals.simulator.identity import private_pem
+from tests import services
+from tests.conftest import enrolled_device, make_csr
+from tests.flows.test_isolation import foreign
+from tests.mosquitto import Identity, identity_of
+
+SHIPPED = Path(__file__).resolve().parent.parent.parent / "deploy" / "nginx" / "tillwarden.conf"
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+pytestmark = [
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
+    pytest.mark.django_db(transaction=True),
+]
+Open = Callable[[Identity | None], httpx.Client]
+RENEW = "/.well-known/est/simplereenroll"
+
+
+@pytest.fixture
+def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[Open]:
+    """nginx before the test's web server; returns how to come to it with a certificate or without."""
+    settings.EST_CERTIFICATE_HEADER, settings.ALLOWED_HOSTS = "X-Client-Certificate", ["*"]
+    pki.make_services(tmp_path)
+    port = services.free_port_pair()
+    text = SHIPPED.read_text()
+    for shipped, here in (
+        ("127.0.0.1:8000", live_server.url.removeprefix("http://")),
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("/etc/nginx/tillwarden/device_roots.crt.pem", django_settings.DEVICE_CA_CERTIFICATE_FILE),
+        ("/etc/nginx/tillwarden/web.", f"{tmp_path}/broker."),
+        ("/srv/tillwarden/artifacts/", f"{tmp_path}/"),
+    ):
+        assert shipped in text
+        text = text.replace(shipped, here)
+    temporary = "".join(
+        f"{name}_temp_path {tmp_path}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{temporary}{text}}}\n"
+    )
+    log = (tmp_path / "log").open("ab")
+    with subprocess.Popen([str(NGINX), "-c", str(tmp_path / "nginx.conf")], stdout=log, stderr=log) as process:
+
+        def come(identity: Identity | None) -> httpx.Client:
+            context = ssl.create_default_context(cafile=str(tmp_path / "services_ca.crt.pem"))
+            if identity is not None:
+                (tmp_path / "identity.pem").write_text(identity.key_pem + identity.certificate_pem)
+                context.load_cert_chain(tmp_path / "identity.pem")
+            return httpx.Client(base_url=f"https://localhost:{port}", verify=context, timeout=20)
+
+        for _ in range(100):
+            try:
+                come(None).get("/healthz")
+                break
+            except httpx.ConnectError:
+                time.sleep(0.1)
+        yield come
+        process.terminate()
+
+
+def request_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    request = x509.load_pem_x509_csr(make_csr(key, "SN-1").encode())
+    return base64.encodebytes(request.public_bytes(Encoding.DER))
+
+
+def test_a_terminal_enrols_and_renews_by_https(proxy: Open, register: Callable[[str], Terminal]) -> None:
+    terminal, key = register("SN-1"), ec.generate_private_key(ec.SECP256R1())
+    code = issue_activation_code(terminal=terminal, actor="ops")
+    enrolled = proxy(None).post("/enrol", json={"code": code, "serial": "SN-1", "csr": make_csr(key)})
+    assert enrolled.status_code == 201
+    Certificate.objects.update(issued_at=datetime.now(UTC) - timedelta(days=61))
+    mine = Identity(enrolled.json()["certificate"], private_pem(key))
+    later = ec.generate_private_key(ec.SECP256R1())
+    answer = proxy(mine).post(RENEW, content=request_of(later), headers={"Content-Type": "application/pkcs10"})
+    assert answer.status_code == 200
+    [renewed] = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.content))
+    assert renewed.public_key() == later.public_key()
+
+
+def test_nobody_renews_in_the_name_of_another(proxy: Open, register: Callable[[str], Terminal]) -> None:
+    device = enrolled_device(register("SN-1"))
+    Certificate.objects.update(issued_at=datetime.now(UTC) - timedelta(days=61))
+    body, forged = request_of(ec.generate_private_key(ec.SECP256R1())), Certificate.objects.get().pem
+    headers = {"Content-Type": "application/pkcs10", "X-Client-Certificate": quote(forged)}
+    assert proxy(None).post(RENEW, content=body, headers=headers).status_code == 403
+    assert proxy(foreign("SN-1")).post(RENEW, content=body, headers=headers).status_code in (400, 403)
+    assert proxy(None).post(f"/{RENEW}", content=body, headers=headers).status_code in (403, 404)
+    assert Certificate.objects.count() == 1
+    assert proxy(identity_of(device)).post(RENEW, content=body, headers=headers).status_code == 200
