@@ -16,6 +16,7 @@ from terminals.campaigns.kinds import kinds
 from terminals.common.fresh import freshness
 from terminals.enrolment import certificates
 from terminals.enrolment import services as enrolment
+from terminals.enrolment import targets as certificate_fields
 from terminals.enrolment.codes import withdraw_codes
 from terminals.enrolment.trust import release_root
 from terminals.estate.models import Terminal
@@ -65,6 +66,7 @@ def join_rooms() -> None:
         *estate_fields.FIELDS,
         *import_fields.FIELDS,
         *link_fields.FIELDS,
+        *certificate_fields.FIELDS,
         *health_fields.FIELDS,
         *firmware_fields.FIELDS,
         *key_fields.FIELDS,

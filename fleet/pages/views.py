@@ -21,6 +21,7 @@ from firmware.selectors import sendable
 from firmware.tuf.services import documents_standing
 from fleet.pages import selectors
 from fleet.pages.guards import staff_with
+from fleet.pages.identities import troubled
 from fleet.pages.terminal import TABS, Glance, badges, glance_at, primary_verbs, tabs_for
 from fleet.pages.verbs import VERBS, Done, label_of, may, offered
 from terminals.campaigns.models import Campaign
@@ -57,6 +58,7 @@ def _overview_context(request: HttpRequest) -> dict[str, Any]:
         "unresolved_runs": selectors.unresolved_runs(request.user),
         "stopped_campaigns": _stopped_campaigns(request),
         "late_documents": [one for one in documents_standing(now) if one.late] if reach(SEE_RELEASES).paths else [],
+        "identities": troubled(request.user, selectors.VIEW, now),
         "silent": parts_to_look_after(now),
         "refreshed_at": now,
         "today": "&".join(

@@ -17,6 +17,17 @@ class Connected(FactBody, frozen=True):
         return _("booted and connected") if self.booted else _("connected again")
 
 
+class IdentityShared(FactBody, frozen=True):
+    """A hello came from a boot that had ended: two devices hold the same keys."""
+
+    kind: ClassVar[str] = "link.identity_shared"
+
+    def text(self) -> str:
+        return _(
+            "two devices speak as this terminal: its keys were copied, or somebody replays it; retire it or enrol it anew"
+        )
+
+
 class CardDataRefused(FactBody, frozen=True):
     """A message held what looks like a card number or a track; nothing of it was kept."""
 

@@ -15,6 +15,10 @@ class DeviceSession(models.Model):
 
     terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="session")
     boot_id = models.CharField(max_length=64, blank=True)
+    earlier_boot_id = models.CharField(max_length=64, blank=True, db_default="")
+    shared_at = models.DateTimeField(
+        null=True, help_text="When it last went back to an earlier boot, which one device cannot"
+    )
     connected_at = models.DateTimeField(null=True, help_text="Its last hello")
     restarts = models.PositiveSmallIntegerField(db_default=0, help_text="Since restarts_since, an hour at most")
     restarts_since = models.DateTimeField(null=True)
@@ -26,7 +30,10 @@ class DeviceSession(models.Model):
     placed_by = "terminal__path"
 
     class Meta:
-        indexes = [models.Index(fields=["offline_at"], condition=Q(online=True), name="session_online_by_deadline")]
+        indexes = [
+            models.Index(fields=["offline_at"], condition=Q(online=True), name="session_online_by_deadline"),
+            models.Index(fields=["shared_at"], condition=Q(shared_at__isnull=False), name="session_shared"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.terminal_id} {'online' if self.online else 'offline'}"

@@ -11,12 +11,15 @@ from terminals.common.facts.services import record_facts
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import move
-from terminals.link.facts import Connected
+from terminals.link.facts import Connected, IdentityShared
 from terminals.link.models import DeviceSession
 
 WILL_GRACE = timedelta(seconds=10)  # a terminal that changes its network is back sooner than anybody should worry
 RESTARTS_WITHIN = timedelta(hours=1)  # restarts further apart are not counted together
 HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
+
+SHARED_TOLD_EVERY = timedelta(hours=1)  # two that push each other out say hello every few seconds
+SHARED_LATELY = timedelta(days=1)
 
 
 class Boot(NamedTuple):
@@ -54,7 +57,10 @@ INSERT INTO link_devicesession AS s (terminal_id, boot_id, connected_at, last_se
 SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s, coalesce(locked, false)
   FROM unnest(%(ids)s::bigint[], %(boots)s::text[], %(locked)s::boolean[]) AS r(id, boot_id, locked) ORDER BY id
 ON CONFLICT (terminal_id) DO UPDATE
-   SET boot_id = excluded.boot_id, connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
+   SET boot_id = excluded.boot_id,
+       earlier_boot_id = CASE WHEN s.boot_id = excluded.boot_id THEN s.earlier_boot_id ELSE s.boot_id END,
+       shared_at = CASE WHEN excluded.terminal_id = ANY(%(shared)s::bigint[]) THEN excluded.last_seen_at ELSE s.shared_at END,
+       connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
        online = true, offline_at = excluded.offline_at,
        restarts = CASE WHEN s.boot_id = excluded.boot_id THEN s.restarts
                        WHEN s.restarts_since > %(hour_ago)s THEN least(s.restarts + 1, 1000) ELSE 1 END,
@@ -69,24 +75,29 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
 
     Returns those that shall be offered their open commands again: all but the ones that said hello a moment ago.
     """
-    sessions = DeviceSession.objects.filter(terminal_id__in=hellos).values_list(
-        "terminal_id", "boot_id", "connected_at"
-    )
+    sessions = list(DeviceSession.objects.filter(terminal_id__in=hellos))
     boots = {terminal_id: boot_id for terminal_id, (boot_id, _) in hellos.items()}
-    known = {Boot(terminal_id, boot_id) for terminal_id, boot_id, _ in sessions}
-    just_connected = {terminal_id for terminal_id, _, at in sessions if at and at > now - HELLO_PAUSE}
+    known = {Boot(row.terminal_id, row.boot_id) for row in sessions}
+    just_connected = {row.terminal_id for row in sessions if row.connected_at and row.connected_at > now - HELLO_PAUSE}
+    # A boot id is new at each start: who says an earlier one again is another device with the same keys.
+    shared = [
+        row for row in sessions if row.earlier_boot_id and row.earlier_boot_id == boots[row.terminal_id] != row.boot_id
+    ]
     with connection.cursor() as cursor:
         parameters: dict[str, Any] = {
             "ids": list(boots),
             "boots": list(boots.values()),
             "locked": [locked for _, locked in hellos.values()],
             "said": [terminal_id for terminal_id, (_, locked) in hellos.items() if locked is not None],
+            "shared": [row.terminal_id for row in shared],
             "now": now,
             "offline_at": now + settings.ONLINE_WITHIN,
             "hour_ago": now - RESTARTS_WITHIN,
         }
         cursor.execute(CONNECT, parameters)
     record_facts((boot.terminal_id, Connected(booted=boot not in known)) for boot in map(Boot._make, boots.items()))
+    told_before = now - SHARED_TOLD_EVERY
+    record_facts((s.terminal_id, IdentityShared()) for s in shared if not s.shared_at or s.shared_at < told_before)
     move(Terminal.objects.filter(pk__in=boots), TerminalTransition.activate)
     return boots.keys() - just_connected
 

@@ -4,7 +4,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from terminals.estate.targets.fields import AGE, FLAG, LOOKUPS, NUMBER, Field
-from terminals.link.sessions import RESTARTS_WITHIN
+from terminals.link.sessions import RESTARTS_WITHIN, SHARED_LATELY
 
 
 def _online(operator: str, value: object) -> Q:
@@ -20,9 +20,14 @@ def _restarts(operator: str, number: int) -> Q:
     return lately & Q(**{f"session__restarts{LOOKUPS[operator]}": number})
 
 
+def _shared(operator: str, value: object) -> Q:
+    return Q(session__shared_at__gt=timezone.now() - SHARED_LATELY)
+
+
 FIELDS = (
     Field("online", FLAG, "heard lately", build=_online, index="primary key of sessions"),
     Field("locked", FLAG, "takes no payments until it is unlocked", build=_locked, index="primary key of sessions"),
     Field("restarts", NUMBER, "restarts within an hour", build=_restarts, index="primary key of sessions"),
+    Field("shared_identity", FLAG, "two devices spoke as it within a day", build=_shared, index="session_shared"),
     Field("last_seen", AGE, "time since it was heard", at="session__last_seen_at", index="primary key of sessions"),
 )

@@ -142,7 +142,18 @@ def test_each_filter_finds_what_it_says(estate: None, root: User) -> None:
 
 
 # Each has tests of its own, beside what it is about.
-OTHERS = {"group", "id", "import", "campaign", "campaign_state", "library", "restarts", "weakness"}
+OTHERS = {
+    "group",
+    "id",
+    "import",
+    "campaign",
+    "campaign_state",
+    "library",
+    "restarts",
+    "weakness",
+    "shared_identity",
+    "certificate_late",
+}
 
 
 def test_every_field_is_tried_above() -> None:
