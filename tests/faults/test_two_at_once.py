@@ -138,7 +138,7 @@ def test_an_enrolment_and_a_suspension_do_not_wait_for_each_other_for_ever(
     working_device(terminal)
     suspend = TerminalTransition.suspend
     _, state = meanwhile(
-        paused(monkeypatch, authority, "issue"),
+        paused(monkeypatch, authority.Issuer, "issue"),
         lambda: enrolled_device(Terminal.objects.get()),
         lambda: change_state(terminal=terminal, transition=suspend, actor="ops").state,
     )
