@@ -1,16 +1,17 @@
 """Terminals' certificates: issued at enrolment, renewed while they hold, revoked, and listed as revoked.
 
 A terminal renews with a new key pair at two thirds of its certificate's life. Both keys sign and both certificates hold for a
-while, so that no message is lost on the way: the earlier key is forgotten when its certificate has run out.
+while, so that no message is lost on the way. Once the new key is in use the earlier one renews nothing, and it is forgotten a day
+later; one that is never used does no harm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from terminals.common.errors import Refusal
@@ -34,6 +35,7 @@ RENEWED_AT_MOST_EVERY = timedelta(hours=1)
 # By itself a terminal renews a month before the end; one that has not by then is told, day by day.
 REMIND_BEFORE, REMIND_AGAIN_AFTER = timedelta(days=25), timedelta(days=1)
 REMINDED_AT_ONCE = 1000
+EARLIER_KEY_LASTS = timedelta(days=1)  # since the new one was used: what was signed before is still on its way
 LISTED_ANEW_AFTER = timedelta(days=1)
 KEY_IN_USE = Refusal("key_in_use", "this key was certified before; a terminal makes a new key to enrol")
 
@@ -104,6 +106,9 @@ def renew(wanted: Sequence[Wanted], *, now: datetime) -> tuple[dict[int, str], d
                 given[terminal.pk] = authority.chain(known.pem, known.ca)  # it asks again: it lost the answer
                 continue
             _check_due(known, now)
+            if known and known.confirmed_at and one.signed_by != terminal.public_key_pem:
+                # Else whoever copied a key that was replaced could take the terminal over by it.
+                raise Refusal("replaced_key", "a terminal renews by its present key, and this one was replaced")
         except Refusal as refusal:
             refused[terminal.pk] = refusal
             continue
@@ -194,10 +199,27 @@ def remind(now: datetime) -> int:
     return len(rows)
 
 
+# Raw: the ORM cannot update by pairs of values.
+CONFIRM = """
+UPDATE enrolment_certificate c SET confirmed_at = %(now)s
+  FROM unnest(%(ids)s::bigint[], %(keys)s::text[]) AS r(id, key)
+  JOIN terminals_terminal t ON t.id = r.id AND t.public_key_pem = r.key
+ WHERE c.terminal_id = r.id AND c.current AND c.confirmed_at IS NULL
+"""
+
+
+def confirm(keys: Mapping[int, str], now: datetime) -> None:
+    """Note which terminals (id -> PEM of the key that signed) use their present key."""
+    with connection.cursor() as cursor:
+        cursor.execute(CONFIRM, {"ids": list(keys), "keys": list(keys.values()), "now": now})
+
+
 def forget_earlier_keys(now: datetime) -> int:
-    """Forget keys whose certificates have run out since their terminals renewed; return how many."""
-    holding = Certificate.objects.filter(current=False, revoked_at=None, not_after__gt=now).values("terminal_id")
-    over = Terminal.objects.exclude(earlier_key_pem="").exclude(pk__in=holding)
+    """Forget keys that were replaced a day ago, or whose certificates have run out; return how many."""
+    present = Certificate.objects.filter(terminal=OuterRef("pk"), current=True)
+    in_use = Exists(present.filter(confirmed_at__lt=now - EARLIER_KEY_LASTS))
+    holding = Certificate.objects.filter(terminal=OuterRef("pk"), current=False, revoked_at=None, not_after__gt=now)
+    over = Terminal.objects.exclude(earlier_key_pem="").filter(in_use | ~Exists(holding))
     return over.update(earlier_key_pem="", updated_at=now)
 
 

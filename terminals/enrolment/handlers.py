@@ -10,7 +10,8 @@ from terminals.link.routes import Outcome, Received, RefusedMessage
 
 
 def on_hello(messages: list[Received]) -> None:
-    """Note what terminals trust; one that does not say is left as it is."""
+    """Note which keys terminals use and what they trust; one that does not say is left as it is."""
+    certificates.confirm({m.terminal_id: m.key_pem for m in messages}, messages[-1].received_at)
     held = {m.terminal_id: said for m in messages if (said := cast(Hello, m.body).trust)}
     if held:
         trust.note_trust(held, messages[-1].received_at)

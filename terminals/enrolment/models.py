@@ -61,6 +61,7 @@ class Certificate(models.Model):
     pem = models.TextField()
     not_after = models.DateTimeField()
     issued_at = models.DateTimeField()
+    confirmed_at = models.DateTimeField(null=True, help_text="When the terminal first signed with its key")
     revoked_at = models.DateTimeField(null=True)
     listed = models.BooleanField(default=False, help_text="Its revocation is in the CA's list")
     reminded_at = models.DateTimeField(null=True, help_text="When the terminal was last told to renew it")

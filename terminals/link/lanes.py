@@ -15,7 +15,8 @@ from terminals.link import leases
 from terminals.link.mqtt import BrokerConnection, Incoming, Wires, take_over
 from terminals.link.protocol import topics
 
-FORGOTTEN_AT_ONCE = 4  # each may take two seconds, and messages wait meanwhile
+FORGOTTEN_AT_ONCE = 1  # it may take two seconds, and messages wait meanwhile
+CLOSED_WITHIN_SECONDS = 2.0  # or left to end by themselves: the lease must be renewed in time
 
 
 def client_id(lanes: int, number: int) -> str:
@@ -65,8 +66,9 @@ class Lanes:
         closing = [self._open.pop(number) for number in self._open.keys() - wanted]
         for lane in closing:
             lane.stop()
+        deadline = time.monotonic() + CLOSED_WITHIN_SECONDS
         for lane in closing:
-            lane.join()
+            lane.join(max(0.0, deadline - time.monotonic()))
         for number in wanted - self._open.keys():
             filters = topics.lane_filters(number, settings.LINK_LANES)
             name = client_id(settings.LINK_LANES, number)

@@ -36,11 +36,7 @@ ON CONFLICT (name) DO UPDATE SET until = excluded.until
 def renew(name: str) -> Held:
     """Say that a process is alive and share out the lanes anew."""
     with connection.cursor() as cursor:
-        Lane.objects.bulk_create(
-            [Lane(lanes=settings.LINK_LANES, number=number) for number in range(settings.LINK_LANES)],
-            ignore_conflicts=True,
-        )
-        rows = list(Lane.objects.select_for_update().order_by("lanes", "number"))  # one process after the other
+        rows = _locked()
         cursor.execute(ALIVE, {"name": name, "seconds": LEASE_SECONDS})
         cursor.execute("DELETE FROM link_linkprocess WHERE until <= clock_timestamp()")
         alive = set(LinkProcess.objects.values_list("name", flat=True))
@@ -54,14 +50,29 @@ def renew(name: str) -> Held:
     return Held(held, wanted.give, outdated)
 
 
+def _locked() -> list[Lane]:
+    """Lock all lanes, so that one process after the other shares them out; make those that are missing."""
+    rows = list(Lane.objects.select_for_update().order_by("lanes", "number"))
+    numbers = {row.number for row in rows if row.lanes == settings.LINK_LANES}
+    if missing := sorted(set(range(settings.LINK_LANES)) - numbers):
+        new = [Lane(lanes=settings.LINK_LANES, number=number) for number in missing]
+        Lane.objects.bulk_create(new, ignore_conflicts=True)  # another process may be making them, too
+        rows = list(Lane.objects.select_for_update().order_by("lanes", "number"))
+    return rows
+
+
+@transaction.atomic
 def give_up(name: str, lanes: list[int]) -> None:
     """Leave lanes to the others; those that meanwhile went to another stay with it."""
-    Lane.objects.filter(lanes=settings.LINK_LANES, number__in=lanes, holder=name).update(holder="")
+    if lanes:
+        _locked()
+        Lane.objects.filter(lanes=settings.LINK_LANES, number__in=lanes, holder=name).update(holder="")
 
 
 @transaction.atomic
 def leave(name: str) -> None:
     """A process ends: the others need not wait until its lease runs out."""
+    _locked()
     Lane.objects.filter(holder=name).update(holder="")
     LinkProcess.objects.filter(name=name).delete()
 

@@ -170,6 +170,7 @@ class Eviction(models.Model):
     device_id = models.CharField(max_length=32, primary_key=True)
     due_at = models.DateTimeField(db_index=True)
     again = models.PositiveSmallIntegerField(help_text="How many times after the next")
+    until = models.DateTimeField(help_text="When it is given up, where no broker takes it")
 
     def __str__(self) -> str:
         return self.device_id

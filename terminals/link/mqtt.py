@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 MAX_WAITING = 1000  # reads whose messages wait for the inbox
 KEEPALIVE_SECONDS = 30
 LONGEST_PAUSE_SECONDS = 8.0
+CLOSE_SECONDS = 5.0
 
 
 class Incoming(NamedTuple):
@@ -133,8 +134,8 @@ class BrokerConnection:
         self._stopping.set()
         self._client.disconnect()
 
-    def join(self) -> None:
-        self._thread.join(timeout=5)
+    def join(self, seconds: float = CLOSE_SECONDS) -> None:
+        self._thread.join(seconds)
 
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> Sent:
         """Send (topic, payload) pairs at QoS 1 in one go; `published` names their packet ids when the broker has them.

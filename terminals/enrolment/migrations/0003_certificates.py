@@ -41,6 +41,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='certificate',
+            name='confirmed_at',
+            field=models.DateTimeField(help_text='When the terminal first signed with its key', null=True),
+        ),
+        migrations.AddField(
+            model_name='certificate',
             name='listed',
             field=models.BooleanField(default=False, help_text="Its revocation is in the CA's list"),
         ),

@@ -15,6 +15,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('device_id', models.CharField(max_length=32, primary_key=True, serialize=False)),
                 ('due_at', models.DateTimeField(db_index=True)),
+                ('until', models.DateTimeField(help_text='When it is given up, where no broker takes it')),
                 ('again', models.PositiveSmallIntegerField(help_text='How many times after the next')),
             ],
         ),

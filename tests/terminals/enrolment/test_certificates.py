@@ -79,12 +79,44 @@ def test_the_earlier_key_is_forgotten_when_its_certificate_has_run_out(device: D
     with time_machine.travel(in_days(61)):
         deliver(*identity.renew_when_due(device))
         obey(device, "install_certificate")
-        assert certificates.forget_earlier_keys(in_days(0)) == 0
-    with time_machine.travel(in_days(91)):
-        assert certificates.forget_earlier_keys(in_days(0)) == 1
+        assert certificates.forget_earlier_keys(in_days(5)) == 0, "the new one was not used yet"
+        deliver(device.hello())
+        assert certificates.forget_earlier_keys(in_days(0.9)) == 0
+        assert certificates.forget_earlier_keys(in_days(1.1)) == 1
         device.memory.private_key_pem = earlier_key
         assert deliver(device.hello()).dead == 1
     assert DeadLetter.objects.get().reason == "bad_signature"
+
+
+def test_one_that_never_took_its_certificate_keeps_its_key_until_the_earlier_one_ends(device: Device) -> None:
+    with time_machine.travel(in_days(61)):
+        deliver(*identity.renew_when_due(device))
+    assert certificates.forget_earlier_keys(in_days(89)) == 0
+    assert certificates.forget_earlier_keys(in_days(91)) == 1
+
+
+def test_a_thief_with_a_key_that_was_replaced_cannot_renew(device: Device) -> None:
+    stolen = device.memory.private_key_pem
+    with time_machine.travel(in_days(61)):
+        deliver(*identity.renew_when_due(device))
+        obey(device, "install_certificate")
+        deliver(device.hello())
+        Command.objects.all().delete()
+    with time_machine.travel(in_days(61.5)):
+        mine, device.memory.private_key_pem = device.memory.private_key_pem, stolen
+        assert refused(device, make_csr(ec.generate_private_key(ec.SECP256R1()))) == "replaced_key"
+        device.memory.private_key_pem = mine
+        assert deliver(device.hello()).dead == 0, "the owner goes on"
+
+
+def test_one_that_lost_its_new_key_before_it_used_it_asks_with_another(device: Device) -> None:
+    with time_machine.travel(in_days(61)):
+        deliver(*identity.renew_when_due(device))
+        device.memory.next_key_pem = ""
+    with time_machine.travel(in_days(62.1)):
+        deliver(*identity.renew_when_due(device))
+        assert obey(device, "install_certificate").state == "succeeded"
+        assert deliver(device.hello()).dead == 0
 
 
 def test_a_terminal_that_did_not_get_the_answer_asks_again_and_gets_the_same(device: Device) -> None:
@@ -201,7 +233,7 @@ def test_what_is_revoked_is_listed_at_once_and_its_holder_put_out_twice(device: 
 
 def test_a_broker_that_is_away_is_tried_again(device: Device) -> None:
     retire(device)
-    answers = [False, False, True]
+    answers = [False, False, True, True]
     for seconds in (1, 7, 13, 19):
         with time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds)):
             evictions.run_due(lambda name: answers.pop(0))
