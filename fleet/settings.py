@@ -211,6 +211,8 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 MQTT_URL = env.broker("MQTT_URL", env.required("MQTT_URL", "the MQTT broker, mqtts://host:port,host:port"))
 MQTT_PUBLIC_URL = env.broker("MQTT_PUBLIC_URL", env.optional("MQTT_PUBLIC_URL", MQTT_URL))  # told at enrolment
 MQTT_CA_FILE = env.optional("MQTT_CA_FILE", "")
+# Who signs the broker's certificate, as terminals are told; theirs is the links' unless they come in elsewhere.
+MQTT_PUBLIC_CA_FILE = env.optional("MQTT_PUBLIC_CA_FILE", MQTT_CA_FILE if MQTT_PUBLIC_URL == MQTT_URL else "")
 MQTT_CERTIFICATE_FILE = env.optional("MQTT_CERTIFICATE_FILE", "")
 MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
 MQTT_CLIENT_PREFIX = env.optional("MQTT_CLIENT_PREFIX", "tillwarden")  # of the links' client ids

@@ -37,7 +37,6 @@ def prepare(state_dir: Path) -> None:
     ]
     _refuse_busy_ports(web_port, with_broker="broker" in embedded)
     pki.make_services(secrets_dir)
-    pki.make_services(secrets_dir)
     settings = _secret_settings(secrets_dir)
     settings |= {
         "PORT": str(web_port),

@@ -5,6 +5,7 @@ It runs on deploy/mosquitto as it is shipped, with the paths and ports of this i
 
 import getpass
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ def settings(secrets_dir: Path, port: int) -> dict[str, str]:
         "MQTT_URL": f"mqtts://127.0.0.1:{port + 1}",
         "MQTT_PUBLIC_URL": f"mqtts://127.0.0.1:{port}",
         "MQTT_CA_FILE": str(secrets_dir / "services_ca.crt.pem"),
+        "MQTT_PUBLIC_CA_FILE": str(secrets_dir / "services_ca.crt.pem"),
         "MQTT_CERTIFICATE_FILE": str(secrets_dir / "link.crt.pem"),
         "MQTT_KEY_FILE": str(secrets_dir / "link.key.pem"),
     }
@@ -53,7 +55,7 @@ def settings(secrets_dir: Path, port: int) -> dict[str, str]:
 def follow(folder: Path, web_port: int) -> list[str]:
     """Return the command line of what keeps the list of revoked certificates new."""
     url = f"http://127.0.0.1:{web_port}/pki/device-ca.crl.pem"
-    reload = ["sh", "-c", f'kill -HUP "$(cat {folder}/mosquitto.pid)"']
+    reload = ["sh", "-c", f'kill -HUP "$(cat {shlex.quote(str(folder / "mosquitto.pid"))})"']
     return [sys.executable, str(SHIPPED / "follow_revocations.py"), url, str(folder / CRL), "--", *reload]
 
 

@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from terminals.common import vault
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
-from terminals.enrolment.models import DeviceCA
+from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.link.protocol.signing import PrivateKey, PublicKey
 
 LIFETIME = timedelta(days=90)
@@ -73,17 +74,24 @@ def adopt(key_pem: bytes, certificate_pem: str, *, actor: str) -> DeviceCA:
     ):
         raise Refusal("wrong_key", "this is not the private key of that certificate")
     known = DeviceCA.objects.select_for_update().filter(key_id=_key_id(certificate)).first()
-    return _let_issue(known or _sealed(key), certificate, actor)
+    ca = _let_issue(known or _sealed(key), certificate, actor)
+    Certificate.objects.filter(ca=None).update(ca=ca)  # before the vault held it, there was no other
+    return ca
 
 
 def issuer() -> "Issuer":
     """Open the CA that issues; raise Refusal where there is none yet."""
     ca = DeviceCA.objects.filter(issues=True).first()
+    if ca is not None and ca.not_after is not None and ca.not_after <= timezone.now():
+        raise Refusal("device_ca_expired", "the device CA has run out; an administrator runs `manage.py device_ca`")
     if ca is None:
         raise Refusal(
             "no_device_ca", "no device CA issues certificates yet; an administrator runs `manage.py device_ca`"
         )
-    return Issuer(ca)
+    try:
+        return Issuer(ca)
+    except vault.VaultError:
+        raise Refusal("device_ca_closed", "the vault does not open the device CA's key") from None
 
 
 class Issuer:
@@ -93,6 +101,7 @@ class Issuer:
         self.row = row
         self._ca = x509.load_pem_x509_certificate(row.certificate_pem.encode())
         self._key = _unsealed(row)
+        self._key_identifier = _authority_key_identifier(self._ca)
 
     def issue(self, public_key: PublicKey, *, device_id: str, now: datetime) -> x509.Certificate:
         """Issue a client certificate whose only name is CN=device_id, valid for LIFETIME from `now`, or as long as the CA."""
@@ -119,7 +128,7 @@ class Issuer:
             .add_extension(usage, critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(self._key_identifier, critical=False)
             .sign(self._key, hashes.SHA256())
         )
 
@@ -137,19 +146,28 @@ def revocation_list(
 ) -> str:
     """Return a CA's CRL in PEM over (certificate's serial number in hexadecimal, when it was revoked)."""
     ca, ca_key = x509.load_pem_x509_certificate(row.certificate_pem.encode()), _unsealed(row)
+    entries = []
+    for serial_number, revoked_at in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(int(serial_number, 16))
+        entries.append(entry.revocation_date(revoked_at or now).build())
     builder = (
-        x509.CertificateRevocationListBuilder()
+        x509.CertificateRevocationListBuilder(revoked_certificates=entries)  # one by one each would copy all before it
         .issuer_name(ca.subject)
         .last_update(now - BACKDATED)
         .next_update(now + REVOCATIONS_LAST)
         .add_extension(x509.CRLNumber(number), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .add_extension(_authority_key_identifier(ca), critical=False)
     )
-    for serial_number, revoked_at in revoked:
-        entry = x509.RevokedCertificateBuilder().serial_number(int(serial_number, 16))
-        entry = entry.revocation_date(revoked_at or now)
-        builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def _authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return what names the CA's key as its own certificate names it; roots have ways of their own to derive it."""
+    try:
+        said = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(said)
 
 
 def _checked(certificate_pem: str) -> x509.Certificate:
@@ -162,6 +180,8 @@ def _checked(certificate_pem: str) -> x509.Certificate:
         raise Refusal("bad_certificate", "this is not the certificate of a CA: %(error)s", error=str(error)) from None
     if not (constraints.ca and usage.key_cert_sign and usage.crl_sign):
         raise Refusal("bad_certificate", "its certificate does not let it sign certificates and revocation lists")
+    if not certificate.not_valid_before_utc <= timezone.now() < certificate.not_valid_after_utc:
+        raise Refusal("bad_certificate", "its certificate does not hold now")
     roots = x509.load_pem_x509_certificates(ca_certificates_pem().encode())
     if not any(_signed_by(certificate, root) for root in roots):
         raise Refusal(

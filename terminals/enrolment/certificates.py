@@ -21,8 +21,8 @@ from terminals.enrolment.facts import Renewed, Revoked
 from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.enrolment.rules import PublicKey
 from terminals.estate.models import Terminal
-from terminals.estate.rules import COMMANDED_STATES
-from terminals.estate.services import hold
+from terminals.estate.rules import LINKED_STATES
+from terminals.estate.services import hold_alone
 from terminals.link.evictions import evict
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.enrolment import InstallCertificate, RenewCertificate
@@ -93,7 +93,10 @@ def renew(wanted: Sequence[Wanted], *, now: datetime) -> tuple[dict[int, str], d
     terminals = Terminal.objects.in_bulk([one.terminal_id for one in wanted])
     current = Certificate.objects.filter(terminal__in=terminals, current=True).select_related("ca")
     present = {row.terminal_id: row for row in current}
-    issuer = authority.issuer()
+    try:
+        issuer = authority.issuer()
+    except Refusal as refusal:  # each is refused and asks again later; raised here, it would hold up all other messages
+        return {}, {one.terminal_id: refusal for one in wanted}
     given: dict[int, str] = {}
     refused: dict[int, Refusal] = {}
     rows: list[tuple[Certificate, str, str]] = []
@@ -146,6 +149,7 @@ def _store(rows: list[tuple[Certificate, str, str]], now: datetime) -> dict[int,
     if not stored:
         return refused
     ids = [row.terminal_id for row, _, _ in stored]
+    supersede_commands(ids, [INSTALL, RENEW])
     Certificate.objects.filter(terminal__in=ids, current=True).update(current=False)
     Certificate.objects.bulk_create([row for row, _, _ in stored])
     with connection.cursor() as cursor:
@@ -169,7 +173,8 @@ def send(given: dict[int, str]) -> None:
 def revoke(terminal_ids: Sequence[int], *, now: datetime | None = None) -> None:
     """Revoke all certificates of terminals, and end the connections that stand on them. Their keys sign nothing any more."""
     now = now or timezone.now()
-    valid = Certificate.objects.filter(terminal__in=terminal_ids, revoked_at=None, not_after__gt=now)
+    # Those that ran out, too: a connection may outlast the certificate that it was made with.
+    valid = Certificate.objects.filter(terminal__in=terminal_ids, revoked_at=None)
     hit = sorted(set(valid.values_list("terminal_id", flat=True)))
     Certificate.objects.filter(terminal__in=terminal_ids, revoked_at=None).update(revoked_at=now)
     Certificate.objects.filter(terminal__in=terminal_ids, current=True).update(current=False)
@@ -186,17 +191,19 @@ def remind(now: datetime) -> int:
     due = Certificate.objects.filter(
         current=True, revoked_at=None, not_after__gt=now, not_after__lt=now + REMIND_BEFORE
     )
-    due = due.filter(Q(reminded_at=None) | Q(reminded_at__lt=now - REMIND_AGAIN_AFTER))
-    rows = list(due.order_by("not_after").select_for_update(of=("self",), skip_locked=True)[:REMINDED_AT_ONCE])
-    held = hold(row.terminal_id for row in rows)
-    targets = [Target(pk, one.device_id) for pk, one in held.items() if one.state in COMMANDED_STATES]
+    due = due.filter(Q(reminded_at=None) | Q(reminded_at__lt=now - REMIND_AGAIN_AFTER)).order_by("not_after")
+    ids = list(due.values_list("terminal_id", flat=True)[:REMINDED_AT_ONCE])
+    hold_alone(ids)  # before what is theirs, as everybody does
+    rows = list(due.filter(terminal__in=ids))
+    linked = Terminal.objects.filter(pk__in=[row.terminal_id for row in rows], state__in=LINKED_STATES).order_by("pk")
+    targets = [Target(*names) for names in linked.values_list("pk", "device_id")]
     supersede_commands([target.terminal_id for target in targets], [RENEW])
     create_commands(
         [CommandRequest(target, RENEW, RenewCertificate(), REMIND_AGAIN_AFTER) for target in targets],
         requested_by="certificate renewal",
     )
     Certificate.objects.filter(pk__in=[row.pk for row in rows]).update(reminded_at=now)
-    return len(rows)
+    return len(ids)
 
 
 # Raw: the ORM cannot update by pairs of values.
@@ -214,13 +221,17 @@ def confirm(keys: Mapping[int, str], now: datetime) -> None:
         cursor.execute(CONFIRM, {"ids": list(keys), "keys": list(keys.values()), "now": now})
 
 
+@transaction.atomic
 def forget_earlier_keys(now: datetime) -> int:
     """Forget keys that were replaced a day ago, or whose certificates have run out; return how many."""
     present = Certificate.objects.filter(terminal=OuterRef("pk"), current=True)
     in_use = Exists(present.filter(confirmed_at__lt=now - EARLIER_KEY_LASTS))
     holding = Certificate.objects.filter(terminal=OuterRef("pk"), current=False, revoked_at=None, not_after__gt=now)
     over = Terminal.objects.exclude(earlier_key_pem="").filter(in_use | ~Exists(holding))
-    return over.update(earlier_key_pem="", updated_at=now)
+    ids = list(over.values_list("pk", flat=True)[:REMINDED_AT_ONCE])
+    hold_alone(ids)
+    # Asked once more: one of them may have renewed meanwhile.
+    return over.filter(pk__in=ids).update(earlier_key_pem="", updated_at=now)
 
 
 def revocation_lists(now: datetime) -> str:
@@ -240,7 +251,7 @@ def _is_fresh(ca: DeviceCA, now: datetime) -> bool:
 
 @transaction.atomic
 def _list_anew(pk: int, now: datetime) -> str:
-    ca = DeviceCA.objects.select_for_update().get(pk=pk)
+    ca = DeviceCA.objects.select_for_update(no_key=True).get(pk=pk)  # certificates go on being issued meanwhile
     if _is_fresh(ca, now):  # somebody else has just done it
         return ca.crl_pem
     revoked = Certificate.objects.filter(ca=ca, revoked_at__isnull=False)

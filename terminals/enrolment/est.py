@@ -37,7 +37,10 @@ def ca_certificates(request: HttpRequest) -> HttpResponse:
     """Answer with the roots and the CA that issues (RFC 7030, 4.1)."""
     _check_open()
     chain = x509.load_pem_x509_certificates(authority.ca_certificates_pem().encode())
-    issuing = x509.load_pem_x509_certificate(authority.issuer().row.certificate_pem.encode())
+    try:
+        issuing = x509.load_pem_x509_certificate(authority.issuer().row.certificate_pem.encode())
+    except Refusal as refusal:
+        return HttpResponse(f"{refusal.reason}: {refusal.detail}\n", status=503, content_type="text/plain")
     return _certificates([*chain, *(one for one in [issuing] if one not in chain)])
 
 

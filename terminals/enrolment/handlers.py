@@ -6,7 +6,7 @@ from terminals.enrolment import certificates, trust
 from terminals.enrolment.certificates import Wanted
 from terminals.link.protocol.messages.enrolment import CertificateRequest
 from terminals.link.protocol.messages.link import Hello
-from terminals.link.routes import Outcome, Received, RefusedMessage
+from terminals.link.routes import Received, RefusedMessage
 
 
 def on_hello(messages: list[Received]) -> None:
@@ -24,7 +24,3 @@ def on_certificate_requests(messages: list[Received]) -> list[RefusedMessage]:
     given, refused = certificates.renew(wanted, now=messages[-1].received_at)
     certificates.send(given)
     return [RefusedMessage(last[pk], refusal) for pk, refusal in refused.items()]
-
-
-def on_certificate_outcomes(outcomes: list[Outcome]) -> None:
-    """A terminal that has its new certificate shows it by using it; one that has not asks again."""

@@ -12,4 +12,5 @@ def look_after_certificates() -> None:
     now = timezone.now()
     while certificates.remind(now) == certificates.REMINDED_AT_ONCE:
         pass
-    certificates.forget_earlier_keys(now)
+    while certificates.forget_earlier_keys(now) == certificates.REMINDED_AT_ONCE:
+        pass

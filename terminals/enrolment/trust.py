@@ -50,7 +50,7 @@ def anchors() -> UpdateTrust:
     release_keys = signing.trusted_keys(signing.release_signing_key(), settings.TRUSTED_RELEASE_KEYS_FILE)
     device_ca = authority.ca_certificates_pem()
     root = release_root.document()
-    broker_ca = _broker_ca(settings.MQTT_CA_FILE)
+    broker_ca = _broker_ca(settings.MQTT_PUBLIC_CA_FILE)
     identified: dict[str, Any] = {
         "ca": device_ca,
         "command": sorted(command_keys),

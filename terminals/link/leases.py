@@ -14,6 +14,7 @@ from terminals.link.rules import share
 
 LEASE_SECONDS = 6.0
 RENEW_SECONDS = 2.0
+IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
 
 
 class Held(NamedTuple):
@@ -37,8 +38,13 @@ def renew(name: str) -> Held:
     """Say that a process is alive and share out the lanes anew."""
     with connection.cursor() as cursor:
         rows = _locked()
+        cursor.execute("SELECT 1 FROM link_linkprocess WHERE name = %s AND until <= clock_timestamp()", [name])
+        lapsed = cursor.fetchone() is not None
         cursor.execute(ALIVE, {"name": name, "seconds": LEASE_SECONDS})
-        cursor.execute("DELETE FROM link_linkprocess WHERE until <= clock_timestamp()")
+        if (
+            not lapsed
+        ):  # else the database was away, for the others as well: let them come back before they count as gone
+            cursor.execute("DELETE FROM link_linkprocess WHERE until <= clock_timestamp()")
         alive = set(LinkProcess.objects.values_list("name", flat=True))
     ours = [row for row in rows if row.lanes == settings.LINK_LANES]
     holders = [row.holder for row in ours]
@@ -51,7 +57,12 @@ def renew(name: str) -> Held:
 
 
 def _locked() -> list[Lane]:
-    """Lock all lanes, so that one process after the other shares them out; make those that are missing."""
+    """Lock all lanes, so that one process after the other shares them out; make those that are missing.
+
+    A host that dies while it holds them must not keep the others waiting until TCP notices.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', '2s', true), set_config(%s, '5s', true)", [IDLE_TIMEOUT])
     rows = list(Lane.objects.select_for_update().order_by("lanes", "number"))
     numbers = {row.number for row in rows if row.lanes == settings.LINK_LANES}
     if missing := sorted(set(range(settings.LINK_LANES)) - numbers):

@@ -161,12 +161,22 @@ class BrokerConnection:
         failures = 0
         for host, port in nodes_in_turn():
             if self._may_connect() and self._connect(host, port):
-                while self._client.loop(timeout=1.0) == paho.MQTT_ERR_SUCCESS:
+                while not self._stopping.is_set() and self._client.loop(timeout=1.0) == paho.MQTT_ERR_SUCCESS:
                     failures = 0 if self.connected.is_set() else failures
             self.connected.clear()
+            if self._stopping.is_set():
+                self._leave()
+                return
             failures += 1
             pause = random.uniform(0, min(2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
             if self._stopping.wait(pause):
+                return
+
+    def _leave(self) -> None:
+        """Say goodbye, where it is connected: without one the broker would wait for it."""
+        self._client.disconnect()
+        for _ in range(10):
+            if self._client.loop(timeout=0.1) != paho.MQTT_ERR_SUCCESS:
                 return
 
     def _connect(self, host: str, port: int) -> bool:
@@ -248,11 +258,11 @@ def take_over(client_id: str = "", timeout_seconds: float = 2.0) -> bool:
     """
     answered = threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True)
-    configure(client)
     client.on_connect = lambda _client, _userdata, _flags, code, _properties: (
         None if code.is_failure else answered.set()
     )
     try:
+        configure(client)
         client.connect(*next(nodes_in_turn()), keepalive=5)
     except OSError:
         return False

@@ -77,6 +77,13 @@ class LinkProcess:
             os._exit(1)
 
     def _run_evictions(self) -> None:
+        try:
+            self._evict()
+        except Exception:
+            logger.exception("evictions failed; the process leaves, to be started again")
+            os._exit(1)
+
+    def _evict(self) -> None:
         while not self._stop.wait(EVICT_SECONDS):
             try:
                 while (

@@ -19,10 +19,11 @@ from django.utils import timezone
 from psycopg import sql
 
 from terminals.common.transitions import move
-from terminals.estate.rules import COMMANDED_STATES
+from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES
 from terminals.link.models import Command
 from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.protocol import topics
+from terminals.link.protocol.messages.enrolment import OF_IDENTITY
 from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES, CommandTransition
 from terminals.link.services import NOTIFY_CHANNEL
 
@@ -42,7 +43,8 @@ class Claimed(NamedTuple):
 # Raw: the ORM knows no update that returns rows, and the pause doubles in the database.
 CLAIM = """
 WITH due AS (
-    SELECT o.id FROM link_command o JOIN terminals_terminal t ON t.id = o.terminal_id AND t.state = ANY(%(commanded)s)
+    SELECT o.id FROM link_command o JOIN terminals_terminal t ON t.id = o.terminal_id
+       AND (t.state = ANY(%(commanded)s) OR (t.state = ANY(%(linked)s) AND o.type = ANY(%(of_identity)s)))
      WHERE next_attempt_at <= %(now)s AND expires_at > %(now)s AND o.state = ANY(%(open)s)
      ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE OF o SKIP LOCKED
 )
@@ -64,6 +66,8 @@ def claim(limit: int, now: datetime) -> list[Claimed]:
         "limit": limit,
         "open": list(OPEN_STATES),
         "commanded": list(COMMANDED_STATES),
+        "linked": list(LINKED_STATES),
+        "of_identity": list(OF_IDENTITY),
         "first": FIRST_RETRY_SECONDS,
         "longest": LONGEST_RETRY_SECONDS,
     }

@@ -60,6 +60,7 @@ async def enrol(http: httpx.AsyncClient, memory: Memory, code: str, *, ask_again
         memory.batch_number = answer["batch_number"]
     sign_pending_anew(memory, private_key)
     memory.private_key_pem = private_pem(private_key)
+    memory.next_key_pem = memory.renewal_asked_at = ""
 
 
 def accept_signed_offer(

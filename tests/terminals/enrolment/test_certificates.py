@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
 
 import pytest
 import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from fleet.local import device_ca
 from terminals.common.facts.models import Fact
-from terminals.enrolment import certificates
+from terminals.enrolment import authority, certificates
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.estate.models import Terminal
@@ -23,6 +24,7 @@ from terminals.estate.services import change_state
 from terminals.link import evictions
 from terminals.link.models import Command, DeadLetter, Eviction
 from terminals.link.protocol.messages.enrolment import CertificateRequest
+from terminals.link.relay import claim
 from terminals.settlement.models import Transaction
 from terminals.simulator import identity
 from terminals.simulator.device import Device
@@ -209,7 +211,7 @@ def retire(device: Device) -> None:
     )
 
 
-def test_what_is_revoked_is_listed_at_once_and_its_holder_put_out_twice(device: Device, client: Client) -> None:
+def test_what_is_revoked_is_listed_at_once_and_its_holder_put_out(device: Device, client: Client) -> None:
     serial = Certificate.objects.get().serial_number
     assert listed(client) == set()
     retire(device)
@@ -225,16 +227,17 @@ def test_what_is_revoked_is_listed_at_once_and_its_holder_put_out_twice(device: 
     evictions.run_due(take_over)
     with time_machine.travel(datetime.now(UTC) + timedelta(seconds=6)):
         evictions.run_due(take_over)
-    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=60)):
-        evictions.run_due(take_over)
-    assert put_out == ["SN-1", "SN-1"]
+    for seconds in (30, 70, 200):
+        with time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds)):
+            evictions.run_due(take_over)
+    assert put_out == ["SN-1"] * 3
     assert not Eviction.objects.exists()
 
 
 def test_a_broker_that_is_away_is_tried_again(device: Device) -> None:
     retire(device)
-    answers = [False, False, True, True]
-    for seconds in (1, 7, 13, 19):
+    answers = [False, False, True, True, True]
+    for seconds in (1, 7, 13, 19, 80):
         with time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds)):
             evictions.run_due(lambda name: answers.pop(0))
     assert answers == []
@@ -271,7 +274,7 @@ def test_a_ca_that_issues_no_more_goes_on_listing(device: Device, client: Client
         assert listed(client) == set(), "what has run out needs no list"
 
 
-def test_without_a_device_ca_enrolment_says_what_to_do(register: Register, client: Client, settings: Any) -> None:
+def test_without_a_device_ca_enrolment_says_what_to_do(register: Register, client: Client) -> None:
     DeviceCA.objects.all().delete()
     terminal = register("SN-1")
     body = {
@@ -281,3 +284,40 @@ def test_without_a_device_ca_enrolment_says_what_to_do(register: Register, clien
     }
     answer = client.post("/enrol", body, content_type="application/json")
     assert (answer.status_code, answer.json()["reason"]) == (400, "no_device_ca")
+
+
+def test_a_suspended_terminal_renews_too(device: Device) -> None:
+    change_state(terminal=Terminal.objects.get(), transition=TerminalTransition.suspend, actor="ops")
+    with time_machine.travel(in_days(66)):
+        assert certificates.remind(in_days(0)) == 1
+        assert [one.device_id for one in claim(10, in_days(0))] == ["SN-1"]
+        obey(device, "renew_certificate")
+        assert len(claim(10, in_days(0))) == 1
+        assert obey(device, "install_certificate").state == "succeeded"
+
+
+def test_a_ca_that_ran_out_refuses_each_and_holds_up_nobody(device: Device) -> None:
+    with time_machine.travel(in_days(61)):
+        DeviceCA.objects.update(not_after=in_days(-1))
+        taken = deliver(*identity.renew_when_due(device), sold(device, 500))
+    assert (taken.fresh, taken.dead) == (2, 1)
+    assert DeadLetter.objects.get().reason == "device_ca_expired"
+    assert Transaction.objects.count() == 1
+
+
+def test_what_was_issued_before_the_vault_held_the_ca_is_listed_when_it_is_revoked(
+    device: Device, client: Client
+) -> None:
+    Certificate.objects.update(ca=None)
+    root = Path(settings.DEVICE_CA_CERTIFICATE_FILE)
+    key = root.with_name(root.name.replace(".crt.", ".key."))
+    authority.adopt(key.read_bytes(), root.read_text(), actor="ops")
+    retire(device)
+    assert listed(client) == {Certificate.objects.get().serial_number}
+
+
+def test_a_certificate_that_ran_out_is_no_shelter_for_a_connection(device: Device) -> None:
+    with time_machine.travel(in_days(95)):
+        retire(device)
+        assert Eviction.objects.get().device_id == "SN-1"
+        assert Terminal.objects.get().public_key_pem == ""

@@ -64,3 +64,15 @@ def test_a_renewal_costs_the_same_for_any_number_of_lanes(settings: object) -> N
     with CaptureQueriesContext(connection) as many:
         leases.renew("a")
     assert len(few) == len(many)
+
+
+def test_after_the_database_was_away_the_first_one_back_leaves_the_others_theirs() -> None:
+    leases.renew("a")
+    leases.renew("b")
+    leases.give_up("a", leases.renew("a").give)
+    assert leases.renew("b").lanes == {2, 3}
+    silence("a")
+    silence("b")
+    assert leases.renew("b") == ({2, 3}, [], [])
+    assert leases.renew("a") == ({0, 1}, [], [])
+    assert leases.renew("b").lanes == {2, 3}

@@ -52,6 +52,8 @@ class CertificateRequest(Struct):
 
 _PEM = "-----BEGIN PUBLIC KEY-----..."
 INBOUND = (Inbound("certificate_request", "event", True, CertificateRequest("-----BEGIN CERTIFICATE REQUEST-----...")),)
+# What a suspended terminal is sent, too: else it could not come back.
+OF_IDENTITY = ("install_certificate", "renew_certificate")
 COMMANDS = (
     CommandType("renew_certificate", RenewCertificate()),
     CommandType("install_certificate", InstallCertificate("-----BEGIN CERTIFICATE-----...")),
