@@ -217,6 +217,7 @@ MQTT_CERTIFICATE_FILE = env.optional("MQTT_CERTIFICATE_FILE", "")
 MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
 MQTT_CLIENT_PREFIX = env.optional("MQTT_CLIENT_PREFIX", "tillwarden")  # of the links' client ids
 LINK_LANES = env.divisor("LINK_LANES", 16, of=256)  # connections that the links of an installation share out
+LINK_INBOXES = env.number("LINK_INBOXES", 2)  # of a link process; one parses while the database works for another
 # hawkBit's device interface, for devices that speak it already (docs/operations.md).
 HAWKBIT_DDI, HAWKBIT_TENANT = env.flag("HAWKBIT_DDI", default=False), env.optional("HAWKBIT_TENANT", "DEFAULT")
 HAWKBIT_POLL_SECONDS = env.number("HAWKBIT_POLL_SECONDS", 60)

@@ -1,41 +1,47 @@
-"""Tables that lie in a partition a month: next months' are made ahead, months that are older than is kept are dropped whole.
+"""Tables that lie in a partition a month or a day: the next ones are made ahead, those that are older than is kept are dropped
+whole.
 
-A table `t` has the partitions t_2026_11, ... and t_other for what belongs in none of them. Raw, all of them: the ORM knows no
-partitions.
+A table `t` has the partitions t_2026_11 or t_2026_11_27, ... and t_other for what belongs in none of them. Raw, all of them:
+the ORM knows no partitions.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
 from psycopg import sql
 
-AHEAD_MONTHS = 2
+AHEAD = 2
 
 
 class Partitioned(NamedTuple):
-    """A table, the column of time by which it is parted, and for how many months its rows are kept."""
+    """A table, the column of time by which it is parted, and for how many months, or days, its rows are kept."""
 
     table: str
     column: str
-    keep_months: int
+    keep: int
+    daily: bool = False
 
     def name_of(self, first: date) -> str:
-        return f"{self.table}_{first:%Y_%m}"
+        return f"{self.table}_{first:{'%Y_%m_%d' if self.daily else '%Y_%m'}}"
+
+    def first_after(self, day: date, count: int) -> date:
+        """Return the first day of the partition that lies so many after the day's."""
+        return day + timedelta(days=count) if self.daily else month_after(day, count)
 
 
 LEAVES = "SELECT relid::text FROM pg_partition_tree(%s::regclass) WHERE isleaf"
 
 
 def keep_partitions(parted: Partitioned, today: date) -> None:
-    """Make the partitions of this month and the coming ones, and drop those that are older than is kept."""
+    """Make the partitions of today and the coming ones, and drop those that are older than is kept."""
     with connection.cursor() as cursor:
         cursor.execute(LEAVES, [parted.table])
         present = {name.strip('"') for (name,) in cursor.fetchall()}
-    for ahead in range(AHEAD_MONTHS + 1):
-        if parted.name_of(first := month_after(today, ahead)) not in present:
-            _make_partition(parted, first, month_after(today, ahead + 1))
-    oldest = parted.name_of(month_after(today, -parted.keep_months))
+    for ahead in range(AHEAD + 1):
+        if parted.name_of(first := parted.first_after(today, ahead)) not in present:
+            _make_partition(parted, first, parted.first_after(today, ahead + 1))
+    oldest = parted.name_of(parted.first_after(today, -parted.keep))
     for name in sorted(present):
         if name.startswith(f"{parted.table}_2") and name < oldest:
             with connection.cursor() as cursor:
@@ -54,7 +60,7 @@ MAKE_PARTITION = (
 
 @transaction.atomic
 def _make_partition(parted: Partitioned, first: date, following: date) -> None:
-    """Make a month's partition; rows that came before it lie in the default one and move first, or it would not attach."""
+    """Make a partition; rows that came before it lie in the default one and move first, or it would not attach."""
     named = {
         "table": sql.Identifier(parted.table),
         "other": sql.Identifier(f"{parted.table}_other"),
@@ -64,7 +70,7 @@ def _make_partition(parted: Partitioned, first: date, following: date) -> None:
         "end": sql.Literal(following),
     }
     with connection.cursor() as cursor:
-        # Nobody may put a row of this month into the default partition between the move and the attachment.
+        # Nobody may put a row of this time into the default partition between the move and the attachment.
         lock = "LOCK TABLE {table}, {other} IN SHARE ROW EXCLUSIVE MODE"
         for statement in (lock, *MAKE_PARTITION):
             cursor.execute(sql.SQL(statement).format(**named))

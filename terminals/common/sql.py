@@ -13,6 +13,19 @@ def id_set(ids: Iterable[int]) -> RawSQL:
     return RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
 
 
+def array(values: Iterable[object]) -> str:
+    """Return numbers, truth values, ids or instants (ISO 8601) as the text of one PostgreSQL array, None as NULL.
+
+    For many rows in one statement: it is read several times as fast as JSON, and one text travels faster than many parameters.
+    """
+    return f"{{{','.join(map(str, values))}}}".replace("None", "NULL")
+
+
+def texts(values: Iterable[str]) -> str:
+    """Return any texts as the text of one PostgreSQL array."""
+    return "{" + ",".join(['"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values]) + "}"
+
+
 def delete_in_chunks(statement: str, parameters: list[Any], *, seconds: float = 60) -> int:
     """Repeat a DELETE of a limited number of rows until none is left or the time is over; return how many went.
 

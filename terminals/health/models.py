@@ -1,6 +1,5 @@
 """What terminals say of themselves: the current state, one row a terminal, and the history."""
 
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
 from terminals.estate.models import Terminal
@@ -70,14 +69,11 @@ class TamperAlarm(models.Model):
 
 
 class HealthSample(Reading):
-    """One reading of the history; pruned after HISTORY_DAYS (tasks.py)."""
+    """One reading of the history. The table is partitioned by day (migration 0003); old days are dropped (tasks.py)."""
 
     # No sequence: one index serves both the order in which pages read and the identity, and every insert pays for it.
     pk = models.CompositePrimaryKey("terminal_id", "received_at", "message_id")
     terminal_id = models.BigIntegerField()
-
-    class Meta:
-        indexes = [BrinIndex(fields=["received_at"], name="health_sample_by_age")]
 
     def __str__(self) -> str:
         return f"health of {self.terminal_id} at {self.received_at}"

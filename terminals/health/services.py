@@ -1,23 +1,37 @@
 """A terminal's condition: its readings, alarms that it raises with signed events, and the end of it.
 
-Readings travel as one JSON array that PostgreSQL expands, into the history and merged into the latest of each terminal. A
+Readings travel as an array a column, which PostgreSQL expands into the history and merges into the latest of each terminal. A
 reading replaces the current one only if it is newer: a higher `seq` of the same boot, or of the boot that the terminal's
 last hello named. Its clock is not asked: after a flat battery it tells anything. As readings are not signed, none rules for
 long: after two minutes the next one of the boot counts, whatever its `seq`.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from django.db import connection
 
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import array, texts
 from terminals.health.facts import TamperChanged
 from terminals.health.models import HealthState, TamperAlarm
-from terminals.link.protocol.messages.health import Tamper
+from terminals.link.protocol.messages.base import Envelope
+from terminals.link.protocol.messages.health import Health, Tamper
 
 # Messages of one boot between two readings that count: a month of one in three seconds, never heard.
 SEQ_LEAP = 1_000_000
+
+
+class NoBattery(NamedTuple):
+    """What a terminal without a battery says of it."""
+
+    percent: None = None
+    charging: None = None
+
+
+NO_BATTERY = NoBattery()
 
 
 # Raw: half of all that a fleet says goes through this statement (bench/link.py).
@@ -26,12 +40,15 @@ WITH reading AS MATERIALIZED (
     SELECT r.*, s.boot_id IS NOT DISTINCT FROM r.boot_id AS present,
            -- A reading is not signed: one that leaps ahead must not mute the true ones that follow it.
            r.seq <= CASE WHEN h.boot_id = r.boot_id THEN h.seq ELSE 0 END + %(leap)s AS plausible
-      FROM json_to_recordset(%(rows)s) AS r(
-           terminal_id bigint,
-           message_id uuid, boot_id text, seq bigint, sent_at timestamptz, received_at timestamptz, network_kind text,
-           rssi_dbm smallint, latency_ms integer, printer text, screen text, keypad text, card_reader text,
-           battery_percent smallint, battery_charging boolean, storage_free_mb bigint, tamper boolean,
-           unsettled_minor bigint, unsettled_currency text, unsettled_count integer, software jsonb)
+      FROM unnest(%(terminal_id)s::bigint[], %(message_id)s::uuid[], %(boot_id)s::text[], %(seq)s::bigint[],
+                  %(sent_at)s::timestamptz[], %(received_at)s::timestamptz[], %(network_kind)s::text[], %(rssi_dbm)s::smallint[],
+                  %(latency_ms)s::integer[], %(printer)s::text[], %(screen)s::text[], %(keypad)s::text[],
+                  %(card_reader)s::text[], %(battery_percent)s::smallint[], %(battery_charging)s::boolean[],
+                  %(storage_free_mb)s::bigint[], %(tamper)s::boolean[], %(unsettled_minor)s::bigint[],
+                  %(unsettled_currency)s::text[], %(unsettled_count)s::integer[], %(software)s::jsonb[]) AS r(
+           terminal_id, message_id, boot_id, seq, sent_at, received_at, network_kind, rssi_dbm, latency_ms, printer, screen,
+           keypad, card_reader, battery_percent, battery_charging, storage_free_mb, tamper, unsettled_minor,
+           unsettled_currency, unsettled_count, software)
       LEFT JOIN link_devicesession s USING (terminal_id) LEFT JOIN health_healthstate h USING (terminal_id)
 ), history AS (
     INSERT INTO health_healthsample (
@@ -72,10 +89,56 @@ ON CONFLICT (terminal_id) DO UPDATE
 """
 
 
-def store_readings(rows: Sequence[dict[str, object]]) -> None:
-    """Put readings, as the columns of HealthSample with the terminal's id and `software`, into history and present."""
+class Said(NamedTuple):
+    """A reading with where it came from."""
+
+    terminal_id: int
+    envelope: Envelope
+    received_at: datetime
+    health: Health
+
+
+def store_readings(readings: Sequence[Said]) -> None:
+    """Put readings into history and present."""
     with connection.cursor() as cursor:
-        cursor.execute(MERGE, {"rows": msgspec.json.encode(rows).decode(), "leap": SEQ_LEAP})
+        cursor.execute(
+            MERGE, {**_envelopes(readings), **_conditions([said.health for said in readings]), "leap": SEQ_LEAP}
+        )
+
+
+def _envelopes(readings: Sequence[Said]) -> dict[str, str]:
+    envelopes = [said.envelope for said in readings]
+    return {
+        "terminal_id": array([said.terminal_id for said in readings]),
+        "message_id": array([f"{envelope.id.int:032x}" for envelope in envelopes]),
+        "boot_id": texts([envelope.boot_id for envelope in envelopes]),
+        "seq": array([envelope.seq for envelope in envelopes]),
+        "sent_at": array([envelope.sent_at.isoformat() for envelope in envelopes]),
+        "received_at": array([said.received_at.isoformat() for said in readings]),
+    }
+
+
+def _conditions(told: Sequence[Health]) -> dict[str, str]:
+    """Return the readings' own columns; words that the protocol lists need no quotes."""
+    networks, sums = [health.network for health in told], [health.unsettled for health in told]
+    batteries = [health.battery or NO_BATTERY for health in told]
+    return {
+        "network_kind": array([network.kind for network in networks]),
+        "rssi_dbm": array([network.rssi_dbm for network in networks]),
+        "latency_ms": array([network.latency_ms for network in networks]),
+        "printer": array([health.printer for health in told]),
+        "screen": array([health.screen for health in told]),
+        "keypad": array([health.keypad for health in told]),
+        "card_reader": array([health.card_reader for health in told]),
+        "battery_percent": array([battery.percent for battery in batteries]),
+        "battery_charging": array([battery.charging for battery in batteries]),
+        "storage_free_mb": array([health.storage_free_mb for health in told]),
+        "tamper": array([health.tamper for health in told]),
+        "unsettled_minor": array([unsettled.amount_minor for unsettled in sums]),
+        "unsettled_currency": array([unsettled.currency for unsettled in sums]),
+        "unsettled_count": array([unsettled.count for unsettled in sums]),
+        "software": texts([msgspec.json.encode(health.software).decode() for health in told]),
+    }
 
 
 def forget_condition(terminal_ids: Sequence[int]) -> None:

@@ -1,21 +1,15 @@
 """Keeping the history of health at a size."""
 
-from datetime import timedelta
-
 from celery import shared_task
 from django.utils import timezone
 
-from terminals.common.sql import delete_in_chunks
+from terminals.common.partitions import Partitioned, keep_partitions
 
 HISTORY_DAYS = 14
-# Raw: the ORM cannot delete so many of the oldest.
-PRUNE = """
-DELETE FROM health_healthsample
- WHERE ctid = ANY(ARRAY(SELECT ctid FROM health_healthsample WHERE received_at < %s LIMIT 50000))
-"""
+SAMPLES = Partitioned("health_healthsample", "received_at", keep=HISTORY_DAYS, daily=True)
 
 
 @shared_task
-def prune_health_history() -> int:
-    """Delete samples older than HISTORY_DAYS; the index by age leads to the table's beginning."""
-    return delete_in_chunks(PRUNE, [timezone.now() - timedelta(days=HISTORY_DAYS)])
+def prune_health_history() -> None:
+    """Make the coming days' partitions, and drop days that are older than HISTORY_DAYS."""
+    keep_partitions(SAMPLES, timezone.now().date())

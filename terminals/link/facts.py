@@ -37,6 +37,20 @@ class CardDataRefused(FactBody, frozen=True):
         return _("sent what looks like a full card number: it was refused and not kept; look at its software")
 
 
+class TooMuchSaid(FactBody, frozen=True):
+    """More came on a channel within a minute than a terminal may say; the rest of that minute was not read."""
+
+    kind: ClassVar[str] = "link.too_much_said"
+    channel: str
+    limit: int
+
+    def text(self) -> str:
+        told = _(
+            "said too much: more than %(limit)s messages a minute on %(channel)s; the rest waits with the terminal"
+        )
+        return told % {"limit": self.limit, "channel": self.channel}
+
+
 class CommandEnded(Reason, frozen=True):
     """The command did not succeed; `code` and `detail` are the terminal's own words."""
 

@@ -9,19 +9,23 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 
 from terminals.common.errors import Refusal
+from terminals.common.facts.kinds import FactBody
 from terminals.common.facts.services import record_facts
 from terminals.estate.rules import LINKED_STATES
-from terminals.link import sessions
+from terminals.link import limits, seen, sessions
 from terminals.link.dead_letters import Letter, store_dead_letters
-from terminals.link.facts import CardDataRefused
+from terminals.link.facts import CardDataRefused, TooMuchSaid
+from terminals.link.limits import Excess
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol import messages, signing, topics
+from terminals.link.protocol.messages.base import Channel
+from terminals.link.protocol.messages.link import NotTaken
 from terminals.link.routes import DeviceRoutes, Received
 
 logger = logging.getLogger(__name__)
@@ -41,11 +45,13 @@ class Sender(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """What committed messages came to: events to acknowledge end to end (device id -> message ids), and counts."""
+    """What committed messages came to: by device id, the events to acknowledge end to end and what to tell it that was not taken;
+    and counts."""
 
     events: dict[str, list[UUID]]
     fresh: int
     dead: int
+    not_taken: dict[str, list[NotTaken]]
 
 
 class Accepted(NamedTuple):
@@ -54,6 +60,16 @@ class Accepted(NamedTuple):
     incoming: Incoming
     device_id: str
     received: Received
+
+
+class Sorted(NamedTuple):
+    """What the first pass made of messages: `told` is what terminals shall hear of those refused, `facts` what operators shall
+    (a refused message, its terminal, what happened)."""
+
+    accepted: list[Accepted]
+    letters: list[Letter]
+    told: dict[str, list[NotTaken]]
+    facts: list[tuple[Incoming, int, FactBody]]
 
 
 class Inbox:
@@ -66,20 +82,23 @@ class Inbox:
         self._letters: Counter[str] = Counter()
         self._letters_since: datetime | None = None
 
-    def take(self, incoming: Sequence[Incoming], *, again: bool = False) -> BatchResult:
-        """Commit messages; raise OperationalError or InterfaceError where the database is away (take them again then)."""
+    def take(self, incoming: Sequence[Incoming], excess: Excess = limits.NONE, *, again: bool = False) -> BatchResult:
+        """Commit messages, but those of `excess`; raise OperationalError or InterfaceError where the database is away (take them
+        again then)."""
         try:
-            result, touched, letters = self._commit(incoming)
+            result, touched, letters = self._commit(incoming, excess)
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # noqa: BLE001 - the one place that may: it counts, tells and goes on
             if len(incoming) == 1:
                 if isinstance(error, IntegrityError) and not again:
-                    return self.take(incoming, again=True)  # it met an operator who did the same: now it sees that
+                    return self.take(
+                        incoming, excess, again=True
+                    )  # it met an operator who did the same: now it sees that
                 self._keep_failed(incoming[0], error)
-                return BatchResult({}, 0, 1)
+                return BatchResult({}, 0, 1, {})
             half = len(incoming) // 2
-            return _merge(self.take(incoming[:half]), self.take(incoming[half:]))
+            return _merge(self.take(incoming[:half], excess), self.take(incoming[half:], excess))
         self._touched.update(touched)
         self._letters.update(letters)
         return result
@@ -97,21 +116,23 @@ class Inbox:
         self._letters.update(counts)
 
     @transaction.atomic
-    def _commit(self, incoming: Sequence[Incoming]) -> tuple[BatchResult, dict[int, datetime], "Counter[str]"]:
+    def _commit(
+        self, incoming: Sequence[Incoming], excess: Excess
+    ) -> tuple[BatchResult, dict[int, datetime], "Counter[str]"]:
         """Return what to answer, and what to remember once it is committed."""
-        accepted, letters, leaking = _sort_out(incoming)
+        accepted, letters, told, facts = _sort_out(incoming, excess)
         fresh = _not_seen(accepted)
         touched = self._touch(fresh)
         letters += self._dispatch(fresh)
         counts: Counter[str] = Counter()
         store_dead_letters(kept := self._within_limit(letters, incoming[-1].received_at, counts))
-        told = {id(letter.message) for letter in kept}
-        record_facts((pk, CardDataRefused()) for message, pk in leaking if id(message) in told)
+        noted = {id(letter.message) for letter in kept}
+        record_facts((pk, body) for message, pk, body in facts if id(message) in noted)
         events: dict[str, list[UUID]] = defaultdict(list)
         for _, device_id, received in accepted:
             if messages.INBOUND[received.envelope.type].channel == "event":
                 events[device_id].append(received.envelope.id)
-        return BatchResult(events, len(fresh), len(letters)), touched, counts
+        return BatchResult(events, len(fresh), len(letters), told), touched, counts
 
     def _touch(self, fresh: Sequence[Accepted]) -> dict[int, datetime]:
         """Note whom these messages show to be alive; those noted a moment ago need no statement."""
@@ -162,38 +183,57 @@ class Inbox:
         return kept
 
 
-def _sort_out(incoming: Sequence[Incoming]) -> tuple[list[Accepted], list[Letter], list[tuple[Incoming, int]]]:
-    """Part the messages into those that may be processed and those refused; of these, those that held card data, with their
-    sender."""
+def _sort_out(incoming: Sequence[Incoming], excess: Excess) -> Sorted:
+    """Part the messages into those that may be processed and those refused."""
     sources = [topics.parse_inbound(message.topic) for message in incoming]
     known = _look_up({source.device_id for source in sources if source})
-    accepted: list[Accepted] = []
-    letters: list[Letter] = []
-    leaking: list[tuple[Incoming, int]] = []
+    result = Sorted([], [], defaultdict(list), [])
     for message, source in zip(incoming, sources, strict=True):
         try:
             if source is None:
                 raise Refusal("wrong_topic", "terminals do not speak on this topic")
-            accepted.append(Accepted(message, source.device_id, _receive(message, source, known)))
+            received = _receive(message, source, known, too_much=id(message) in excess.messages)
+            result.accepted.append(Accepted(message, source.device_id, received))
         except Refusal as refusal:
-            letters.append(Letter(message, refusal))
-            if refusal.reason == messages.CARD_DATA.reason and source is not None:
-                leaking.append((message, known[source.device_id].terminal_id))
-    return accepted, letters, leaking
+            result.letters.append(Letter(message, refusal))
+            if source is not None:
+                _note(result, message, source, refusal, known.get(source.device_id), excess)
+    return result
 
 
-def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]) -> Received:
+def _note(
+    result: Sorted, message: Incoming, source: topics.Inbound, refusal: Refusal, sender: Sender | None, excess: Excess
+) -> None:
+    """Note what a terminal, and its operators, shall hear of a refusal: only what is no secret from whoever forged it."""
+    if refusal.reason == messages.CARD_DATA.reason and sender is not None:
+        result.facts.append((message, sender.terminal_id, CardDataRefused()))
+    if id(message) in excess.first and sender is not None:
+        limit = limits.A_MINUTE[source.channel]
+        result.facts.append((message, sender.terminal_id, TooMuchSaid(source.channel, limit)))
+        told = NotTaken("too_much", cast(Channel, source.channel), retry_after_seconds=excess.seconds)
+        result.told[source.device_id].append(told)
+    if isinstance(refusal, seen.BadTime):
+        result.told[source.device_id].append(
+            NotTaken(refusal.told, cast(Channel, source.channel), id=refusal.message_id)
+        )
+
+
+def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender], *, too_much: bool) -> Received:
     sender = known.get(source.device_id)
     if sender is None:
         raise Refusal("unknown_terminal", "no terminal has the device id %(device_id)s", device_id=source.device_id)
     if sender.state not in LINKED_STATES:
         raise Refusal("not_in_service", "the terminal is %(state)s", state=sender.state)
+    if too_much:
+        limit = limits.A_MINUTE[source.channel]
+        raise Refusal("too_much", "more than %(limit)s a minute on %(channel)s", limit=limit, channel=source.channel)
     envelope, body = messages.parse(message.payload, source.channel)
     key_pem = ""
     if messages.INBOUND[envelope.type].signed:
         if not envelope.sig:
             raise Refusal("bad_signature", "the message is not signed")
         key_pem = _signer(message.payload, sender)
+        seen.check_age(envelope, message.received_at)
     return Received(sender.terminal_id, envelope, body, message.received_at, key_pem)
 
 
@@ -229,29 +269,10 @@ def _look_up(device_ids: Iterable[str]) -> dict[str, Sender]:
         return {row[0]: Sender(*row[1:]) for row in cursor.fetchall()}
 
 
-# Raw: the ORM cannot say which rows an insert with conflicts has written.
-REMEMBER = """
-INSERT INTO link_seenmessage (message_id, terminal_id, signed)
-SELECT * FROM json_to_recordset(%s) AS r(message_id uuid, terminal_id bigint, signed boolean) ON CONFLICT DO NOTHING
-RETURNING message_id, terminal_id, signed
-"""
-
-
 def _not_seen(accepted: Sequence[Accepted]) -> list[Accepted]:
     """Remember the messages' ids and return those that were not known, in order, each once."""
-    if not accepted:
-        return []
-    by_id = {
-        (a.received.envelope.id, a.received.terminal_id, messages.INBOUND[a.received.envelope.type].signed): a
-        for a in reversed(accepted)
-    }
-    # The same order in every link process, or two of them could wait for each other's rows.
-    keys = sorted(by_id)
-    rows = [dict(zip(("message_id", "terminal_id", "signed"), key, strict=True)) for key in keys]
-    with connection.cursor() as cursor:
-        cursor.execute(REMEMBER, [messages.encode(rows).decode()])
-        new = by_id.keys() if cursor.rowcount == len(keys) else set(cursor.fetchall())
-    return [one for key, one in reversed(by_id.items()) if key in new]
+    said = [(a.received, messages.INBOUND[a.received.envelope.type].signed) for a in accepted]
+    return [one for one, new in zip(accepted, seen.not_seen(said), strict=True) if new]
 
 
 def _merge(first: BatchResult, second: BatchResult) -> BatchResult:
@@ -259,4 +280,6 @@ def _merge(first: BatchResult, second: BatchResult) -> BatchResult:
     for part in (first.events, second.events):
         for device_id, ids in part.items():
             events[device_id] += ids
-    return BatchResult(events, first.fresh + second.fresh, first.dead + second.dead)
+    return BatchResult(
+        events, first.fresh + second.fresh, first.dead + second.dead, {**first.not_taken, **second.not_taken}
+    )

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from queue import SimpleQueue
 
 from django.conf import settings
 
@@ -52,12 +53,12 @@ class Lanes:
         self._hold(set())
 
     def acknowledge(self, messages: Sequence[Incoming]) -> None:
-        """Acknowledge messages on the connections by which they came, in order of arrival."""
+        """Acknowledge messages on the connections by which they came, in order of arrival; any thread may."""
         packet_ids: dict[int, list[int]] = defaultdict(list)
         for message in messages:
             if message.packet_id:
                 packet_ids[message.generation].append(message.packet_id)
-        for lane in self._open.values():
+        for lane in list(self._open.values()):  # the main thread may be opening or closing some
             generation = lane.generation
             if generation in packet_ids:
                 lane.acknowledge(generation, packet_ids[generation])
@@ -72,9 +73,15 @@ class Lanes:
         for number in wanted - self._open.keys():
             filters = topics.lane_filters(number, settings.LINK_LANES)
             name = client_id(settings.LINK_LANES, number)
-            lane = BrokerConnection(name, self._wires, filters=filters, may_connect=self._is_leased)
+            lane = BrokerConnection(
+                name, self._wires, filters=filters, queue=self._least_used(), may_connect=self._is_leased
+            )
             self._open[number] = lane
             lane.start()
+
+    def _least_used(self) -> "SimpleQueue[list[Incoming]]":
+        used = [lane.queue for lane in self._open.values()]
+        return min(self._wires.queues, key=lambda queue: sum(queue is other for other in used))
 
     def _is_leased(self) -> bool:
         """Whether the lease still runs: one that ran out unnoticed must not push out the connection of who has it now."""

@@ -1,6 +1,5 @@
 """Rows of the device link: sessions, commands (the outbox), messages already seen, dead letters, heartbeats."""
 
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -88,20 +87,17 @@ class Command(models.Model):
 
 
 class SeenMessage(models.Model):
-    """A message id that was processed: its second receipt changes nothing. Pruned after a week.
+    """A message id that was processed: its second receipt changes nothing (seen.py). The table is partitioned (migration 0006).
 
     What was not signed has ids of its own: else anybody who can publish could use up the id of a signed event before
     it comes, and the server would acknowledge an event that it never stored.
     """
 
-    pk = models.CompositePrimaryKey("message_id", "terminal_id", "signed")
+    pk = models.CompositePrimaryKey("message_id", "terminal_id", "signed", "sent_on")
     message_id = models.UUIDField()
     terminal_id = models.BigIntegerField()
     signed = models.BooleanField()
-    seen_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        indexes = [BrinIndex(fields=["seen_at"], name="seen_message_by_age")]
+    sent_on = models.DateField(help_text="The day of the message's own sent_at, in UTC")
 
     def __str__(self) -> str:
         return str(self.message_id)

@@ -56,11 +56,11 @@ class NotConnected(Exception):
 
 
 class Wires:
-    """What the connections of one process share: the queue into which they all put messages, and the count by which no two
-    connections ever have the same generation."""
+    """What the connections of one process share: the queues into which they put messages, a queue for each inbox, and the count
+    by which no two connections ever have the same generation."""
 
-    def __init__(self) -> None:
-        self.incoming: SimpleQueue[list[Incoming]] = SimpleQueue()
+    def __init__(self, inboxes: int = 1) -> None:
+        self.queues: list[SimpleQueue[list[Incoming]]] = [SimpleQueue() for _ in range(inboxes)]
         self.generations: Iterator[int] = itertools.count(1)
         self.complained = False  # that no broker answers: once, and not by each connection
 
@@ -93,11 +93,13 @@ class BrokerConnection:
         wires: Wires,
         *,
         filters: Iterable[str] = (),
+        queue: "SimpleQueue[list[Incoming]] | None" = None,
         may_connect: Callable[[], bool] = lambda: True,
     ) -> None:
         self.published: SimpleQueue[Sent] = SimpleQueue()
         self.connected = threading.Event()
         self._wires = wires
+        self.queue = wires.queues[0] if queue is None else queue
         self._filters = [(name, 1) for name in filters]
         self._may_connect = may_connect
         self._subscribed = False
@@ -191,11 +193,9 @@ class BrokerConnection:
     # The connection's thread runs these: an exception here would end it, so they only note and enqueue.
     def _on_publishes(self, generation: int, publishes: list[frames.Publish]) -> None:
         now = datetime.now(UTC)
-        if (
-            self._wires.incoming.qsize() > MAX_WAITING
-        ):  # at QoS 0 no window holds senders back, and nothing was promised
+        if self.queue.qsize() > MAX_WAITING:  # at QoS 0 no window holds senders back, and nothing was promised
             publishes = [publish for publish in publishes if publish.packet_id]
-        self._wires.incoming.put(
+        self.queue.put(
             [
                 Incoming(generation, packet_id, topic.decode("utf-8", "replace"), payload, now)
                 for packet_id, topic, payload in publishes

@@ -1,30 +1,24 @@
-"""A link process: its lanes' connections, the inbox in the main thread, the relay in another, a heartbeat."""
+"""A link process: its lanes' connections, threads for the ways in, the relay and evictions; the main thread renews its lease."""
 
 import logging
 import os
 import secrets
 import threading
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from queue import Empty
 from types import FrameType
 
-import psycopg.errors
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from terminals.link import evictions, leases, services
+from terminals.link import evictions, leases
 from terminals.link.heartbeat import beat
-from terminals.link.inbox import Inbox
+from terminals.link.intake import Intake
 from terminals.link.lanes import Lanes
-from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected, Wires, take_over
-from terminals.link.protocol import topics
+from terminals.link.mqtt import BrokerConnection, Wires, take_over
 from terminals.link.relay import Relay
-from terminals.link.routes import routes
 
 logger = logging.getLogger(__name__)
-MOST_AT_ONCE = 500
 EVICT_SECONDS = 1.0
 
 
@@ -35,33 +29,34 @@ class LinkProcess:
         self.name = name
         # Two that were given one name, or one and its ghost, must not take each other's lanes for their own.
         self._start = f"{name}:{secrets.token_hex(4)}"
-        self._wires = Wires()
-        self.lanes = Lanes(self._start, self._wires)
-        self.out = BrokerConnection(f"{settings.MQTT_CLIENT_PREFIX}-out-{self._start}", self._wires)
+        wires = Wires(settings.LINK_INBOXES)
+        self.lanes = Lanes(self._start, wires)
+        self.out = BrokerConnection(f"{settings.MQTT_CLIENT_PREFIX}-out-{self._start}", wires)
         self.relay = Relay(self.out)
-        self._inbox = Inbox(routes)
+        self._intakes = [Intake(queue, self.lanes.acknowledge, self.out) for queue in wires.queues]
         self._stop = threading.Event()
-        self._next_renewal = 0.0
 
     def stop(self, signum: int = 0, frame: FrameType | None = None) -> None:
         """Finish the messages in hand, then leave."""
         self._stop.set()
 
     def run(self) -> None:
-        threads = [
-            threading.Thread(target=work, name=name, daemon=True)
-            for name, work in (("relay", self._run_relay), ("evictions", self._run_evictions))
+        works = (("relay", self._run_relay), ("evictions", self._run_evictions))
+        threads: list[threading.Thread | Intake] = [
+            *(threading.Thread(target=work, name=name, daemon=True) for name, work in works),
+            *self._intakes,
         ]
         self.out.start()
-        for thread in threads:
-            thread.start()
-        while not self._stop.is_set():
+        for starting in threads:
+            starting.start()
+        while True:
             self._renew()
-            messages = self._collect()
-            if messages:
-                self._take(messages)
-        for thread in threads:
-            thread.join(timeout=5)
+            if self._stop.wait(leases.RENEW_SECONDS):
+                break
+        for intake in self._intakes:
+            intake.stop()
+        for ending in threads:
+            ending.join(5)
         self.lanes.stop()
         self.out.stop()
         self.out.join()
@@ -94,51 +89,11 @@ class LinkProcess:
                 connection.close()
         connection.close()
 
-    def _collect(self) -> list[Incoming]:
-        """Wait for messages, then take along what has come meanwhile, until there are MOST_AT_ONCE or a few more.
-
-        It does not linger for more: a broker that allows few messages in flight would only wait for us. Under load
-        they grow in number by themselves, because the next ones gather while these commit.
-        """
-        messages: list[Incoming] = []
-        try:
-            messages += self._wires.incoming.get(timeout=0.5)
-            while len(messages) < MOST_AT_ONCE:
-                messages += self._wires.incoming.get_nowait()
-        except Empty:
-            pass
-        return messages
-
-    def _take(self, messages: list[Incoming]) -> None:
-        """Commit messages, however long the database takes to come back; then acknowledge them."""
-        while not self._stop.is_set():
-            try:
-                taken = self._inbox.take(messages)
-                break
-            except (OperationalError, InterfaceError) as error:
-                if isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
-                    continue  # PostgreSQL has undone it; nothing is away
-                logger.warning("the inbox waits for the database: %s", str(error).splitlines()[0])
-                connection.close()
-                self._stop.wait(1)
-        else:
-            return
-        self.lanes.acknowledge(messages)
-        if taken.dead:
-            logger.warning("%d of %d messages became dead letters; the admin shows them", taken.dead, len(messages))
-        if taken.events:
-            acks = [
-                (topics.ack(device_id), services.signed_ack(device_id, ids)) for device_id, ids in taken.events.items()
-            ]
-            with suppress(NotConnected):  # the terminals send these events again and get their acks then
-                self.out.publish(acks)
-
     def _renew(self) -> None:
-        """Every two seconds: keep or change lanes, and tell that this process lives. Here and not in a thread of its own, because
-        who does not get on with its messages shall lose its lanes."""
-        if time.monotonic() < self._next_renewal:
+        """Keep or change lanes, and tell that this process lives. Who does not get on with its messages lets its lanes go."""
+        if max(intake.busy_seconds for intake in self._intakes) > leases.LEASE_SECONDS:
+            logger.warning("an inbox does not get on; this process leaves its lanes to the others until it does")
             return
-        self._next_renewal = time.monotonic() + leases.RENEW_SECONDS
         try:
             self.lanes.renew()
             connected, now = self.out.healthy and self.lanes.healthy, datetime.now(UTC)

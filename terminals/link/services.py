@@ -25,7 +25,7 @@ from terminals.estate.services import hold
 from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.base import Empty
-from terminals.link.protocol.messages.link import Result
+from terminals.link.protocol.messages.link import Ack, NotTaken, Result
 from terminals.link.protocol.states import OPEN_STATES, CommandState, CommandTransition, is_final
 from terminals.link.routes import Outcome, routes
 
@@ -181,14 +181,14 @@ def _encoded(*values: object) -> Iterator[bytes]:
     return ((rfc3339(value) if isinstance(value, datetime) else str(value)).encode() for value in values)
 
 
-def signed_ack(device_id: str, message_ids: Sequence[UUID]) -> bytes:
-    """Return the signed message with which the server takes responsibility for critical events."""
+def signed_ack(device_id: str, message_ids: Sequence[UUID], not_taken: Sequence[NotTaken] = ()) -> bytes:
+    """Return the signed message with which the server takes responsibility for events, and tells what it did not take."""
     envelope = {
         "id": str(new_id()),
         "type": "ack",
         "device_id": device_id,
         "sent_at": rfc3339(datetime.now(UTC)),
-        "body": {"ids": [str(message_id) for message_id in message_ids]},
+        "body": msgspec.to_builtins(Ack(list(message_ids), list(not_taken))),
     }
     return messages.encode(signing.sign_envelope(envelope, *signing.command_signing_key()))
 

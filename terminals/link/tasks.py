@@ -5,12 +5,11 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from terminals.common.sql import delete_in_chunks
-from terminals.link import services, sessions
+from terminals.common.partitions import keep_partitions
+from terminals.link import seen, services, sessions
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeadLetter
 
-SEEN_DAYS = 7
 DEAD_LETTER_DAYS = 30
 
 
@@ -24,16 +23,10 @@ def tick() -> None:
         pass
 
 
-# Raw: the ORM cannot delete so many of the oldest.
-FORGET = """
-DELETE FROM link_seenmessage
- WHERE ctid = ANY(ARRAY(SELECT ctid FROM link_seenmessage WHERE seen_at < %s LIMIT 50000))
-"""
-
-
 @shared_task
 def prune_link() -> None:
-    """Forget message ids a week after they came (their events have natural keys besides), dead letters after a month."""
+    """Make the coming partitions of message ids and drop those that are over; forget dead letters after a month."""
     now = timezone.now()
-    delete_in_chunks(FORGET, [now - timedelta(days=SEEN_DAYS)])
+    for parted in (seen.SIGNED, seen.UNSIGNED):
+        keep_partitions(parted, now.date())
     DeadLetter.objects.filter(last_at__lt=now - timedelta(days=DEAD_LETTER_DAYS)).delete()

@@ -6,13 +6,11 @@ It judges commands as a real terminal must: the server's signature, its own devi
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
 import uuid_utils.compat
-from cryptography.hazmat.primitives import serialization
 
 from terminals.common.errors import Refusal
 from terminals.keys import rules as key_rules
@@ -24,7 +22,7 @@ from terminals.link.protocol.messages.link import Ack, HeldKey, Hello, Presence,
 from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.protocol.messages.settlement import UploadTransactions
 from terminals.link.protocol.messages.software import Install
-from terminals.simulator import identity, till
+from terminals.simulator import identity, not_taken, till
 from terminals.simulator.books import NotAssigned, assigned, net_minor, parameters_digest
 from terminals.simulator.faults import Faults
 from terminals.simulator.hardware import FULL_ROLL, Hardware
@@ -60,6 +58,7 @@ class Device:
         self.reboot_wanted = False
         self.reconnect_wanted = False
         self.refused_commands = 0
+        self.quiet_until: dict[str, datetime] = {}  # by channel
         self.on_closed: Callable[[int], None] = lambda batch_number: None
         self.seq = 0
         self._ignored: set[str] = set()
@@ -109,6 +108,8 @@ class Device:
     def pending_events(self) -> list[Outgoing]:
         """Return the events that the server has not acknowledged, in the order in which they happened."""
         topic = self.memory.topics["event"]
+        if self.quiet_until.get("event", self.now()) > self.now():
+            return []
         return [Outgoing(topic, event.payload.encode()) for event in self.memory.pending]
 
     # --- selling -----------------------------------------------------------------------------------------------------
@@ -143,14 +144,14 @@ class Device:
             self.refused_commands += 1
             return []
         if envelope.type == "ack":
-            self._forget(msgspec.json.decode(envelope.body, type=Ack))
-            return []
+            return self._heed(envelope.sent_at, msgspec.json.decode(envelope.body, type=Ack))
         return self._command(envelope)
 
-    def _forget(self, ack: Ack) -> None:
+    def _heed(self, server_time: datetime, ack: Ack) -> list[Outgoing]:
         done = {str(message_id) for message_id in ack.ids}
         self.memory.pending = [event for event in self.memory.pending if event.message_id not in done]
         self.changed = True
+        return not_taken.heed(self, server_time, ack.not_taken)
 
     def _command(self, envelope: CommandEnvelope) -> list[Outgoing]:
         command_id = str(envelope.id)
@@ -322,7 +323,7 @@ class Device:
             "body": _without_nulls(msgspec.to_builtins(body)),
         }
         if declared.signed:
-            envelope = signing.sign_envelope(envelope, _private_key(self.memory.private_key_pem))
+            envelope = signing.sign_envelope(envelope, identity.private_key(self.memory.private_key_pem))
         return Outgoing(self.memory.topics[declared.channel], messages.encode(envelope))
 
 
@@ -334,11 +335,6 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(member) for name, member in value.items() if member is not None}
     return [_without_nulls(member) for member in value] if isinstance(value, list) else value
-
-
-@lru_cache(maxsize=20_000)
-def _private_key(pem: str) -> signing.PrivateKey:
-    return cast(signing.PrivateKey, serialization.load_pem_private_key(pem.encode(), None))
 
 
 def _new_id() -> str:

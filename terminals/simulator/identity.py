@@ -49,7 +49,7 @@ def install_certificate(device: "Device", envelope: CommandEnvelope) -> "list[Ou
     memory = device.memory
     chain = msgspec.json.decode(envelope.body, type=InstallCertificate).certificate
     certificate, *_ = x509.load_pem_x509_certificates(chain.encode())
-    asked = _key(memory.next_key_pem) if memory.next_key_pem else None
+    asked = private_key(memory.next_key_pem) if memory.next_key_pem else None
     named = [name.value for name in certificate.subject] == [memory.device_id]
     if not asked or asked.public_key() != certificate.public_key() or not named:
         return [device.finish(Result(envelope.id, "rejected", code="wrong_certificate"))]
@@ -67,19 +67,20 @@ def _ask(device: "Device") -> "Outgoing":
     if not memory.next_key_pem:
         memory.next_key_pem = private_pem(ec.generate_private_key(ec.SECP256R1()))
     memory.renewal_asked_at = device.now().isoformat()
-    request = request_pem(_key(memory.next_key_pem), memory.serial)
+    request = request_pem(private_key(memory.next_key_pem), memory.serial)
     return device.report("certificate_request", CertificateRequest(request))
 
 
-def sign_pending_anew(memory: Memory, private_key: ec.EllipticCurvePrivateKey) -> None:
+def sign_pending_anew(memory: Memory, key: ec.EllipticCurvePrivateKey) -> None:
     """Sign what the server has not acknowledged with the new key; the ids stay, so that nothing counts twice."""
     for event in memory.pending:
         envelope = json.loads(event.payload)
         del envelope["sig"]
-        event.payload = messages.encode(signing.sign_envelope(envelope, private_key)).decode()
+        event.payload = messages.encode(signing.sign_envelope(envelope, key)).decode()
 
 
-def _key(pem: str) -> ec.EllipticCurvePrivateKey:
+@lru_cache(maxsize=20_000)
+def private_key(pem: str) -> ec.EllipticCurvePrivateKey:
     return cast(ec.EllipticCurvePrivateKey, serialization.load_pem_private_key(pem.encode(), None))
 
 

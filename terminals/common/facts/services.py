@@ -8,7 +8,7 @@ from django.db import connection
 from terminals.common.facts.kinds import FactBody
 from terminals.common.partitions import Partitioned
 
-PARTITIONED = Partitioned("common_fact", "at", keep_months=14)
+PARTITIONED = Partitioned("common_fact", "at", keep=14)
 
 
 # Raw: each settlement leaves a fact, and the ORM takes five times as long to write it.

@@ -159,7 +159,7 @@ def test_requests_that_nobody_should_have_sent_are_refused(device: Device, regis
         assert refused(device, "junk") == "bad_request"
         assert refused(device, make_csr(key, "SN-2")) == "bad_subject"
         assert refused(device, make_csr(ec.generate_private_key(ec.SECP521R1()))) == "weak_key"
-        assert refused(device, make_csr(identity._key(other.memory.private_key_pem))) == "key_in_use"
+        assert refused(device, make_csr(identity.private_key(other.memory.private_key_pem))) == "key_in_use"
     with time_machine.travel(in_days(91)):
         assert refused(device, make_csr(key)) == "expired"
 

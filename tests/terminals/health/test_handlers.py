@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from terminals.common.facts.kinds import text_of
@@ -49,6 +50,9 @@ def test_a_clock_that_fell_back_does_not_freeze_what_is_shown(device: Device) ->
     deliver(device.health())
     device.boot()
     device.now = lambda: datetime(1970, 1, 1, tzinfo=UTC)
+    [told] = deliver(device.hello(), device.health()).not_taken.values()
+    assert [one.reason for one in told] == ["too_old"]
+    device.now = lambda: datetime.now(UTC)  # it has set its clock by that answer
     deliver(device.hello(), device.health())
     assert HealthState.objects.get().boot_id == device.boot_id
 
@@ -85,10 +89,27 @@ def test_a_forged_reading_rules_for_two_minutes_at_most(device: Device) -> None:
     assert HealthState.objects.get().seq == device.seq
 
 
-def test_old_readings_are_pruned_and_the_present_state_stays(device: Device) -> None:
-    deliver(device.health(), device.health())
-    HealthSample.objects.filter(message_id=HealthState.objects.get().message_id).update(
-        received_at=timezone.now() - timedelta(days=15)
-    )
-    assert prune_health_history() == 1
-    assert HealthSample.objects.count() == HealthState.objects.count() == 1
+def test_days_of_readings_are_dropped_and_the_present_state_stays(device: Device) -> None:
+    with time_machine.travel(datetime(2031, 5, 1, 12, tzinfo=UTC)):
+        prune_health_history()
+        deliver(device.health())
+    with time_machine.travel(datetime(2031, 5, 15, 23, tzinfo=UTC)):
+        prune_health_history()
+        deliver(device.health())
+        assert HealthSample.objects.count() == 2
+    with time_machine.travel(datetime(2031, 5, 16, 0, 1, tzinfo=UTC)):
+        prune_health_history()
+        assert HealthSample.objects.count() == HealthState.objects.count() == 1
+
+
+def test_what_a_terminal_says_comes_to_the_columns_as_it_was_said(device: Device) -> None:
+    odd = 'a "boot", {with} \\ and NULL, None'
+    said = json.loads(device.health().payload) | {"boot_id": odd}
+    said["body"] |= {"software": {'pay"ment': "2\\1,{}"}, "battery": {"percent": 7, "charging": True}}
+    said["body"]["network"] = {"kind": "ethernet"}
+    deliver(device.health()._replace(payload=json.dumps(said).encode()))
+    state = HealthState.objects.get()
+    assert (state.boot_id, state.software) == (odd, said["body"]["software"])
+    assert (state.battery_percent, state.battery_charging, state.rssi_dbm, state.latency_ms) == (7, True, None, None)
+    assert state.sent_at == datetime.fromisoformat(said["sent_at"])
+    assert HealthSample.objects.get().boot_id == odd

@@ -14,14 +14,13 @@ from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
 from terminals.link import services
 from terminals.link.inbox import LETTERS_A_MINUTE, Inbox
-from terminals.link.models import Command, DeadLetter, DeviceSession, SeenMessage
+from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol.messages.link import Result
 from terminals.link.relay import claim, mark_sent
 from terminals.link.routes import routes
 from terminals.link.services import expire_commands, send_plain_command
 from terminals.link.sessions import WILL_GRACE, sweep_silent_sessions
-from terminals.link.tasks import prune_link
 from terminals.settlement.models import Transaction
 from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device, working_device
@@ -181,16 +180,6 @@ def test_only_known_commands_for_terminals_in_service_are_made(device: Device, t
     with pytest.raises(Refusal, match="is suspended; only enrolled, active ones take commands"):
         ping(terminal)
     assert Command.objects.count() == 0
-
-
-def test_message_ids_are_forgotten_after_a_week(device: Device) -> None:
-    deliver(device.health())
-    before = SeenMessage.objects.count()
-    SeenMessage.objects.create(
-        message_id=services.new_id(), terminal_id=1, signed=True, seen_at=timezone.now() - timedelta(days=8)
-    )
-    prune_link()
-    assert SeenMessage.objects.count() == before
 
 
 def test_an_unsigned_message_cannot_use_up_the_id_of_an_event(device: Device) -> None:

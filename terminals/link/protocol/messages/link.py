@@ -11,6 +11,7 @@ from terminals.link.protocol.messages.base import (
     KEY_ID,
     SOFTWARE,
     BatchNumber,
+    Channel,
     CommandType,
     Count,
     Empty,
@@ -78,10 +79,21 @@ class Presence(Struct):
     state: Literal["online", "offline"]
 
 
-class Ack(Struct):
-    """The server has committed these critical events; the terminal may forget them."""
+class NotTaken(Struct, omit_defaults=True):
+    """What the server did not take, and what to do: `too_old`, `clock_ahead`: send it anew with a new id and the present time (an
+    ack's `sent_at`); `too_much`: wait for `retry_after_seconds` before anything more on that channel."""
 
-    ids: Annotated[list[UUID], Meta(min_length=1, max_length=1000)]
+    reason: Literal["too_old", "clock_ahead", "too_much"]
+    channel: Channel
+    id: UUID | None = None
+    retry_after_seconds: Annotated[int, Meta(ge=0, le=3600)] = 0
+
+
+class Ack(Struct, omit_defaults=True):
+    """The server has committed these critical events, and the terminal may forget them; it did not take those others."""
+
+    ids: Annotated[list[UUID], Meta(max_length=1000)]
+    not_taken: Annotated[list[NotTaken], Meta(max_length=1000)] = []
 
 
 INBOUND = (
@@ -109,4 +121,4 @@ COMMANDS = (
     CommandType("lock", Empty()),
     CommandType("unlock", Empty()),
 )
-ACK = CommandType("ack", Ack([EVENT_ID]))
+ACK = CommandType("ack", Ack([EVENT_ID], [NotTaken("too_much", "event", retry_after_seconds=42)]))
