@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -89,15 +89,17 @@ def health_messages(count: int) -> list[tuple[str, bytes]]:
 
 
 @contextmanager
-def link_process() -> Iterator[None]:
-    """Run `run_device_link` for the length of a block, connected at its start; its session is forgotten at its end."""
+def link_process(count: int = 1) -> Iterator[None]:
+    """Run `run_device_link` for the length of a block, connected at its start; its sessions are forgotten at its end."""
     from terminals.link.lanes import client_id
     from terminals.link.mqtt import take_over
 
     run_sql("TRUNCATE link_heartbeat, link_lane, link_linkprocess")
     try:
-        with process("manage.py", "run_device_link", "--name", "bench"):
-            wait_until(lambda: scalar("SELECT count(*) FROM link_heartbeat WHERE part = 'broker' AND healthy") == 1)
+        with ExitStack() as links:
+            for number in range(count):
+                links.enter_context(process("manage.py", "run_device_link", "--name", f"bench-{number}"))
+            wait_until(lambda: scalar("SELECT count(*) FROM link_heartbeat WHERE part = 'broker' AND healthy") == count)
             yield
     finally:
         # Otherwise the broker would keep for its lanes what the other rounds publish.

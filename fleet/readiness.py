@@ -6,12 +6,13 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
-from prometheus_client.core import CollectorRegistry, GaugeMetricFamily
+from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from fleet.pages import selectors
-from terminals.link.heartbeat import PARTS, silent_parts
+from terminals.link.heartbeat import PARTS, links_alive, silent_parts
+from terminals.link.lag import lag
 
 
 @require_safe
@@ -22,15 +23,36 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Each part by name; 503 when one is down. What the others are, only the database can tell."""
+    """Each part by name, and the links' lag; 503 when one is down. What the others are, only the database can tell."""
+    now, behind = datetime.now(UTC), None
     try:
-        down = silent_parts(datetime.now(UTC))
+        down, behind = silent_parts(now), lag(now)._asdict()
     except (DatabaseError, OSError):
         connection.close()
         down = ["database", *PARTS]
     parts = {name: "down" if name in down else "up" for name in ("web", "database", *PARTS)}
-    body = {"status": "not ready" if down else "ready", "parts": parts}
+    body = {"status": "not ready" if down else "ready", "parts": parts, "lag": behind}
     return JsonResponse(body, status=503 if down else 200)
+
+
+class _Link(Collector):
+    """How far the links are behind and what they do."""
+
+    def collect(self) -> list[Metric]:
+        now = datetime.now(UTC)
+        waits = GaugeMetricFamily("tillwarden_lag_seconds", "Age of the oldest that waits", labels=["of"])
+        behind = lag(now)
+        waits.add_metric(["message"], behind.oldest_message_seconds)
+        waits.add_metric(["due_command"], behind.oldest_due_command_seconds)
+        up = GaugeMetricFamily("tillwarden_part_up", "Whether a part answers", labels=["part"])
+        silent = silent_parts(now)
+        for part in PARTS:
+            up.add_metric([part], part not in silent)
+        messages = CounterMetricFamily("tillwarden_messages", "Messages from terminals", labels=["link", "outcome"])
+        for link in links_alive(now):
+            messages.add_metric([link.name, "taken"], link.taken - link.refused)
+            messages.add_metric([link.name, "refused"], link.refused)
+        return [waits, up, messages]
 
 
 class _Fleet(Collector):
@@ -58,4 +80,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus text format. Holds counts only; guard it at the proxy where they are nobody's business."""
     registry = CollectorRegistry()
     registry.register(_Fleet())
+    registry.register(_Link())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -19,7 +19,6 @@ from terminals.estate.rules import LINKED_STATES, TerminalState
 from terminals.health.models import HealthSample, HealthState, TamperAlarm
 from terminals.keys.models import TerminalKey
 from terminals.link.models import Command, DeadLetter, DeviceSession
-from terminals.link.protocol.states import OPEN_STATES
 from terminals.link.protocol.topics import prefix
 from terminals.parameters.models import TerminalParameters
 from terminals.settlement.cases.models import LIVE_VALUES, Case
@@ -74,7 +73,7 @@ def glance_at(terminal: Terminal, parts: Parts) -> Glance:
         last_run=SettlementRun.objects.filter(**mine).first() if money else None,
         refused=_refused_since_it_left(terminal),
         parameters=parameters.filter(**mine).first() if "parameters" in parts else None,
-        open_commands=list(Command.objects.filter(**mine, state__in=OPEN_STATES)[:10]) if "commands" in parts else [],
+        open_commands=list(Command.objects.filter(**mine, finished_at=None)[:10]) if "commands" in parts else [],
     )
 
 

@@ -35,6 +35,7 @@ from terminals.estate.models import Terminal, TerminalModel
 from terminals.estate.rules import TerminalState
 from terminals.keys.models import USAGES
 from terminals.link.heartbeat import parts_to_look_after
+from terminals.link.lag import lag
 from terminals.link.services import PLAIN_COMMANDS
 from terminals.settlement.selectors import at_stake
 
@@ -60,6 +61,7 @@ def _overview_context(request: HttpRequest) -> dict[str, Any]:
         "late_documents": [one for one in documents_standing(now) if one.late] if reach(SEE_RELEASES).paths else [],
         "identities": troubled(request.user, selectors.VIEW, now),
         "silent": parts_to_look_after(now),
+        "lag": lag(now),
         "refreshed_at": now,
         "today": "&".join(
             f"finished_at__{name}={quote(instant.isoformat())}"

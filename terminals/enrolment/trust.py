@@ -23,7 +23,6 @@ from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES
 from terminals.link.models import Command
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.enrolment import UpdateTrust
-from terminals.link.protocol.states import OPEN_STATES
 from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
 
 UPDATE = "update_trust"
@@ -112,6 +111,6 @@ def progress() -> tuple[int, int, int]:
     since = signing.command_signing_key().key_id
     stale = sum(
         signing.named_key(json.loads(bytes(payload)).get("sig")) != since
-        for payload in Command.objects.filter(state__in=OPEN_STATES).values_list("payload", flat=True).iterator()
+        for payload in Command.objects.filter(finished_at=None).values_list("payload", flat=True).iterator()
     )
     return sum(n for trust, n in counts if trust == present), sum(n for trust, n in counts if trust != present), stale

@@ -3,14 +3,13 @@
 from typing import cast
 
 from terminals.health import services
-from terminals.health.services import Said
-from terminals.link.protocol.messages.health import Health, Tamper
+from terminals.link.protocol.messages.health import Tamper
 from terminals.link.routes import Received
 
 
 def on_health(messages: list[Received]) -> None:
     """Store readings."""
-    services.store_readings([Said(m.terminal_id, m.envelope, m.received_at, cast(Health, m.body)) for m in messages])
+    services.store_readings(messages)
 
 
 def on_tamper(messages: list[Received]) -> None:

@@ -7,8 +7,7 @@ long: after two minutes the next one of the boot counts, whatever its `seq`.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 from django.db import connection
@@ -17,8 +16,8 @@ from terminals.common.facts.services import record_facts
 from terminals.common.sql import array, texts
 from terminals.health.facts import TamperChanged
 from terminals.health.models import HealthState, TamperAlarm
-from terminals.link.protocol.messages.base import Envelope
 from terminals.link.protocol.messages.health import Health, Tamper
+from terminals.link.routes import Received
 
 # Messages of one boot between two readings that count: a month of one in three seconds, never heard.
 SEQ_LEAP = 1_000_000
@@ -89,32 +88,22 @@ ON CONFLICT (terminal_id) DO UPDATE
 """
 
 
-class Said(NamedTuple):
-    """A reading with where it came from."""
-
-    terminal_id: int
-    envelope: Envelope
-    received_at: datetime
-    health: Health
-
-
-def store_readings(readings: Sequence[Said]) -> None:
-    """Put readings into history and present."""
+def store_readings(messages: Sequence[Received]) -> None:
+    """Put readings (messages whose body is Health) into history and present."""
+    told = [cast(Health, message.body) for message in messages]
     with connection.cursor() as cursor:
-        cursor.execute(
-            MERGE, {**_envelopes(readings), **_conditions([said.health for said in readings]), "leap": SEQ_LEAP}
-        )
+        cursor.execute(MERGE, {**_envelopes(messages), **_conditions(told), "leap": SEQ_LEAP})
 
 
-def _envelopes(readings: Sequence[Said]) -> dict[str, str]:
-    envelopes = [said.envelope for said in readings]
+def _envelopes(messages: Sequence[Received]) -> dict[str, str]:
+    envelopes = [message.envelope for message in messages]
     return {
-        "terminal_id": array([said.terminal_id for said in readings]),
+        "terminal_id": array([message.terminal_id for message in messages]),
         "message_id": array([f"{envelope.id.int:032x}" for envelope in envelopes]),
         "boot_id": texts([envelope.boot_id for envelope in envelopes]),
         "seq": array([envelope.seq for envelope in envelopes]),
         "sent_at": array([envelope.sent_at.isoformat() for envelope in envelopes]),
-        "received_at": array([said.received_at.isoformat() for said in readings]),
+        "received_at": array([message.received_at.isoformat() for message in messages]),
     }
 
 

@@ -1,6 +1,9 @@
 """Signs of life of the running parts, for /readyz."""
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import QuerySet
 
 from terminals.link.models import Heartbeat
 
@@ -8,14 +11,30 @@ FRESH_FOR = timedelta(seconds=15)
 PARTS = ("broker", "link", "worker")
 
 
-def beat(*, name: str, part: str, healthy: bool, at: datetime) -> None:
-    """Note that a part lives and whether it can do its work."""
+class Work(NamedTuple):
+    """What a link has done since its start, and for how long it has had its oldest message in hand."""
+
+    lag_seconds: float = 0.0
+    taken: int = 0
+    refused: int = 0
+
+
+NONE = Work()
+
+
+def beat(*, name: str, part: str, healthy: bool, at: datetime, work: Work = NONE) -> None:
+    """Note that a part lives, whether it can do its work, and how it gets on."""
     Heartbeat.objects.bulk_create(
-        [Heartbeat(name=name, part=part, healthy=healthy, at=at)],
+        [Heartbeat(name=name, part=part, healthy=healthy, at=at, **work._asdict())],
         update_conflicts=True,
         unique_fields=["name"],
-        update_fields=["part", "healthy", "at"],
+        update_fields=["part", "healthy", "at", *Work._fields],
     )
+
+
+def links_alive(now: datetime) -> QuerySet[Heartbeat]:
+    """Return the last words of the link processes that run."""
+    return Heartbeat.objects.filter(part="link", at__gte=now - FRESH_FOR)
 
 
 def silent_parts(now: datetime) -> list[str]:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
 import psycopg.errors
 from django.db import InterfaceError, OperationalError, connection
 
 from terminals.link import services
+from terminals.link.heartbeat import Work
 from terminals.link.inbox import Inbox
 from terminals.link.limits import Meter
 from terminals.link.mqtt import BrokerConnection, Incoming, NotConnected
@@ -42,6 +44,8 @@ class Intake:
         self._meter = Meter()
         self._stop = threading.Event()
         self._busy_since: float | None = None
+        self._oldest: datetime | None = None
+        self._taken = self._refused = 0
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
     @property
@@ -49,6 +53,12 @@ class Intake:
         """For how long it has had the same messages in hand."""
         since = self._busy_since
         return time.monotonic() - since if since is not None else 0.0
+
+    @property
+    def work(self) -> Work:
+        """What it has done so far; any thread may ask."""
+        oldest = self._oldest
+        return Work((datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0, self._taken, self._refused)
 
     def start(self) -> None:
         self._thread.start()
@@ -64,9 +74,9 @@ class Intake:
         try:
             while not self._stop.is_set():
                 if messages := self._collect():
-                    self._busy_since = time.monotonic()
+                    self._busy_since, self._oldest = time.monotonic(), messages[0].received_at
                     self._take(messages)
-                    self._busy_since = None
+                    self._busy_since = self._oldest = None
             connection.close()
         except Exception:
             logger.exception("an inbox failed; the process leaves, to be started again")
@@ -103,6 +113,7 @@ class Intake:
         else:
             return
         self._acknowledge(messages)
+        self._taken, self._refused = self._taken + len(messages), self._refused + taken.dead
         if taken.dead:
             logger.warning("%d of %d messages became dead letters; the admin shows them", taken.dead, len(messages))
         if answered := taken.events.keys() | taken.not_taken.keys():

@@ -70,8 +70,9 @@ class Command(models.Model):
             ("read_message", "Can read whole signed messages"),
         ]
         indexes = [
-            models.Index(fields=["next_attempt_at"], condition=Q(state__in=OPEN_STATES), name="command_due"),
-            models.Index(fields=["expires_at"], condition=Q(state__in=OPEN_STATES), name="command_open_by_expiry"),
+            # No index speaks of the state, so that `sent` is written beside the row's last version and into no index.
+            models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="command_due"),
+            models.Index(fields=["expires_at"], condition=Q(finished_at=None), name="command_open_by_expiry"),
             models.Index(fields=["terminal", "-id"], name="command_of_terminal"),
         ]
         constraints = [
@@ -179,6 +180,9 @@ class Heartbeat(models.Model):
     part = models.CharField(max_length=20)
     at = models.DateTimeField()
     healthy = models.BooleanField()
+    lag_seconds = models.FloatField(default=0, help_text="Of a link: how long it has had its oldest message in hand")
+    taken = models.BigIntegerField(default=0, help_text="Of a link: messages since its start, those refused among them")
+    refused = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
         return self.name

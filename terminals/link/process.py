@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from terminals.link import evictions, leases
-from terminals.link.heartbeat import beat
+from terminals.link.heartbeat import Work, beat
 from terminals.link.intake import Intake
 from terminals.link.lanes import Lanes
 from terminals.link.mqtt import BrokerConnection, Wires, take_over
@@ -91,14 +91,18 @@ class LinkProcess:
 
     def _renew(self) -> None:
         """Keep or change lanes, and tell that this process lives. Who does not get on with its messages lets its lanes go."""
-        if max(intake.busy_seconds for intake in self._intakes) > leases.LEASE_SECONDS:
-            logger.warning("an inbox does not get on; this process leaves its lanes to the others until it does")
-            return
         try:
-            self.lanes.renew()
+            if max(intake.busy_seconds for intake in self._intakes) <= leases.LEASE_SECONDS:
+                self.lanes.renew()
+            else:
+                logger.warning("an inbox does not get on; this process leaves its lanes to the others until it does")
             connected, now = self.out.healthy and self.lanes.healthy, datetime.now(UTC)
+            work = [intake.work for intake in self._intakes]
+            done = Work(
+                max(one.lag_seconds for one in work), sum(one.taken for one in work), sum(one.refused for one in work)
+            )
             # The link alone speaks to the broker, so that it tells of both; the link itself lives, connected or not.
-            beat(name=f"link:{self.name}", part="link", healthy=True, at=now)
+            beat(name=f"link:{self.name}", part="link", healthy=True, at=now, work=done)
             beat(name=f"broker:{self.name}", part="broker", healthy=connected, at=now)
         except (OperationalError, InterfaceError) as error:
             logger.warning("no heartbeat: %s", str(error).splitlines()[0])

@@ -31,7 +31,7 @@ class BadTime(Refusal):
     """A message, by its id, that its terminal must send anew, with the present time."""
 
     def __init__(
-        self, told: Literal["too_old", "clock_ahead"], message_id: UUID, template: str, **values: object
+        self, told: Literal["too_old", "clock_ahead"], template: str, *, message_id: UUID, **values: object
     ) -> None:
         super().__init__(told, template, **values)
         self.told = told
@@ -40,14 +40,21 @@ class BadTime(Refusal):
 
 def check_age(envelope: Envelope, now: datetime) -> None:
     """Raise BadTime for a signed message that may have been forgotten, or whose day is yet to come."""
-    if now - REMEMBERED <= envelope.sent_at <= now + AHEAD:
-        return
-    day = envelope.sent_at.date()
-    if envelope.sent_at < now:
-        said = "sent on %(day)s; ids are remembered for %(days)s days. The terminal must send it anew"
-        raise BadTime("too_old", envelope.id, said, day=day, days=REMEMBERED.days)
-    said = "sent on %(day)s, which is yet to come: the terminal must set its clock and send it anew"
-    raise BadTime("clock_ahead", envelope.id, said, day=day)
+    if envelope.sent_at < now - REMEMBERED:
+        raise BadTime(
+            "too_old",
+            "sent on %(day)s; ids are remembered for %(days)s days: the terminal must send it anew",
+            message_id=envelope.id,
+            day=envelope.sent_at.date(),
+            days=REMEMBERED.days,
+        )
+    if envelope.sent_at > now + AHEAD:
+        raise BadTime(
+            "clock_ahead",
+            "sent on %(day)s, which is yet to come: the terminal must set its clock and send it anew",
+            message_id=envelope.id,
+            day=envelope.sent_at.date(),
+        )
 
 
 # Raw: the ORM cannot say which rows an insert with conflicts has written.

@@ -266,7 +266,7 @@ def advance_commands(results: Sequence[tuple[int, Result]]) -> None:
 @transaction.atomic
 def expire_commands() -> int:
     """Close up to 1000 open commands whose time is over; return how many. Their features hear of it."""
-    due = Command.objects.filter(state__in=OPEN_STATES, expires_at__lte=timezone.now()).order_by("expires_at")
+    due = Command.objects.filter(finished_at=None, expires_at__lte=timezone.now()).order_by("expires_at")
     return _close(due.select_for_update(skip_locked=True)[:1000], CommandTransition.expire)
 
 

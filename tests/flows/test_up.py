@@ -45,11 +45,16 @@ def alive(pid: int) -> bool:
 class Up:
     """A running installation."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, **environment: str) -> None:
         self.state_dir = state_dir
         self.port = services.free_port_pair()
         ports = {"PORT": str(self.port), "MQTT_PORT": str(services.free_port_pair())}
-        self.process = start(state_dir, TERMINALS="3", **ports)
+        self.process = start(state_dir, **{"TERMINALS": "3", **ports, **environment})
+
+    def end(self) -> None:
+        """End it at once; what it started ends with it."""
+        self.process.kill()
+        self.process.wait()
 
     def ready(self) -> bool:
         try:
@@ -87,8 +92,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     state_dir = services.STATE_DIR / "up"
     running = Up(state_dir)
     yield running
-    running.process.kill()
-    running.process.wait()
+    running.end()
 
 
 def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:

@@ -1,5 +1,6 @@
 """`manage.py run_device_link`: one process of the device link. Any number run side by side and share out the fleet."""
 
+import gc
 import signal
 import socket
 from argparse import ArgumentParser
@@ -24,6 +25,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # A link repeats a handful of statements for ever, so PostgreSQL shall plan each of them once.
         connection.settings_dict["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
+        # Messages come and go by the thousand and are in no cycles: looking for those was a tenth of the work.
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 20)
         link = LinkProcess(options["name"])
         signal.signal(signal.SIGTERM, link.stop)
         signal.signal(signal.SIGINT, link.stop)
