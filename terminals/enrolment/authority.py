@@ -7,7 +7,7 @@ beside its own. A CA that issues no more goes on listing what it revoked for as 
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -26,6 +26,7 @@ from terminals.common.errors import Refusal
 from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.link.protocol.signing import PrivateKey, PublicKey
 
+CLOSED = ("no_device_ca", "device_ca_expired", "device_ca_closed")  # refusals that say nothing of who asks
 LIFETIME = timedelta(days=90)
 BACKDATED = timedelta(minutes=5)  # terminals' clocks run late
 REVOCATIONS_LAST = timedelta(days=7)  # how long a broker may use a list that it cannot get anew
@@ -88,20 +89,23 @@ def issuer() -> "Issuer":
         raise Refusal(
             "no_device_ca", "no device CA issues certificates yet; an administrator runs `manage.py device_ca`"
         )
-    try:
-        return Issuer(ca)
-    except vault.VaultError:
-        raise Refusal("device_ca_closed", "the vault does not open the device CA's key") from None
+    return Issuer(ca)
 
 
 class Issuer:
-    """The CA that issues, with its key open; not to be kept for longer than it takes to sign."""
+    """The CA that issues. Its key is opened for the first signature; it is not to be kept for longer than it takes to sign."""
 
     def __init__(self, row: DeviceCA) -> None:
         self.row = row
         self._ca = x509.load_pem_x509_certificate(row.certificate_pem.encode())
-        self._key = _unsealed(row)
         self._key_identifier = _authority_key_identifier(self._ca)
+
+    @cached_property
+    def _key(self) -> PrivateKey:
+        try:
+            return _unsealed(self.row)
+        except vault.VaultError:
+            raise Refusal("device_ca_closed", "the vault does not open the device CA's key") from None
 
     def issue(self, public_key: PublicKey, *, device_id: str, now: datetime) -> x509.Certificate:
         """Issue a client certificate whose only name is CN=device_id, valid for LIFETIME from `now`, or as long as the CA."""

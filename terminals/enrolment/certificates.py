@@ -5,7 +5,7 @@ while, so that no message is lost on the way. Once the new key is in use the ear
 later; one that is never used does no harm.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES
 from terminals.estate.services import hold_alone
 from terminals.link.evictions import evict
+from terminals.link.models import Command
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.enrolment import InstallCertificate, RenewCertificate
 from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
@@ -108,27 +109,33 @@ def renew(wanted: Sequence[Wanted], *, now: datetime) -> tuple[dict[int, str], d
             if known and known.public_key_digest == rules.public_key_digest(public_key):
                 given[terminal.pk] = authority.chain(known.pem, known.ca)  # it asks again: it lost the answer
                 continue
-            _check_due(known, now)
-            if known and known.confirmed_at and one.signed_by != terminal.public_key_pem:
+            _check_due(known, now, issuer)
+            holding = (terminal.public_key_pem, "" if known and known.confirmed_at else terminal.earlier_key_pem)
+            if one.signed_by not in holding:
                 # Else whoever copied a key that was replaced could take the terminal over by it.
                 raise Refusal("replaced_key", "a terminal renews by its present key, and this one was replaced")
+            row = _issue(issuer, terminal, public_key, now)
         except Refusal as refusal:
             refused[terminal.pk] = refusal
             continue
-        row = _issue(issuer, terminal, public_key, now)
         given[terminal.pk] = authority.chain(row.pem, issuer.row)
         rows.append((row, signing.public_pem(public_key), one.signed_by))
     refused |= _store(rows, now)
     return {pk: pem for pk, pem in given.items() if pk not in refused}, refused
 
 
-def _check_due(known: Certificate | None, now: datetime) -> None:
+def _check_due(known: Certificate | None, now: datetime, issuer: authority.Issuer) -> None:
+    """Raise Refusal where a terminal may not renew now. Before half of the life it has no reason to, unless another CA issues by
+    now: each time costs rows that stay for years, and an entry in the list of revoked ones."""
     if known is None or known.revoked_at is not None:
         raise Refusal("revoked", "its certificate was revoked; it must enrol again")
     if known.not_after <= now:
         raise Refusal("expired", "its certificate has run out; it must enrol again")
     if known.issued_at > now - RENEWED_AT_MOST_EVERY:
         raise Refusal("too_soon", "it was given a certificate less than an hour ago")
+    half_over = known.issued_at + (known.not_after - known.issued_at) / 2 <= now
+    if known.confirmed_at and known.ca_id == issuer.row.pk and not half_over:
+        raise Refusal("too_soon", "not half of its certificate's life is over")
 
 
 def _store(rows: list[tuple[Certificate, str, str]], now: datetime) -> dict[int, Refusal]:
@@ -159,10 +166,12 @@ def _store(rows: list[tuple[Certificate, str, str]], now: datetime) -> dict[int,
     return refused
 
 
-def send(given: dict[int, str]) -> None:
-    """Send terminals their renewed certificates."""
-    targets = Terminal.objects.filter(pk__in=given).order_by("pk").values_list("pk", "device_id")
-    supersede_commands(list(given), [INSTALL, RENEW])
+def send(given: dict[int, str], now: datetime) -> None:
+    """Send terminals their renewed certificates; what was sent within the hour is on its way, and offered again at a hello."""
+    lately = Command.objects.filter(terminal=OuterRef("pk"), type=INSTALL, created_at__gt=now - RENEWED_AT_MOST_EVERY)
+    unsent = Terminal.objects.filter(~Exists(lately), pk__in=given)
+    targets = unsent.order_by("pk").values_list("pk", "device_id")
+    supersede_commands([pk for pk, _ in targets], [INSTALL, RENEW])
     create_commands(
         [CommandRequest(Target(pk, name), INSTALL, InstallCertificate(given[pk]), VALID_FOR) for pk, name in targets],
         requested_by="certificate renewal",
@@ -215,10 +224,10 @@ UPDATE enrolment_certificate c SET confirmed_at = %(now)s
 """
 
 
-def confirm(keys: Mapping[int, str], now: datetime) -> None:
-    """Note which terminals (id -> PEM of the key that signed) use their present key."""
+def confirm(keys: Sequence[tuple[int, str]], now: datetime) -> None:
+    """Note which terminals use their present key, by (id, PEM of the key that signed); one that used both is named twice."""
     with connection.cursor() as cursor:
-        cursor.execute(CONFIRM, {"ids": list(keys), "keys": list(keys.values()), "now": now})
+        cursor.execute(CONFIRM, {"ids": [pk for pk, _ in keys], "keys": [key for _, key in keys], "now": now})
 
 
 @transaction.atomic

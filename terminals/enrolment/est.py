@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -29,6 +29,8 @@ from terminals.estate.services import hold_alone
 from terminals.link.protocol import signing
 
 MAX_BODY_BYTES = 16 * 1024
+# What is not said of a request is said of us, and may be better later.
+STATUS = {"unknown_certificate": 403, "too_soon": 429} | dict.fromkeys(authority.CLOSED, 503)
 NOT_OURS = Refusal("unknown_certificate", "renewal needs a client certificate of ours that holds and was not revoked")
 
 
@@ -53,8 +55,10 @@ def simple_reenroll(request: HttpRequest) -> HttpResponse:
         pem = _renewed(
             unquote(request.headers.get(settings.EST_CERTIFICATE_HEADER, "")), body_of(request, MAX_BODY_BYTES)
         )
+    except IntegrityError:  # another terminal brought the same key at this moment
+        return HttpResponse(f"{certificates.KEY_IN_USE}\n", status=400, content_type="text/plain")
     except Refusal as refusal:
-        status = 403 if refusal.reason == NOT_OURS.reason else 429 if refusal.reason == "too_soon" else 400
+        status = STATUS.get(refusal.reason, 400)
         return HttpResponse(f"{refusal.reason}: {refusal.detail}\n", status=status, content_type="text/plain")
     return _certificates(x509.load_pem_x509_certificates(pem.encode())[:1])
 
@@ -92,7 +96,7 @@ def _request_pem(body: bytes) -> str:
             return body.decode()
         request = x509.load_der_x509_csr(base64.b64decode(body, validate=False))
         return request.public_bytes(Encoding.PEM).decode()
-    except (ValueError, TypeError, binascii.Error, UnicodeError):
+    except (ValueError, TypeError, binascii.Error, UnicodeError, x509.InvalidVersion):
         raise Refusal("bad_request", "the body must be one base64 encoded PKCS#10 certificate request") from None
 
 

@@ -11,7 +11,7 @@ from terminals.link.routes import Received, RefusedMessage
 
 def on_hello(messages: list[Received]) -> None:
     """Note which keys terminals use and what they trust; one that does not say is left as it is."""
-    certificates.confirm({m.terminal_id: m.key_pem for m in messages}, messages[-1].received_at)
+    certificates.confirm(sorted({(m.terminal_id, m.key_pem) for m in messages}), messages[-1].received_at)
     held = {m.terminal_id: said for m in messages if (said := cast(Hello, m.body).trust)}
     if held:
         trust.note_trust(held, messages[-1].received_at)
@@ -22,5 +22,5 @@ def on_certificate_requests(messages: list[Received]) -> list[RefusedMessage]:
     last = {message.terminal_id: message for message in messages}
     wanted = [Wanted(pk, cast(CertificateRequest, m.body).csr, m.key_pem) for pk, m in sorted(last.items())]
     given, refused = certificates.renew(wanted, now=messages[-1].received_at)
-    certificates.send(given)
+    certificates.send(given, messages[-1].received_at)
     return [RefusedMessage(last[pk], refusal) for pk, refusal in refused.items()]

@@ -1,5 +1,6 @@
 """Rows of the device link: sessions, commands (the outbox), messages already seen, dead letters, heartbeats."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -14,7 +15,9 @@ class DeviceSession(models.Model):
 
     terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="session")
     boot_id = models.CharField(max_length=64, blank=True)
-    earlier_boot_id = models.CharField(max_length=64, blank=True, db_default="")
+    earlier_boot_ids = ArrayField(
+        models.CharField(max_length=64), db_default=[], help_text="The last ones, the latest first"
+    )
     shared_at = models.DateTimeField(
         null=True, help_text="When it last went back to an earlier boot, which one device cannot"
     )

@@ -19,6 +19,8 @@ RESTARTS_WITHIN = timedelta(hours=1)  # restarts further apart are not counted t
 HELLO_PAUSE = timedelta(seconds=2)  # one that says hello without end does not get its commands without end
 
 SHARED_TOLD_EVERY = timedelta(hours=1)  # two that push each other out say hello every few seconds
+# Boots that ended: a copy that starts anew between two hellos of the true one must not make them forgotten.
+BOOTS_REMEMBERED = 16
 SHARED_LATELY = timedelta(days=1)
 
 
@@ -58,7 +60,8 @@ SELECT id, boot_id, %(now)s, %(now)s, true, %(offline_at)s, coalesce(locked, fal
   FROM unnest(%(ids)s::bigint[], %(boots)s::text[], %(locked)s::boolean[]) AS r(id, boot_id, locked) ORDER BY id
 ON CONFLICT (terminal_id) DO UPDATE
    SET boot_id = excluded.boot_id,
-       earlier_boot_id = CASE WHEN s.boot_id = excluded.boot_id THEN s.earlier_boot_id ELSE s.boot_id END,
+       earlier_boot_ids = CASE WHEN s.boot_id = excluded.boot_id THEN s.earlier_boot_ids
+                               ELSE array_prepend(s.boot_id, s.earlier_boot_ids[1:%(remembered)s]) END,
        shared_at = CASE WHEN excluded.terminal_id = ANY(%(shared)s::bigint[]) THEN excluded.last_seen_at ELSE s.shared_at END,
        connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
        online = true, offline_at = excluded.offline_at,
@@ -81,7 +84,9 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
     just_connected = {row.terminal_id for row in sessions if row.connected_at and row.connected_at > now - HELLO_PAUSE}
     # A boot id is new at each start: who says an earlier one again is another device with the same keys.
     shared = [
-        row for row in sessions if row.earlier_boot_id and row.earlier_boot_id == boots[row.terminal_id] != row.boot_id
+        row
+        for row in sessions
+        if row.boot_id != boots[row.terminal_id] and boots[row.terminal_id] in row.earlier_boot_ids
     ]
     with connection.cursor() as cursor:
         parameters: dict[str, Any] = {
@@ -89,6 +94,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
             "boots": list(boots.values()),
             "locked": [locked for _, locked in hellos.values()],
             "said": [terminal_id for terminal_id, (_, locked) in hellos.items() if locked is not None],
+            "remembered": BOOTS_REMEMBERED - 1,
             "shared": [row.terminal_id for row in shared],
             "now": now,
             "offline_at": now + settings.ONLINE_WITHIN,

@@ -74,7 +74,7 @@ def test_a_command_counts_from_when_it_was_due_and_only_where_it_may_go_out(
 @pytest.mark.django_db
 def test_rules_and_dashboard_ask_for_what_is_served(client: Client) -> None:
     parts_alive(timezone.now(), Work(0, 1, 0))
-    served = set(re.findall(r"^(tillwarden_\w+)", client.get("/metrics").content.decode(), re.M))
+    served = set(re.findall(r"^# HELP (tillwarden_\w+)", client.get("/metrics").content.decode(), re.M))
     rules = yaml.safe_load((DEPLOY / "prometheus" / "tillwarden.rules.yml").read_text())
     dashboard = json.loads((DEPLOY / "grafana" / "tillwarden.json").read_text())
     asked = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
