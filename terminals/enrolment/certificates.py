@@ -109,11 +109,7 @@ def renew(wanted: Sequence[Wanted], *, now: datetime) -> tuple[dict[int, str], d
             if known and known.public_key_digest == rules.public_key_digest(public_key):
                 given[terminal.pk] = authority.chain(known.pem, known.ca)  # it asks again: it lost the answer
                 continue
-            _check_due(known, now, issuer)
-            holding = (terminal.public_key_pem, "" if known and known.confirmed_at else terminal.earlier_key_pem)
-            if one.signed_by not in holding:
-                # Else whoever copied a key that was replaced could take the terminal over by it.
-                raise Refusal("replaced_key", "a terminal renews by its present key, and this one was replaced")
+            _check_due(_check_holding(known, terminal, one.signed_by, now), issuer, now)
             row = _issue(issuer, terminal, public_key, now)
         except Refusal as refusal:
             refused[terminal.pk] = refusal
@@ -124,13 +120,21 @@ def renew(wanted: Sequence[Wanted], *, now: datetime) -> tuple[dict[int, str], d
     return {pk: pem for pk, pem in given.items() if pk not in refused}, refused
 
 
-def _check_due(known: Certificate | None, now: datetime, issuer: authority.Issuer) -> None:
-    """Raise Refusal where a terminal may not renew now. Before half of the life it has no reason to, unless another CA issues by
-    now: each time costs rows that stay for years, and an entry in the list of revoked ones."""
+def _check_holding(known: Certificate | None, terminal: Terminal, signed_by: str, now: datetime) -> Certificate:
+    """Return the certificate by which a terminal renews; raise Refusal where it has none, or came with another key."""
     if known is None or known.revoked_at is not None:
         raise Refusal("revoked", "its certificate was revoked; it must enrol again")
     if known.not_after <= now:
         raise Refusal("expired", "its certificate has run out; it must enrol again")
+    if signed_by not in (terminal.public_key_pem, "" if known.confirmed_at else terminal.earlier_key_pem):
+        # Else whoever copied a key that was replaced could take the terminal over by it.
+        raise Refusal("replaced_key", "a terminal renews by its present key, and this one was replaced")
+    return known
+
+
+def _check_due(known: Certificate, issuer: authority.Issuer, now: datetime) -> None:
+    """Raise Refusal where there is no reason to renew: each time costs rows that stay for years, and an entry in the list of
+    revoked ones. There is one from half of the life on, or when another CA issues by now."""
     if known.issued_at > now - RENEWED_AT_MOST_EVERY:
         raise Refusal("too_soon", "it was given a certificate less than an hour ago")
     half_over = known.issued_at + (known.not_after - known.issued_at) / 2 <= now
