@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import zstandard
 from django.core.files import File
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from firmware import digests
 from firmware.models import Installation, InstalledSoftware, Release, ReleaseDelta
 from firmware.rules import OFFERED, OPEN, is_older
 from firmware.selectors import ids_of, moving_campaigns
-from terminals.common.sql import id_set
+from terminals.common.sql import direct_session, id_set
 from terminals.link.protocol.messages.software import Delta
 
 logger = logging.getLogger(__name__)
@@ -89,14 +89,9 @@ def wanted() -> Iterable[Pair]:
 def make_missing() -> int:
     """Make the deltas that are missing, each checked; return how many. What is not worth it is noted, and not tried again; a pair
     that cannot be made holds up no other. One process at a time: the others come back later."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('release deltas', 0))")
-        if not cursor.fetchone()[0]:
-            return 0
-        try:
-            return sum(_make_one(pair) for pair in wanted())
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended('release deltas', 0))")
+    with direct_session() as session:  # its lock ends with it
+        held = session.execute("SELECT pg_try_advisory_lock(hashtextextended('release deltas', 0))").fetchone()
+        return sum(_make_one(pair) for pair in wanted()) if held and held[0] else 0
 
 
 def _make_one(pair: Pair) -> int:

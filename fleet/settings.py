@@ -125,6 +125,9 @@ DATABASES = {
     )
 }
 DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 5
+# Past a pooler in transaction mode: for the links, and for what lasts longer than a transaction (LISTEN, locks).
+DATABASE_DIRECT_URL = env.optional("DATABASE_DIRECT_URL", "")
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = bool(DATABASE_DIRECT_URL)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The first refuses whoever is locked out before a password is looked at; the second knows accounts and their grants.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "terminals.estate.grants.PlacedBackend"]

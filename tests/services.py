@@ -54,13 +54,18 @@ def address(database: str) -> str:
     return f"postgresql://postgres@/{database}?host={local.socket_dir(STATE_DIR)}"
 
 
-def start(*, durable: bool) -> None:
-    """Start both until this process ends, and point the settings' environment at them; call it before Django reads it."""
+def prepare() -> None:
+    """Make the folder ready and point the settings' environment at what will run there; call it before Django reads it."""
     for name in ("DATABASE_URL", "MQTT_URL", "CELERY_BROKER_URL", "PUBLIC_URL"):
         os.environ.pop(name, None)
     os.environ |= {"PORT": str(free_port_pair()), "MQTT_PORT": str(free_port_pair())}
     atexit.register(shutil.rmtree, STATE_DIR, ignore_errors=True)
     local.prepare(STATE_DIR)
+
+
+def start(*, durable: bool) -> None:
+    """Prepare, and start both until this process ends."""
+    prepare()
     _run(embedded.broker(STATE_DIR / "broker.toml", int(os.environ["MQTT_PORT"])), signal.SIGTERM)
     database = embedded.postgres(STATE_DIR / "database", local.socket_dir(STATE_DIR), durable=durable)
     _run(database, signal.SIGINT)  # PostgreSQL then ends at once, whoever is still connected

@@ -4,8 +4,24 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import dj_database_url
+import psycopg
+from django.conf import settings
 from django.db import connection
 from django.db.models.expressions import RawSQL
+
+
+def direct_session() -> psycopg.Connection:
+    """Connect past any pooler (DATABASE_DIRECT_URL), in autocommit: for LISTEN, and for locks that outlive a transaction."""
+    if settings.DATABASE_DIRECT_URL:
+        return psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=5)
+    return psycopg.connect(**connection.get_connection_params(), autocommit=True)
+
+
+def go_direct() -> None:
+    """Let this process's connections go past any pooler from now on; call it before the first one is made."""
+    if settings.DATABASE_DIRECT_URL:
+        connection.settings_dict |= dict(dj_database_url.parse(settings.DATABASE_DIRECT_URL, conn_max_age=60))
 
 
 def id_set(ids: Iterable[int]) -> RawSQL:

@@ -18,6 +18,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from psycopg import sql
 
+from terminals.common.sql import direct_session
 from terminals.common.transitions import move
 from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES
 from terminals.link.models import Command
@@ -143,7 +144,7 @@ class Relay:
                 self._broker.published.put(self._broker.published.get(timeout=0.05))
             return
         if self._listener is None:
-            self._listener = psycopg.connect(**connection.get_connection_params(), autocommit=True)
+            self._listener = direct_session()
             self._listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(NOTIFY_CHANNEL)))
         for _ in self._listener.notifies(timeout=IDLE_SECONDS, stop_after=1):
             pass

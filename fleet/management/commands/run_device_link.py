@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import connection
 
+from terminals.common.sql import go_direct
 from terminals.link.process import LinkProcess
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        go_direct()
         # A link repeats a handful of statements for ever, so PostgreSQL shall plan each of them once.
         connection.settings_dict["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
         # Messages come and go by the thousand and are in no cycles: looking for those was a tenth of the work.

@@ -1,0 +1,215 @@
+"""Signed sales of many terminals while parts are killed again and again: is any lost, counted twice, or out of order?
+
+python -m bench.faults --events 50000 --kills 20 --broker mosquitto
+
+Three links, PostgreSQL and the broker are killed in turn (SIGKILL) and started again, while terminals send sales in order and, as
+terminals do, send again what the server has not acknowledged. The embedded broker forgets everything when it is killed. At the
+end PostgreSQL is away for --away seconds. It exits with 1 where a sale that the server acknowledged is missing, where one counts
+twice, where the order of a terminal's sales that were sent once is not kept, or where the backlog takes more than two minutes.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import django
+import msgspec
+from django.core.management import call_command
+
+from bench.parts import BROKERS, Parts
+
+if TYPE_CHECKING:
+    from bench.wire import Wire
+    from terminals.simulator.device import Device, Outgoing
+
+TERMINALS = 500
+TOGETHER = 50
+MOST_WAITING = 4000  # sales that the server has not acknowledged, before it sends more
+AGAIN_AFTER_SECONDS = 8.0
+DRAINED_WITHIN_SECONDS = 120.0
+
+
+class Sale(NamedTuple):
+    """A sale as it was published: its message's and its transaction's id, and the terminal's count of it."""
+
+    outgoing: "Outgoing"
+    transaction_id: str
+
+
+class Sender:
+    """Publishes sales and remembers which the server has acknowledged, and which it had to send again."""
+
+    def __init__(self, wire: "Wire") -> None:
+        self._wire = wire
+        self.waiting: dict[str, tuple[float, Sale]] = {}
+        self.again: set[str] = set()
+        self.acknowledged: set[str] = set()
+
+    def send(self, sales: "Sequence[tuple[str, Sale]]") -> None:
+        now = time.monotonic()
+        self.waiting |= {message_id: (now, sale) for message_id, sale in sales}
+        self._wire.publish([sale.outgoing for _, sale in sales])
+
+    def turn(self) -> None:
+        """Take acknowledgements, and send again what has waited for long."""
+        now = time.monotonic()
+        for payload in self._wire.received():
+            for message_id in msgspec.json.decode(payload)["body"].get("ids", ()):
+                if waited := self.waiting.pop(message_id, None):
+                    self.acknowledged.add(waited[1].transaction_id)
+        late = [(n, sale) for n, (since, sale) in self.waiting.items() if now - since > AGAIN_AFTER_SECONDS]
+        self.again |= {sale.transaction_id for _, sale in late}
+        if late:
+            self.send(late[:2000])
+
+    def drain(self, seconds: float) -> float:
+        """Wait until all is acknowledged; return how long that took, or infinity."""
+        began = time.monotonic()
+        while self.waiting:
+            if time.monotonic() - began > seconds:
+                return float("inf")
+            self.turn()
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+
+def sales_of(devices: "Sequence[Device]", count: int) -> "list[tuple[str, Sale]]":
+    """Make sales in turn over the devices."""
+    made: list[tuple[str, Sale]] = []
+    for device in itertools.cycle(devices):
+        if len(made) >= count:
+            return made
+        if not device.sell():
+            continue
+        for outgoing in device.upload_transactions():
+            envelope = msgspec.json.decode(outgoing.payload)
+            made.append((envelope["id"], Sale(outgoing, envelope["body"]["records"][0]["id"])))
+        device.memory.pending.clear()
+    return made
+
+
+def run(parts: Parts, sender: Sender, sales: "list[tuple[str, Sale]]", kills: int) -> None:
+    """Send all sales, killing a part after every so many."""
+    dice = random.Random(1)
+    victims = itertools.cycle(sorted(parts.names))
+    every, down = len(sales) // (kills + 1), list[tuple[float, str]]()
+    for at in range(0, len(sales), TOGETHER):
+        sender.send(sales[at : at + TOGETHER])
+        sender.turn()
+        if at // every > max(0, at - TOGETHER) // every and at >= every:
+            victim = next(victims)
+            parts.kill(victim)
+            down.append((time.monotonic() + dice.uniform(0.5, 3), victim))
+            print(f"{at:,} sent, {len(sender.acknowledged):,} acknowledged: killed {victim}", flush=True)
+        _revive(parts, down)
+        while len(sender.waiting) > MOST_WAITING:
+            sender.turn()
+            _revive(parts, down)
+            time.sleep(0.05)
+    while down:
+        _revive(parts, down)
+        time.sleep(0.1)
+
+
+def _revive(parts: Parts, down: list[tuple[float, str]]) -> None:
+    """Start again those whose time it is; (when, part)."""
+    for due in [one for one in down if one[0] < time.monotonic()]:
+        down.remove(due)
+        parts.start(due[1])
+
+
+def faults_of(sender: Sender, sales: "list[tuple[str, Sale]]") -> list[str]:
+    """Hold the database against what was sent; return what is wrong."""
+    from django.db import connection
+    from django.db.models import Sum
+
+    from terminals.link.models import DeadLetter
+    from terminals.settlement.models import Batch, Transaction
+
+    connection.close()
+    stored = list(Transaction.objects.order_by("id").values_list("terminal_id", "transaction_id", "sequence"))
+    ids, wrong = [str(transaction_id) for _, transaction_id, _ in stored], []
+    if missing := sender.acknowledged - set(ids):
+        wrong.append(f"{len(missing)} acknowledged and missing")
+    if len(ids) != len(set(ids)) or len(ids) != len(sales):
+        wrong.append(f"{len(ids)} stored, {len(set(ids))} different ones, {len(sales)} sold")
+    counted = Batch.objects.aggregate(n=Sum("transaction_count"))["n"]
+    if counted != len(sales):
+        wrong.append(f"batches count {counted}")
+    latest: dict[int, int] = {}
+    for terminal_id, transaction_id, sequence in stored:
+        if str(transaction_id) in sender.again:
+            continue
+        if sequence < latest.get(terminal_id, 0):
+            wrong.append(f"terminal {terminal_id}: {sequence} after {latest[terminal_id]}")
+        latest[terminal_id] = sequence
+    letters = list(DeadLetter.objects.values_list("reason", flat=True))
+    return wrong + ([f"dead letters: {letters[:5]}"] if letters else [])
+
+
+def away(parts: Parts, sender: Sender, sales: "list[tuple[str, Sale]]", seconds: float) -> list[str]:
+    """Keep PostgreSQL away for a while under load; return what is wrong."""
+    parts.kill("database")
+    time.sleep(1)
+    sender.turn()
+    before, ends = len(sender.acknowledged), time.monotonic() + seconds
+    sender.send(sales)
+    while time.monotonic() < ends:
+        sender.turn()
+        time.sleep(0.5)
+    meanwhile = len(sender.acknowledged) - before
+    parts.start("database")
+    drained = sender.drain(DRAINED_WITHIN_SECONDS * 2)
+    print(f"database away for {seconds:.0f} s: {meanwhile} acknowledged meanwhile, drained in {drained:.1f} s")
+    late = [f"drained in {drained:.0f} s"] if drained > DRAINED_WITHIN_SECONDS else []
+    return late + ([f"{meanwhile} acknowledged without a database"] if meanwhile else [])
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--events", type=int, default=50_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--away", type=float, default=60)
+    parser.add_argument("--broker", choices=BROKERS, default="embedded")
+    options = parser.parse_args(argv)
+    parts = Parts(options.broker)
+    try:
+        parts.prepare()
+        os.environ["DJANGO_SETTINGS_MODULE"] = "fleet.settings"
+        django.setup()
+        from bench import fleet
+        from bench.wire import Wire
+        from fleet.local import device_ca
+
+        call_command("migrate", verbosity=0)
+        device_ca.ensure()
+        devices = fleet.plant(TERMINALS)
+        parts.start_broker()
+        parts.add_links(3)
+        with Wire() as wire:
+            sender, began = Sender(wire), time.monotonic()
+            sales, last = sales_of(devices, options.events), sales_of(devices, options.events // 10)
+            run(parts, sender, sales, options.kills)
+            drained = sender.drain(DRAINED_WITHIN_SECONDS * 2)
+            took = time.monotonic() - began
+            print(f"{len(sales):,} sales, {options.kills} kills, {len(sender.again):,} sent again, {took:.0f} s")
+            wrong = [f"drained in {drained:.0f} s"] if drained > DRAINED_WITHIN_SECONDS else []
+            if options.away:
+                wrong += away(parts, sender, last, options.away)
+                sales += last
+            wrong += faults_of(sender, sales)
+    finally:
+        with suppress(OSError):
+            parts.stop()
+    print("\n".join(wrong) or "none acknowledged and missing, none counted twice, order kept")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

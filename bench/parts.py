@@ -1,0 +1,112 @@
+"""The parts of an installation as processes that can be killed and started again: PostgreSQL, a broker, links."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from fleet.local import embedded, installation, mosquitto
+from fleet.local.embedded import Child
+from tests import services
+
+ROOT = Path(__file__).parent.parent
+BROKERS = ("embedded", "mosquitto")
+
+
+class Parts:
+    """`start` brings a part up, `kill` ends it as a power failure would. Parts are `database`, `broker` and `link-N`."""
+
+    def __init__(self, broker: str) -> None:
+        self.broker = broker
+        self._children: dict[str, Child] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._log = (services.STATE_DIR / "parts.log").open("ab")
+
+    def prepare(self) -> None:
+        """Make the state folder, start database and broker, and point the settings' environment at them; before django.setup."""
+        services.prepare()
+        socket_dir = installation.socket_dir(services.STATE_DIR)
+        self._children["database"] = embedded.postgres(services.STATE_DIR / "database", socket_dir)
+        port = int(os.environ["MQTT_PORT"])
+        if self.broker == "mosquitto":
+            os.environ |= mosquitto.settings(services.STATE_DIR / "secrets", port)
+        else:
+            self._children["broker"] = embedded.broker(services.STATE_DIR / "broker.toml", port)
+        self.start("database")
+        with psycopg.connect(services.address("postgres"), autocommit=True) as server:
+            server.execute("CREATE DATABASE tillwarden")
+
+    def start_broker(self) -> None:
+        """Start the broker; Mosquitto begins with the list of revoked certificates, so the database must be there."""
+        if self.broker == "mosquitto":
+            from django.conf import settings
+            from django.utils import timezone
+
+            from terminals.enrolment.certificates import revocation_lists
+
+            folder, secrets = services.STATE_DIR / "mosquitto", services.STATE_DIR / "secrets"
+            roots, crl_pem = settings.DEVICE_CA_CERTIFICATE_FILE, revocation_lists(timezone.now())
+            mosquitto.prepare(folder, secrets, int(os.environ["MQTT_PORT"]), roots=roots, crl_pem=crl_pem)
+            self._children["broker"] = Child(mosquitto.command(folder), inherits=False)
+        self.start("broker")
+
+    def add_links(self, count: int) -> None:
+        for number in range(count):
+            argv = [sys.executable, "manage.py", "run_device_link", "--name", f"link-{number}"]
+            self._children[f"link-{number}"] = Child(argv)
+            self.start(f"link-{number}")
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._children)
+
+    def start(self, name: str) -> None:
+        child = self._children[name]
+        self._running[name] = subprocess.Popen(
+            child.argv,
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            user=child.user,
+            group=child.user,
+            extra_groups=[] if child.user else None,
+            env=child.full_environment(),
+            cwd=ROOT if name.startswith("link") else None,
+        )
+        if name == "database":
+            self._wait_for_database()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; of PostgreSQL the postmaster, whose children then leave by themselves."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        for name, process in reversed(self._running.items()):
+            process.send_signal(signal.SIGINT if name == "database" else signal.SIGTERM)
+        for process in self._running.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()
+
+    def _wait_for_database(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(services.address("postgres"), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or self._running["database"].poll() is not None:
+                    # The children of the one that was killed may hold its files for a moment.
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.5)
+                    self.start("database")
+                    return
+                time.sleep(0.2)
