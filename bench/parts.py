@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ class Parts:
         self.broker = broker
         self._children: dict[str, Child] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._timers: list[threading.Timer] = []
         self._log = (services.STATE_DIR / "parts.log").open("ab")
 
     def prepare(self) -> None:
@@ -86,6 +88,18 @@ class Parts:
         process = self._running.pop(name)
         process.kill()
         process.wait()
+
+    def kill_for(self, name: str, seconds: float) -> None:
+        """Kill a part and start it again later, in a thread: whoever sends meanwhile may wait for it."""
+        self.kill(name)
+        timer = threading.Timer(seconds, self.start, [name])
+        timer.start()
+        self._timers.append(timer)
+
+    def wait_for_all(self) -> None:
+        """Return when all that was killed has been started again."""
+        for timer in self._timers:
+            timer.join()
 
     def stop(self) -> None:
         for name, process in reversed(self._running.items()):

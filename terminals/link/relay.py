@@ -29,7 +29,7 @@ from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SE
 from terminals.link.services import NOTIFY_CHANNEL
 
 logger = logging.getLogger(__name__)
-IN_FLIGHT = 500  # commands published without PUBACK
+IN_FLIGHT = 1000  # commands published without PUBACK
 IDLE_SECONDS = 1.0  # how long a lost NOTIFY can hold a command back
 
 
