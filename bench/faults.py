@@ -91,7 +91,7 @@ def sales_of(devices: "Sequence[Device]", count: int) -> "list[tuple[str, Sale]]
         for outgoing in device.upload_transactions():
             envelope = msgspec.json.decode(outgoing.payload)
             [record] = envelope["body"]["records"]
-            made.append((envelope["id"], Sale(outgoing, record["id"], record["kind"] != "decline")))
+            made.append((envelope["id"], Sale(outgoing, record["id"], record["kind"] != "declined")))
         device.memory.pending.clear()
     return made
 
