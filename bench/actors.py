@@ -9,6 +9,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench import stage
+from terminals.link.mqtt import configure
 from terminals.link.protocol import frames
 
 PORT = int(os.environ["MQTT_PORT"])
@@ -34,6 +36,7 @@ def subscribe(on_message: Any, *, manual_ack: bool = False) -> paho.Client:
     client.on_connect = lambda client, *_: client.subscribe(FILTER, 1)
     client.on_subscribe = lambda *_: ready.set()
     client.on_message = on_message
+    configure(client)
     client.connect("127.0.0.1", PORT)
     client.loop_start()
     ready.wait(10)
@@ -104,6 +107,16 @@ def naive(count: int) -> None:
     client.loop_stop()
 
 
+def _connection() -> socket.socket:
+    """Connect to the broker, by TLS where the links do."""
+    connection = socket.create_connection(("127.0.0.1", PORT))
+    if not os.environ["MQTT_URL"].startswith("mqtts"):
+        return connection
+    context = ssl.create_default_context(cafile=os.environ["MQTT_CA_FILE"])
+    context.load_cert_chain(os.environ["MQTT_CERTIFICATE_FILE"], os.environ["MQTT_KEY_FILE"])
+    return context.wrap_socket(connection, server_hostname="127.0.0.1")
+
+
 def publish(count: int) -> None:
     """Build, say `ready`, wait for a line on standard input's pipe, then send all and wait for every PUBACK."""
     messages = stage.health_messages(count)
@@ -114,7 +127,7 @@ def publish(count: int) -> None:
         )
         for at in range(0, count, PER_SEND)
     ]
-    connection = socket.create_connection(("127.0.0.1", PORT))
+    connection = _connection()
     connection.sendall(b"\x10\x15\x00\x04MQTT\x04\x02\x00\x3c\x00\x09publisher")
     connection.recv(4)
     print("ready", flush=True)

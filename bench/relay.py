@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bench import stage
 from bench.stage import Measure
 from terminals.link import services
+from terminals.link.mqtt import configure
 from terminals.link.protocol import topics
 from terminals.link.protocol.messages.base import Empty
 
@@ -59,6 +60,7 @@ def bare(messages: Sequence[tuple[str, bytes]]) -> float:
     client = paho.Client(CallbackAPIVersion.VERSION2)
     client.max_inflight_messages_set(IN_FLIGHT)
     client.on_publish = on_publish
+    configure(client)
     client.connect("127.0.0.1", int(os.environ["MQTT_PORT"]))
     client.loop_start()
     start = time.perf_counter()

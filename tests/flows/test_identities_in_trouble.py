@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from fleet.pages.identities import troubled
 from fleet.pages.selectors import VIEW
 from terminals.common.facts.models import Fact
-from terminals.enrolment.models import Certificate
+from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.estate.models import Terminal
 from terminals.estate.targets.choosing import matching
 from terminals.simulator.device import Device
@@ -70,10 +70,16 @@ def test_the_overview_tells_of_both_and_of_nobody_else(register: Callable[[str],
         assert troubled(root, VIEW, datetime.now(UTC)).shared == []
 
 
+def test_the_overview_tells_when_the_device_ca_ends_soon(staff: Client) -> None:
+    assert "The device CA ends at" not in overview(staff)
+    DeviceCA.objects.filter(issues=True).update(not_after=datetime.now(UTC) + timedelta(days=89))
+    assert "The device CA ends at" in overview(staff)
+
+
 def test_a_hundred_of_them_cost_as_much_as_one(register: Callable[[str], Terminal], operator: Any) -> None:
     for number in range(7):
         working_device(register(f"SN-{number}"))
     Certificate.objects.update(not_after=datetime.now(UTC) + timedelta(days=20))
     with CaptureQueriesContext(connection) as captured:
         found = troubled(operator, VIEW, datetime.now(UTC))
-    assert (len(found.late), len(captured)) == (5, 2)
+    assert (len(found.late), found.ca, len(captured)) == (5, None, 3)
