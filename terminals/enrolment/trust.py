@@ -16,6 +16,7 @@ import rfc8785
 from django.conf import settings
 from django.db.models import Count
 
+from terminals.common.sql import id_set
 from terminals.enrolment import authority
 from terminals.enrolment.models import HeldTrust
 from terminals.estate.models import Terminal
@@ -67,7 +68,7 @@ def _broker_ca(path: str) -> str:
 
 def note_trust(held: Mapping[int, str], now: datetime) -> None:
     """Note which anchors terminals hold (terminal id -> digest) and send the present ones to those who lack them."""
-    known = HeldTrust.objects.in_bulk(list(held))
+    known = {row.pk: row for row in HeldTrust.objects.filter(pk__in=id_set(held))}
     present = anchors()
     due = [
         pk for pk in sorted(held) if held[pk] != present.trust and _may_be_offered(known.get(pk), present.trust, now)
@@ -92,7 +93,7 @@ def _may_be_offered(row: HeldTrust | None, trust: str, now: datetime) -> bool:
 
 def _send(terminal_ids: list[int], present: UpdateTrust) -> set[int]:
     """Queue the present anchors for those in service; return whom."""
-    due = Terminal.objects.filter(pk__in=terminal_ids, state__in=COMMANDED_STATES)
+    due = Terminal.objects.filter(pk__in=id_set(terminal_ids), state__in=COMMANDED_STATES)
     targets = [Target(*names) for names in due.values_list("pk", "device_id")]
     if targets:
         supersede_commands([target.terminal_id for target in targets], [UPDATE])

@@ -16,6 +16,7 @@ from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
 from terminals.common.facts.kinds import FactBody
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
@@ -101,7 +102,7 @@ def deliver_required(terminal_ids: Collection[int]) -> None:
     A mismatch or a refusal is not tried again by itself: it would come back at each hello, and somebody must look.
     """
     required = KeyRequirement.objects.filter(
-        model__terminals__in=terminal_ids, model__terminals__state__in=COMMANDED_STATES
+        model__terminals__in=id_set(terminal_ids), model__terminals__state__in=COMMANDED_STATES
     ).values_list("model__terminals__id", "model__terminals__device_id", "usage")
     if not required:
         return

@@ -5,6 +5,7 @@ from typing import cast
 from uuid import UUID
 
 from terminals.common.errors import Refusal
+from terminals.common.sql import id_set
 from terminals.estate.models import Terminal
 from terminals.link import services, sessions
 from terminals.link.models import Command
@@ -16,7 +17,9 @@ from terminals.link.sessions import Boot
 
 def on_hello(messages: list[Received]) -> list[RefusedMessage]:
     """Open sessions and offer open commands again (the broker may have lost them); refuse a foreign serial."""
-    serials = dict(Terminal.objects.filter(pk__in={m.terminal_id for m in messages}).values_list("pk", "serial"))
+    serials = dict(
+        Terminal.objects.filter(pk__in=id_set({m.terminal_id for m in messages})).values_list("pk", "serial")
+    )
     wrong = Refusal("wrong_serial", "hello names another serial than the terminal's certificate")
     refused = [RefusedMessage(m, wrong) for m in messages if cast(Hello, m.body).serial != serials[m.terminal_id]]
     foreign = {id(message) for message, _ in refused}  # not by message id: another terminal may have chosen the same

@@ -17,6 +17,7 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.audit.services import subject_of
 from terminals.common.errors import Refusal
+from terminals.common.sql import id_set
 from terminals.common.states import Transition
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
@@ -293,7 +294,7 @@ def supersede_commands(terminal_ids: Iterable[int], types: Sequence[str]) -> int
 
 def _open_of(terminal_ids: Iterable[int]) -> QuerySet[Command]:
     """Lock terminals' open commands by id: whoever waits for commands takes them in this order."""
-    chosen = Command.objects.filter(terminal__in=sorted(terminal_ids), state__in=OPEN_STATES)
+    chosen = Command.objects.filter(terminal__in=id_set(terminal_ids), state__in=OPEN_STATES)
     return chosen.order_by("pk").select_for_update()
 
 

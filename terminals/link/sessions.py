@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
 from terminals.estate.models import Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import move
@@ -78,7 +79,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
 
     Returns those that shall be offered their open commands again: all but the ones that said hello a moment ago.
     """
-    sessions = list(DeviceSession.objects.filter(terminal_id__in=hellos))
+    sessions = list(DeviceSession.objects.filter(terminal_id__in=id_set(hellos)))
     boots = {terminal_id: boot_id for terminal_id, (boot_id, _) in hellos.items()}
     known = {Boot(row.terminal_id, row.boot_id) for row in sessions}
     just_connected = {row.terminal_id for row in sessions if row.connected_at and row.connected_at > now - HELLO_PAUSE}
@@ -104,7 +105,7 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
     record_facts((boot.terminal_id, Connected(booted=boot not in known)) for boot in map(Boot._make, boots.items()))
     told_before = now - SHARED_TOLD_EVERY
     record_facts((s.terminal_id, IdentityShared()) for s in shared if not s.shared_at or s.shared_at < told_before)
-    move(Terminal.objects.filter(pk__in=boots), TerminalTransition.activate)
+    move(Terminal.objects.filter(pk__in=id_set(boots)), TerminalTransition.activate)
     return boots.keys() - just_connected
 
 

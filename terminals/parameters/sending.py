@@ -22,6 +22,7 @@ from terminals.common import vault
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
 from terminals.common.refusals import columns_of
+from terminals.common.sql import id_set
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
@@ -258,7 +259,7 @@ def note_answers(answers: Mapping[UUID, Outcome]) -> list[tuple[TerminalParamete
 def look_at_hellos(reported: Mapping[int, tuple[int, str | None]]) -> None:
     """Terminal -> (version, digest) as it says. One that never got parameters gets them; one that has others than it applied, or
     has lost them, gets them again, once an hour at most; so does one that was away until its command had expired."""
-    known = TerminalParameters.objects.filter(terminal__in=reported).select_related(
+    known = TerminalParameters.objects.filter(terminal__in=id_set(reported)).select_related(
         "applied__template_version__template"
     )
     rows, long_ago = {row.terminal_id: row for row in known}, timezone.now() - MENDED_EVERY
@@ -276,7 +277,7 @@ def look_at_hellos(reported: Mapping[int, tuple[int, str | None]]) -> None:
             if row.state == ParameterState.APPLIED
         )
     if lacking := [pk for pk in reported if pk not in rows]:
-        mark_due(Terminal.objects.filter(pk__in=lacking, model__parameter_template__isnull=False))
+        mark_due(Terminal.objects.filter(pk__in=id_set(lacking), model__parameter_template__isnull=False))
 
 
 def _lacks(row: TerminalParameters, version: int, digest: str | None) -> bool:

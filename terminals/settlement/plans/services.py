@@ -14,6 +14,7 @@ from django.utils import timezone
 from terminals.common.audit import services as audit
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_fact_of_many, record_facts
+from terminals.common.sql import id_set
 from terminals.estate.levels import INSTALLATION, Level
 from terminals.estate.models import Merchant, Organisation, Store, Terminal
 from terminals.estate.rules import TerminalState
@@ -41,7 +42,7 @@ NODES: dict[str, Any] = {"organisation": Organisation, "merchant": Merchant, "st
 def ensure_schedules(terminal_ids: Iterable[int], now: datetime) -> None:
     """Give terminals that have none a schedule by what holds at their place."""
     wanted = set(terminal_ids)
-    missing = wanted - set(SettlementSchedule.objects.filter(pk__in=wanted).values_list("pk", flat=True))
+    missing = wanted - set(SettlementSchedule.objects.filter(pk__in=id_set(wanted)).values_list("pk", flat=True))
     if not missing:
         return
     plans = _effective_plans(missing)
