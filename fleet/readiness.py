@@ -52,7 +52,10 @@ class _Link(Collector):
         for link in links_alive(now):
             messages.add_metric([link.name, "taken"], link.taken - link.refused)
             messages.add_metric([link.name, "refused"], link.refused)
-        return [waits, up, messages]
+        connected = GaugeMetricFamily("tillwarden_link_connected", "Whether a link has its broker", labels=["link"])
+        for broker in links_alive(now, "broker"):
+            connected.add_metric([broker.name.removeprefix("broker:")], broker.healthy)
+        return [waits, up, messages, connected]
 
 
 class _Fleet(Collector):

@@ -5,22 +5,29 @@ A table `t` has the partitions t_2026_11 or t_2026_11_27, ... and t_other for wh
 the ORM knows no partitions.
 """
 
-from datetime import date, timedelta
+import logging
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from psycopg import sql
+from psycopg.errors import LockNotAvailable
+
+logger = logging.getLogger(__name__)
 
 AHEAD = 2
 
 
 class Partitioned(NamedTuple):
-    """A table, the column of time by which it is parted, and for how many months, or days, its rows are kept."""
+    """A table, the column of time by which it is parted, and for how many months, or days, its rows are kept; and whether that
+    time is the server's own (a terminal's clock may be wrong, and its money must not be dropped for that)."""
 
     table: str
     column: str
     keep: int
     daily: bool = False
+    our_clock: bool = True
 
     def name_of(self, first: date) -> str:
         return f"{self.table}_{first:{'%Y_%m_%d' if self.daily else '%Y_%m'}}"
@@ -31,21 +38,61 @@ class Partitioned(NamedTuple):
 
 
 LEAVES = "SELECT relid::text FROM pg_partition_tree(%s::regclass) WHERE isleaf"
+EARLIEST = "SELECT min({column}) FROM {other} WHERE {column} >= {oldest}"
+FORGET = "DELETE FROM {other} WHERE {column} < {oldest}"
 
 
 def keep_partitions(parted: Partitioned, today: date) -> None:
-    """Make the partitions of today and the coming ones, and drop those that are older than is kept."""
+    """Make the partitions of today and the coming ones, and of what came while there was none; drop those that are older than is
+    kept. One that cannot be locked within moments waits for the next time: whoever writes must not queue behind it."""
     with connection.cursor() as cursor:
         cursor.execute(LEAVES, [parted.table])
         present = {name.strip('"') for (name,) in cursor.fetchall()}
-    for ahead in range(AHEAD + 1):
-        if parted.name_of(first := parted.first_after(today, ahead)) not in present:
-            _make_partition(parted, first, parted.first_after(today, ahead + 1))
-    oldest = parted.name_of(parted.first_after(today, -parted.keep))
+    oldest = parted.first_after(today, -parted.keep)
+    first, last = _earliest(parted, oldest, today), parted.first_after(today, AHEAD)
+    while first <= last:
+        following = parted.first_after(first, 1)
+        if parted.name_of(first) not in present:
+            _patiently(_make_partition, parted, first, following)
+        first = following
     for name in sorted(present):
-        if name.startswith(f"{parted.table}_2") and name < oldest:
+        if name.startswith(f"{parted.table}_2") and name < parted.name_of(oldest):
+            _patiently(_drop, name)
+
+
+def _patiently(change: Callable[..., None], *arguments: object) -> None:
+    """Change a table unless somebody holds it for long: a backup that reads it would hold up the change, and that everybody."""
+    try:
+        with transaction.atomic():
             with connection.cursor() as cursor:
-                cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+                cursor.execute("SET LOCAL lock_timeout = '2s'")
+            change(*arguments)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        logger.warning("a partition waits for its table: %s", arguments[-1])
+
+
+def _earliest(parted: Partitioned, oldest: date, today: date) -> date:
+    """Return the first day of the earliest partition that is needed, today's or one of rows in the default one; forget there what
+    is older than is kept."""
+    named = {
+        "other": sql.Identifier(f"{parted.table}_other"),
+        "column": sql.Identifier(parted.column),
+        "oldest": sql.Literal(oldest),
+    }
+    with connection.cursor() as cursor:
+        if parted.our_clock:
+            cursor.execute(sql.SQL(FORGET).format(**named))
+        cursor.execute(sql.SQL(EARLIEST).format(**named))
+        (found,) = cursor.fetchone()
+    day = found.date() if isinstance(found, datetime) else found
+    return parted.first_after(min(day or today, today), 0)
+
+
+def _drop(name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
 MAKE_PARTITION = (
@@ -58,7 +105,6 @@ MAKE_PARTITION = (
 )
 
 
-@transaction.atomic
 def _make_partition(parted: Partitioned, first: date, following: date) -> None:
     """Make a partition; rows that came before it lie in the default one and move first, or it would not attach."""
     named = {

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from terminals.common.errors import Refusal
@@ -172,7 +172,9 @@ def _store(rows: list[tuple[Certificate, str, str]], now: datetime) -> dict[int,
 
 def send(given: dict[int, str], now: datetime) -> None:
     """Send terminals their renewed certificates; what was sent within the hour is on its way, and offered again at a hello."""
+    issued = Certificate.objects.filter(terminal=OuterRef("terminal"), current=True).values("issued_at")
     lately = Command.objects.filter(terminal=OuterRef("pk"), type=INSTALL, created_at__gt=now - RENEWED_AT_MOST_EVERY)
+    lately = lately.filter(created_at__gte=Subquery(issued))  # one before it bore the certificate before
     unsent = Terminal.objects.filter(~Exists(lately), pk__in=given)
     targets = unsent.order_by("pk").values_list("pk", "device_id")
     supersede_commands([pk for pk, _ in targets], [INSTALL, RENEW])

@@ -63,7 +63,9 @@ def checked_public_key(csr_pem: str, *, serial: str, device_id: str) -> PublicKe
         public_key = request.public_key()
         attributes = list(request.subject)
         extensions = list(request.extensions)
-    except Exception:  # noqa: BLE001 - the parser has more ways to fail at what a stranger wrote than it documents
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - the parser has more ways to fail at what a stranger wrote than it documents
         raise Refusal("bad_request", "csr must be one PEM encoded PKCS#10 certificate request") from None
     if not signed:
         raise Refusal("bad_signature", "the certificate request is not signed by its own key")

@@ -60,6 +60,7 @@ WITH reading AS MATERIALIZED (
            keypad, card_reader, battery_percent, battery_charging, storage_free_mb, tamper, unsettled_minor,
            unsettled_currency, unsettled_count
       FROM reading
+    ON CONFLICT DO NOTHING  -- a reading whose clock is far off is not remembered: it may come twice
 )
 INSERT INTO health_healthstate AS h (
        terminal_id, software,

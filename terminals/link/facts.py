@@ -38,7 +38,7 @@ class CardDataRefused(FactBody, frozen=True):
 
 
 class TooMuchSaid(FactBody, frozen=True):
-    """More came on a channel within a minute than a terminal may say; the rest of that minute was not read."""
+    """More came on a channel than a terminal may say; what was beyond was not read."""
 
     kind: ClassVar[str] = "link.too_much_said"
     channel: str
@@ -46,7 +46,7 @@ class TooMuchSaid(FactBody, frozen=True):
 
     def text(self) -> str:
         told = _(
-            "said too much: more than %(limit)s messages a minute on %(channel)s; the rest waits with the terminal"
+            "said too much: more than %(limit)s messages a minute on %(channel)s; what is beyond is not read, events wait"
         )
         return told % {"limit": self.limit, "channel": self.channel}
 

@@ -32,9 +32,9 @@ def beat(*, name: str, part: str, healthy: bool, at: datetime, work: Work = NONE
     )
 
 
-def links_alive(now: datetime) -> QuerySet[Heartbeat]:
-    """Return the last words of the link processes that run."""
-    return Heartbeat.objects.filter(part="link", at__gte=now - FRESH_FOR)
+def links_alive(now: datetime, part: str = "link") -> QuerySet[Heartbeat]:
+    """Return the last words of the link processes that run, on themselves or on their broker."""
+    return Heartbeat.objects.filter(part=part, at__gte=now - FRESH_FOR)
 
 
 def silent_parts(now: datetime) -> list[str]:

@@ -207,10 +207,11 @@ def _note(
     """Note what a terminal, and its operators, shall hear of a refusal: only what is no secret from whoever forged it."""
     if refusal.reason == messages.CARD_DATA.reason and sender is not None:
         result.facts.append((message, sender.terminal_id, CardDataRefused()))
-    if id(message) in excess.first and sender is not None:
-        limit = limits.A_MINUTE[source.channel]
+    if refusal.reason == "too_much" and id(message) in excess.told and sender is not None:
+        limit = limits.LIMITS[source.channel].a_minute
         result.facts.append((message, sender.terminal_id, TooMuchSaid(source.channel, limit)))
-        told = NotTaken("too_much", cast(Channel, source.channel), retry_after_seconds=excess.seconds)
+        wait = round(limits.TOLD_EVERY_SECONDS)
+        told = NotTaken("too_much", cast(Channel, source.channel), retry_after_seconds=wait)
         result.told[source.device_id].append(told)
     if isinstance(refusal, seen.BadTime):
         result.told[source.device_id].append(
@@ -225,7 +226,7 @@ def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]
     if sender.state not in LINKED_STATES:
         raise Refusal("not_in_service", "the terminal is %(state)s", state=sender.state)
     if too_much:
-        limit = limits.A_MINUTE[source.channel]
+        limit = limits.LIMITS[source.channel].a_minute
         raise Refusal("too_much", "more than %(limit)s a minute on %(channel)s", limit=limit, channel=source.channel)
     envelope, body = messages.parse(message.payload, source.channel)
     key_pem = ""
@@ -277,9 +278,10 @@ def _not_seen(accepted: Sequence[Accepted]) -> list[Accepted]:
 
 def _merge(first: BatchResult, second: BatchResult) -> BatchResult:
     events: dict[str, list[UUID]] = defaultdict(list)
-    for part in (first.events, second.events):
-        for device_id, ids in part.items():
+    not_taken: dict[str, list[NotTaken]] = defaultdict(list)
+    for part in (first, second):
+        for device_id, ids in part.events.items():
             events[device_id] += ids
-    return BatchResult(
-        events, first.fresh + second.fresh, first.dead + second.dead, {**first.not_taken, **second.not_taken}
-    )
+        for device_id, told in part.not_taken.items():
+            not_taken[device_id] += told
+    return BatchResult(events, first.fresh + second.fresh, first.dead + second.dead, not_taken)

@@ -78,7 +78,7 @@ class Intake:
                     self._take(messages)
                     self._busy_since = self._oldest = None
             connection.close()
-        except Exception:
+        except BaseException:  # a parser of another language may end a thread by what is no Exception
             logger.exception("an inbox failed; the process leaves, to be started again")
             os._exit(1)
 

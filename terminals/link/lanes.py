@@ -64,7 +64,8 @@ class Lanes:
                 lane.acknowledge(generation, packet_ids[generation])
 
     def _hold(self, wanted: AbstractSet[int]) -> None:
-        closing = [self._open.pop(number) for number in self._open.keys() - wanted]
+        gone = {number for number, lane in self._open.items() if not lane.alive}
+        closing = [self._open.pop(number) for number in (self._open.keys() - wanted) | gone]
         for lane in closing:
             lane.stop()
         deadline = time.monotonic() + CLOSED_WITHIN_SECONDS

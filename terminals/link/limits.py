@@ -1,54 +1,73 @@
-"""How much one terminal may say in a minute: what is beyond it is refused unread, so that it delays no other.
+"""How much one terminal may say: what is beyond it is refused unread, so that it delays no other.
 
-Nothing is lost by it: an event without an end-to-end acknowledgement stays with its terminal, which is told when to send it
-again; readings that are left out are followed by newer ones.
+An event that is left out stays with its terminal, which has no end-to-end acknowledgement for it and is told when to send it
+again; a hello is said again then; readings are followed by newer ones.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from terminals.link.mqtt import Incoming
 
-WINDOW_SECONDS = 60.0
-# By channel. A terminal of the default settings sends 4 readings; one that was offline for days sends its events at once.
-A_MINUTE = {"hello": 20, "health": 120, "presence": 40, "result": 300, "event": 600}
-BEYOND_ALL = 1_000_000  # of what is no channel, and refused for that
+TOLD_EVERY_SECONDS = 60.0
+MOST_REMEMBERED = 200_000  # topics; when there are more, everybody begins anew
+
+
+class Limit(NamedTuple):
+    """What may come in a minute in the long run, and at once: what waited while the links were away comes within seconds."""
+
+    a_minute: int
+    at_once: int
+
+
+# By channel. A terminal of the default settings sends 4 readings a minute, and 1,920 in eight hours.
+LIMITS = {
+    "hello": Limit(20, 200),
+    "health": Limit(120, 7200),
+    "presence": Limit(40, 400),
+    "result": Limit(300, 1500),
+    "event": Limit(600, 3000),
+}
+NO_LIMIT = Limit(1_000_000, 1_000_000)  # of what is no channel, and refused for that
 
 
 class Excess(NamedTuple):
-    """What was too much: messages, by id(), and of these each sender's first on a channel in this minute; and for how many
-    seconds more it will be too much."""
+    """What was too much: messages, by id(), and of these the ones that their sender shall be told of, once a minute a channel."""
 
     messages: frozenset[int] = frozenset()
-    first: frozenset[int] = frozenset()
-    seconds: int = 0
+    told: frozenset[int] = frozenset()
 
 
 NONE = Excess()
 
 
 class Meter:
-    """Counts what comes on each topic. It belongs to one intake: a terminal's messages all come to it."""
+    """Counts what comes on each topic. It belongs to one intake: a terminal's messages all come to it. `clock` gives seconds."""
 
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._since = 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}  # topic -> how many may still come, as of when
+        self._told: dict[str, float] = {}
 
     def measure(self, messages: Sequence[Incoming]) -> Excess:
         """Count messages, each once, and return which of them are beyond their sender's limit."""
-        now = time.monotonic()
-        if now - self._since > WINDOW_SECONDS:
-            self._counts, self._since = {}, now
-        counts, beyond, first = self._counts, [], []
+        now, known, beyond, told = self._clock(), self._left, [], []
+        if len(known) > MOST_REMEMBERED:
+            known.clear()
+            self._told.clear()
         for message in messages:
             topic = message.topic
-            counts[topic] = count = counts.get(topic, 0) + 1
-            over = count - A_MINUTE.get(topic[topic.rfind("/") + 1 :], BEYOND_ALL)
-            if over > 0:
-                beyond.append(id(message))
-                if over == 1:
-                    first.append(id(message))
-        if not beyond:
-            return NONE
-        return Excess(frozenset(beyond), frozenset(first), max(1, round(self._since + WINDOW_SECONDS - now)))
+            a_minute, at_once = LIMITS.get(topic[topic.rfind("/") + 1 :], NO_LIMIT)
+            left, since = known.get(topic, (at_once, now))
+            if since < now:
+                left = min(at_once, left + (now - since) * a_minute / 60)
+            if left >= 1:
+                known[topic] = (left - 1, now)
+                continue
+            known[topic] = (left, now)
+            beyond.append(id(message))
+            if now - self._told.get(topic, -TOLD_EVERY_SECONDS) >= TOLD_EVERY_SECONDS:
+                self._told[topic] = now
+                told.append(id(message))
+        return Excess(frozenset(beyond), frozenset(told)) if beyond else NONE

@@ -126,7 +126,12 @@ class BrokerConnection:
     @property
     def healthy(self) -> bool:
         """Whether it hears: connected, subscribed, and its thread alive."""
-        return self.connected.is_set() and self._thread.is_alive()
+        return self.connected.is_set() and self.alive
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs, connected or not."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Begin to connect in the background, and go on trying for ever."""

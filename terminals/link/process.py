@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
@@ -20,6 +21,7 @@ from terminals.link.relay import Relay
 
 logger = logging.getLogger(__name__)
 EVICT_SECONDS = 1.0
+DEAF_SECONDS = 30.0
 
 
 class LinkProcess:
@@ -35,6 +37,7 @@ class LinkProcess:
         self.relay = Relay(self.out)
         self._intakes = [Intake(queue, self.lanes.acknowledge, self.out) for queue in wires.queues]
         self._stop = threading.Event()
+        self._connected_at = time.monotonic()
 
     def stop(self, signum: int = 0, frame: FrameType | None = None) -> None:
         """Finish the messages in hand, then leave."""
@@ -89,13 +92,21 @@ class LinkProcess:
                 connection.close()
         connection.close()
 
+    def _is_deaf(self) -> bool:
+        """Whether it has had no broker for long: another process, on another host, may have one."""
+        if self.out.healthy:
+            self._connected_at = time.monotonic()
+        return time.monotonic() - self._connected_at > DEAF_SECONDS
+
     def _renew(self) -> None:
         """Keep or change lanes, and tell that this process lives. Who does not get on with its messages lets its lanes go."""
         try:
-            if max(intake.busy_seconds for intake in self._intakes) <= leases.LEASE_SECONDS:
-                self.lanes.renew()
-            else:
+            if max(intake.busy_seconds for intake in self._intakes) > leases.LEASE_SECONDS:
                 logger.warning("an inbox does not get on; this process leaves its lanes to the others until it does")
+            elif self._is_deaf():
+                logger.warning("no broker for long; this process leaves its lanes to the others until it has one")
+            else:
+                self.lanes.renew()
             connected, now = self.out.healthy and self.lanes.healthy, datetime.now(UTC)
             work = [intake.work for intake in self._intakes]
             done = Work(

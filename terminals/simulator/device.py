@@ -4,6 +4,7 @@ It judges commands as a real terminal must: the server's signature, its own devi
 """
 
 import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
@@ -58,7 +59,8 @@ class Device:
         self.reboot_wanted = False
         self.reconnect_wanted = False
         self.refused_commands = 0
-        self.quiet_until: dict[str, datetime] = {}  # by channel
+        self.quiet_until: dict[str, float] = {}  # channel -> by the monotonic clock
+        self.hello_id = ""
         self.on_closed: Callable[[int], None] = lambda batch_number: None
         self.seq = 0
         self._ignored: set[str] = set()
@@ -88,7 +90,9 @@ class Device:
             trust=memory.trust or None,
             locked=memory.locked,
         )
-        return self._outgoing("hello", body)
+        outgoing = self._outgoing("hello", body)
+        self.hello_id = msgspec.json.decode(outgoing.payload)["id"]
+        return outgoing
 
     def presence(self, state: str) -> Outgoing:
         return self._outgoing("presence", Presence(state=state))._replace(retain=True)  # type: ignore[arg-type]
@@ -108,7 +112,7 @@ class Device:
     def pending_events(self) -> list[Outgoing]:
         """Return the events that the server has not acknowledged, in the order in which they happened."""
         topic = self.memory.topics["event"]
-        if self.quiet_until.get("event", self.now()) > self.now():
+        if self.quiet_until.get("event", 0.0) > time.monotonic():
             return []
         return [Outgoing(topic, event.payload.encode()) for event in self.memory.pending]
 

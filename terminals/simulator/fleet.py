@@ -13,7 +13,7 @@ import aiomqtt
 import httpx
 
 from terminals.link.protocol import brokers
-from terminals.simulator import acquirer, enrol, identity, memory, updates, yesterday
+from terminals.simulator import acquirer, enrol, identity, memory, not_taken, updates, yesterday
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import PendingInstall
@@ -190,7 +190,7 @@ class VirtualTerminal:
     async def _repeat(self) -> None:
         """Send unacknowledged events again: PUBACK was the broker's word, not the server's. And renew the certificate in time."""
         while True:
-            self._queue(identity.renew_when_due(self.device))
+            self._queue([*identity.renew_when_due(self.device), *not_taken.hello_again(self.device)])
             known = {event.message_id for event in self._memory.pending}
             await asyncio.sleep(REPEAT_EVENTS_SECONDS * self._dice.uniform(0.9, 1.1))
             if any(event.message_id in known for event in self._memory.pending):

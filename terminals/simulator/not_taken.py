@@ -1,6 +1,7 @@
 """What a virtual terminal does about what the server did not take: it waits, or sets its clock and sends the message anew."""
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,19 +21,25 @@ CLOCK_IS_RIGHT_WITHIN = timedelta(minutes=1)
 
 def heed(device: "Device", server_time: datetime, told: Sequence[NotTaken]) -> "list[Outgoing]":
     """Return what is to be sent anew; what there is too much of waits (`device.quiet_until`)."""
-    badly_timed = {one.channel for one in told if one.reason != "too_much"}
     for one in told:
         if one.reason == "too_much":
-            device.quiet_until[one.channel] = device.now() + timedelta(seconds=one.retry_after_seconds)
-    if not badly_timed:
-        return []
-    _set_clock(device, server_time)
-    wanted = {str(one.id) for one in told if one.id}
-    events = [event for event in device.memory.pending if event.message_id in wanted]
+            device.quiet_until[one.channel] = time.monotonic() + one.retry_after_seconds
+    badly_timed = {str(one.id) for one in told if one.reason != "too_much"}
+    events = [event for event in device.memory.pending if event.message_id in badly_timed]
+    hello = device.hello_id in badly_timed
+    if events or hello:  # else it is an old answer: a clock is not set by it
+        _set_clock(device, server_time)
     for event in events:
         _sign_anew(device, event)
-    hello = [device.hello()] if "hello" in badly_timed else []
-    return hello + (device.pending_events() if events else [])
+    return ([device.hello()] if hello else []) + (device.pending_events() if events else [])
+
+
+def hello_again(device: "Device") -> "list[Outgoing]":
+    """Say hello once more where there were too many and the wait is over: the server knows only what it has read."""
+    if device.quiet_until.get("hello", float("inf")) > time.monotonic():
+        return []
+    del device.quiet_until["hello"]
+    return [device.hello()]
 
 
 def _set_clock(device: "Device", server_time: datetime) -> None:

@@ -1,6 +1,7 @@
 """A month's partition is made while terminals go on writing facts: none is lost, and none is refused."""
 
 import threading
+import time
 from datetime import UTC, date, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from django.db import connection
 from terminals.common.facts.models import Fact
 from terminals.common.facts.services import PARTITIONED
 from terminals.common.partitions import keep_partitions
+from terminals.common.sql import direct_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MAY = datetime(2031, 5, 31, 23, tzinfo=UTC)
@@ -46,5 +48,21 @@ def test_facts_that_are_written_meanwhile_are_kept() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM common_fact_2031_05")
         assert cursor.fetchone() == (len(written),)
+        for month in ("05", "06", "07"):
+            cursor.execute(f"DROP TABLE common_fact_2031_{month}")
+
+
+def test_a_month_waits_where_somebody_holds_the_table() -> None:
+    """A backup reads it for an hour: nobody may queue behind who waits for the backup."""
+    with direct_session() as backup, backup.transaction():
+        backup.execute("SELECT count(*) FROM common_fact")
+        began = time.monotonic()
+        keep_partitions(PARTITIONED, date(2031, 5, 20))
+        assert time.monotonic() - began < 15
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('common_fact_2031_05')")
+            assert cursor.fetchone() == (None,)
+    keep_partitions(PARTITIONED, date(2031, 5, 20))
+    with connection.cursor() as cursor:
         for month in ("05", "06", "07"):
             cursor.execute(f"DROP TABLE common_fact_2031_{month}")

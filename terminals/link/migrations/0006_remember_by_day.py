@@ -1,6 +1,6 @@
 """Ids of messages lie in partitions by the day on which the terminal sent them: a month each of signed ones, a day of others.
 
-What was remembered by the day of its receipt is taken over as if it had been sent on that day.
+What was remembered by the day of its receipt is taken over as if it had been sent then, and on the day that its id (UUIDv7) tells.
 """
 
 from django.db import migrations, models
@@ -31,6 +31,11 @@ END $$;
 INSERT INTO link_seenmessage
 SELECT message_id, terminal_id, signed, (seen_at AT TIME ZONE 'UTC')::date FROM link_seenmessage_before
  WHERE signed OR seen_at > now() - interval '2 days';
+INSERT INTO link_seenmessage
+SELECT message_id, terminal_id, signed,
+       (to_timestamp(('x' || left(replace(message_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) AT TIME ZONE 'UTC')::date
+  FROM link_seenmessage_before WHERE signed
+ON CONFLICT DO NOTHING;
 DROP TABLE link_seenmessage_before;
 """
 JOIN = """

@@ -15,7 +15,7 @@ from terminals.common.partitions import Partitioned
 from terminals.link.protocol.messages.settlement import Transactions
 
 BatchKey = tuple[int, int]  # terminal, batch number
-PARTITIONED = Partitioned("settlement_transaction", "occurred_at", settings.KEEP_TRANSACTIONS_MONTHS)
+PARTITIONED = Partitioned("settlement_transaction", "occurred_at", settings.KEEP_TRANSACTIONS_MONTHS, our_clock=False)
 
 
 def columns_of(keys: Sequence[BatchKey]) -> list[list[int]]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from django.db import connection
 from django.utils import timezone
 
 from terminals.common.facts.kinds import text_of
@@ -100,6 +101,31 @@ def test_days_of_readings_are_dropped_and_the_present_state_stays(device: Device
     with time_machine.travel(datetime(2031, 5, 16, 0, 1, tzinfo=UTC)):
         prune_health_history()
         assert HealthSample.objects.count() == HealthState.objects.count() == 1
+
+
+def test_days_without_a_worker_are_made_up_for(device: Device) -> None:
+    with time_machine.travel(datetime(2031, 5, 1, 12, tzinfo=UTC)):
+        prune_health_history()
+    for day in (5, 6, 8):
+        with time_machine.travel(datetime(2031, 5, day, 12, tzinfo=UTC)):
+            deliver(device.health())
+    with time_machine.travel(datetime(2031, 5, 9, 12, tzinfo=UTC)):
+        prune_health_history()
+        prune_health_history()
+        assert HealthSample.objects.count() == 3
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM health_healthsample_other")
+            assert cursor.fetchone() == (0,)
+    with time_machine.travel(datetime(2031, 5, 21, 12, tzinfo=UTC)):
+        prune_health_history()
+        assert HealthSample.objects.count() == 1
+
+
+def test_a_reading_with_a_wrong_clock_that_comes_twice_at_once_holds_up_nobody(device: Device) -> None:
+    device.now = lambda: datetime(1999, 1, 1, tzinfo=UTC)
+    reading = device.health()
+    assert deliver(reading, reading).dead == 0
+    assert HealthSample.objects.count() == 1
 
 
 def test_what_a_terminal_says_comes_to_the_columns_as_it_was_said(device: Device) -> None:

@@ -12,7 +12,7 @@ from terminals.estate.models import Terminal
 from terminals.health.models import HealthSample
 from terminals.link import limits
 from terminals.link.inbox import Inbox
-from terminals.link.limits import A_MINUTE, Excess, Meter
+from terminals.link.limits import LIMITS, Excess, Meter
 from terminals.link.mqtt import Incoming
 from terminals.link.protocol import topics
 from terminals.link.protocol.messages.link import NotTaken
@@ -37,19 +37,27 @@ def message(device_id: str, channel: str) -> Incoming:
     return Incoming(1, 1, topics.up(device_id, channel), b"", NOW)
 
 
-def test_each_sender_and_channel_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    meter = Meter()
+def test_each_sender_and_channel_has_a_limit_of_its_own() -> None:
+    meter = Meter(lambda: 0.0)
     for channel in ("hello", "health", "result", "event"):
-        within = [message("SN-1", channel) for _ in range(A_MINUTE[channel])]
-        assert meter.measure(within) == limits.NONE
+        assert meter.measure([message("SN-1", channel) for _ in range(LIMITS[channel].at_once)]) == limits.NONE
         beyond, other = [message("SN-1", channel) for _ in range(3)], message("SN-2", channel)
         excess = meter.measure([*beyond, other])
         assert excess.messages == {id(one) for one in beyond}
-        assert excess.first == {id(beyond[0])}
-        assert 0 < excess.seconds <= 60
-        assert meter.measure([one := message("SN-1", channel)]).first == set(), one
-    monkeypatch.setattr(limits, "WINDOW_SECONDS", 0.0)
-    assert meter.measure([message("SN-1", "hello")]) == limits.NONE
+        assert excess.told == {id(beyond[0])}
+        assert meter.measure([one := message("SN-1", channel)]).told == set(), one
+
+
+def test_the_limit_grows_again_and_what_waited_while_links_were_away_is_taken() -> None:
+    seconds, (a_minute, at_once) = [0.0], LIMITS["health"]
+    meter = Meter(lambda: seconds[0])
+    assert meter.measure([message("SN-1", "health") for _ in range(8 * 60 * 4)]) == limits.NONE, "a night's readings"
+    meter.measure([message("SN-1", "health") for _ in range(at_once)])
+    seconds[0] = 60
+    assert len(meter.measure([message("SN-1", "health") for _ in range(a_minute + 5)]).messages) == 5
+    seconds[0] = 121
+    told = [meter.measure([message("SN-1", "health") for _ in range(2 * a_minute)]).told for _ in range(2)]
+    assert [len(one) for one in told] == [1, 0], "once a minute"
 
 
 @pytest.mark.django_db
@@ -60,12 +68,12 @@ def test_the_terminal_and_its_operator_are_told_once_and_its_event_waits(
     [event] = device.upload_transactions()
     quiet = enrolled_device(register("SN-2"))
     [first, second, reading] = came(event, event, quiet.health())
-    excess = Excess(frozenset({id(first), id(second)}), frozenset({id(first)}), 42)
+    excess = Excess(frozenset({id(first), id(second)}), frozenset({id(first)}))
     result = Inbox(routes).take([first, second, reading], excess)
     assert (result.fresh, result.events, HealthSample.objects.count()) == (1, {}, 1)
-    assert result.not_taken == {device.memory.device_id: [NotTaken("too_much", "event", retry_after_seconds=42)]}
+    assert result.not_taken == {device.memory.device_id: [NotTaken("too_much", "event", retry_after_seconds=60)]}
     fact = Fact.objects.get(kind="link.too_much_said")
-    assert fact.body == {"channel": "event", "limit": A_MINUTE["event"]}
+    assert fact.body == {"channel": "event", "limit": LIMITS["event"].a_minute}
     to = device.memory.device_id
     assert device.receive(topics.ack(to), signed_ack(to, [], result.not_taken[to])) == []
     assert (len(device.memory.pending), device.pending_events()) == (1, [])

@@ -10,9 +10,11 @@ from django.conf import LazySettings
 from terminals.estate.models import Terminal
 from terminals.link.models import DeadLetter, SeenMessage
 from terminals.link.protocol import topics
+from terminals.link.protocol.messages.link import NotTaken
 from terminals.link.services import signed_ack
 from terminals.link.tasks import prune_link
 from terminals.settlement.models import Batch
+from terminals.simulator import not_taken
 from terminals.simulator.device import Device, Outgoing
 from tests.conftest import deliver, enrolled_device, working_device
 
@@ -103,3 +105,18 @@ def test_readings_come_by_any_clock(device: Device, settings: LazySettings) -> N
     assert deliver(reading).fresh == 1
     assert (SeenMessage.objects.filter(signed=False).count(), DeadLetter.objects.count()) == (0, 0)
     assert Terminal.objects.get().health.sent_at.year == 1999
+
+
+def test_an_old_answer_sets_no_clock_and_a_hello_that_was_too_much_is_said_again(device: Device) -> None:
+    with time_machine.travel(on(0), tick=False):
+        device.now = lambda: on(-400)
+        result = deliver(device.hello())
+        device.now = lambda: on(0)
+        device.hello()  # it has set its clock by itself meanwhile
+        with time_machine.travel(on(-200), tick=False):
+            assert ack_for(device, result) == []
+        assert device.now() == on(0)
+        told = {device.memory.device_id: [NotTaken("too_much", "hello", retry_after_seconds=0)]}
+        assert ack_for(device, result._replace(not_taken=told)) == []
+        [again] = not_taken.hello_again(device)
+        assert (again.topic, not_taken.hello_again(device)) == (device.memory.topics["hello"], [])
