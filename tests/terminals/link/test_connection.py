@@ -8,7 +8,8 @@ from itertools import cycle
 
 import pytest
 
-from terminals.link import mqtt
+from terminals.link import mqtt, process
+from terminals.link.models import Heartbeat
 from terminals.link.mqtt import BrokerConnection, Wires
 from tests.services import free_port_pair
 
@@ -39,3 +40,17 @@ def test_the_next_node_is_tried(monkeypatch: pytest.MonkeyPatch, silent: int, ha
     finally:
         connection.stop()
         connection.join()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("deaf_seconds", [-1.0, 30.0], ids=["for long", "for a moment"])
+def test_a_link_without_a_broker_leaves_its_lanes_to_the_others(
+    monkeypatch: pytest.MonkeyPatch, deaf_seconds: float
+) -> None:
+    monkeypatch.setattr(process, "DEAF_SECONDS", deaf_seconds)
+    link, renewed = process.LinkProcess("deaf"), list[bool]()
+    monkeypatch.setattr(link.lanes, "renew", lambda: renewed.append(True))
+    link._renew()
+    assert renewed == ([] if deaf_seconds < 0 else [True])
+    assert Heartbeat.objects.get(part="link").healthy, "it lives, and says so"
+    assert not Heartbeat.objects.get(part="broker").healthy
