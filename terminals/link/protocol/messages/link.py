@@ -80,8 +80,8 @@ class Presence(Struct):
 
 
 class NotTaken(Struct, omit_defaults=True):
-    """What the server did not take. `too_old`, `clock_ahead`: if you still have the message of this id, set your clock by the ack's
-    `sent_at` and send it anew with a new id; `too_much`: wait for `retry_after_seconds` before anything more on that channel."""
+    """What the server did not take. `too_old`, `clock_ahead`: if you still have the message of this id, set your clock by the
+    ack's `sent_at` and send it anew with a new id; `too_much`: wait for `retry_after_seconds` before anything more on that channel."""
 
     reason: Literal["too_old", "clock_ahead", "too_much"]
     channel: Channel
