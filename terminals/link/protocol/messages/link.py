@@ -81,7 +81,7 @@ class Presence(Struct):
 
 class NotTaken(Struct, omit_defaults=True):
     """What the server did not take. `too_old`, `clock_ahead`: if you still have the message of this id, set your clock by the
-    ack's `sent_at` and send it anew with a new id; `too_much`: wait for `retry_after_seconds` before anything more on that channel."""
+    ack's `sent_at` and send it anew with a new id. `too_much`: nothing more on that channel for `retry_after_seconds`."""
 
     reason: Literal["too_old", "clock_ahead", "too_much"]
     channel: Channel
