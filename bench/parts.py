@@ -27,10 +27,10 @@ class Parts:
         self._children: dict[str, Child] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._timers: list[threading.Timer] = []
-        self._log = (services.STATE_DIR / "parts.log").open("ab")
 
     def prepare(self) -> None:
-        """Make the state folder, start database and broker, and point the settings' environment at them; before django.setup."""
+        """Make the state folder, start the database, and point the settings' environment at it and at the broker to come; before
+        django.setup."""
         services.prepare()
         socket_dir = installation.socket_dir(services.STATE_DIR)
         self._children["database"] = embedded.postgres(services.STATE_DIR / "database", socket_dir)
@@ -68,18 +68,7 @@ class Parts:
         return list(self._children)
 
     def start(self, name: str) -> None:
-        child = self._children[name]
-        self._running[name] = subprocess.Popen(
-            child.argv,
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            user=child.user,
-            group=child.user,
-            extra_groups=[] if child.user else None,
-            env=child.full_environment(),
-            cwd=ROOT if name.startswith("link") else None,
-        )
+        self._running[name] = services.spawn(self._children[name], cwd=ROOT)
         if name == "database":
             self._wait_for_database()
 
@@ -102,6 +91,10 @@ class Parts:
             timer.join()
 
     def stop(self) -> None:
+        """End everything, and start nothing again."""
+        for timer in self._timers:
+            timer.cancel()
+            timer.join()
         for name, process in reversed(self._running.items()):
             process.send_signal(signal.SIGINT if name == "database" else signal.SIGTERM)
         for process in self._running.values():
@@ -110,17 +103,11 @@ class Parts:
             process.kill()
 
     def _wait_for_database(self) -> None:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
+        """Return when it answers; the children of one that was killed may hold its files, and it is started once more then."""
+        while self._running["database"].poll() is None:
+            with suppress(psycopg.OperationalError):
                 psycopg.connect(services.address("postgres"), connect_timeout=2).close()
                 return
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline or self._running["database"].poll() is not None:
-                    # The children of the one that was killed may hold its files for a moment.
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.5)
-                    self.start("database")
-                    return
-                time.sleep(0.2)
+            time.sleep(0.2)
+        time.sleep(0.5)
+        self.start("database")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import dj_database_url
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from terminals.link.protocol import brokers
@@ -74,11 +75,20 @@ def flag(name: str, *, default: bool) -> bool:
     return value in {"yes", "true", "1", "on"}
 
 
-def number(name: str, default: int) -> int:
+def number(name: str, default: int, *, at_least: int = 0) -> int:
     value = optional(name, str(default))
     if not value.isdecimal():
         raise MissingSetting(f"{name} is {value!r}; write a whole number")
+    if int(value) < at_least:
+        raise MissingSetting(f"{name} is {value}; write {at_least} or more")
     return int(value)
+
+
+def database(address: str) -> dict[str, Any]:
+    """Return a database's address as Django's settings; who connects to one that is away hears so within seconds."""
+    parsed: dict[str, Any] = dict(dj_database_url.parse(address, conn_max_age=60, conn_health_checks=True))
+    parsed["OPTIONS"] = {**parsed.get("OPTIONS", {}), "connect_timeout": 5}
+    return parsed
 
 
 def divisor(name: str, default: int, *, of: int) -> int:

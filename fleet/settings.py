@@ -3,8 +3,6 @@
 from datetime import timedelta
 from pathlib import Path
 
-import dj_database_url
-
 from fleet import artifacts, env, logs
 from fleet.pages.look import UNFOLD  # noqa: F401 - a setting
 from terminals.estate.rules import TerminalState
@@ -119,14 +117,10 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        env.required("DATABASE_URL", "PostgreSQL 16 or newer"), conn_max_age=60, conn_health_checks=True
-    )
-}
-DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 5
+DATABASES = {"default": env.database(env.required("DATABASE_URL", "PostgreSQL 16 or newer"))}
 # Past a pooler in transaction mode: for the links, and for what lasts longer than a transaction (LISTEN, locks).
 DATABASE_DIRECT_URL = env.optional("DATABASE_DIRECT_URL", "")
+DATABASE_DIRECT = env.database(DATABASE_DIRECT_URL) if DATABASE_DIRECT_URL else {}
 DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = bool(DATABASE_DIRECT_URL)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The first refuses whoever is locked out before a password is looked at; the second knows accounts and their grants.
@@ -220,7 +214,9 @@ MQTT_CERTIFICATE_FILE = env.optional("MQTT_CERTIFICATE_FILE", "")
 MQTT_KEY_FILE = env.optional("MQTT_KEY_FILE", "")
 MQTT_CLIENT_PREFIX = env.optional("MQTT_CLIENT_PREFIX", "tillwarden")  # of the links' client ids
 LINK_LANES = env.divisor("LINK_LANES", 16, of=256)  # connections that the links of an installation share out
-LINK_INBOXES = env.number("LINK_INBOXES", 2)  # of a link process; one parses while the database works for another
+LINK_INBOXES = env.number(
+    "LINK_INBOXES", 2, at_least=1
+)  # of a link process; one parses while the database works for another
 # hawkBit's device interface, for devices that speak it already (docs/operations.md).
 HAWKBIT_DDI, HAWKBIT_TENANT = env.flag("HAWKBIT_DDI", default=False), env.optional("HAWKBIT_TENANT", "DEFAULT")
 HAWKBIT_POLL_SECONDS = env.number("HAWKBIT_POLL_SECONDS", 60)

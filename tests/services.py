@@ -32,9 +32,10 @@ def free_port_pair() -> int:
             return port
 
 
-def _run(child: embedded.Child, stop_signal: signal.Signals) -> "subprocess.Popen[bytes]":
+def spawn(child: embedded.Child, *, cwd: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Start a child; what it says goes into services.log."""
     log = (STATE_DIR / "services.log").open("ab")
-    process = subprocess.Popen(
+    return subprocess.Popen(
         child.argv,
         stdin=subprocess.PIPE,
         stdout=log,
@@ -43,10 +44,15 @@ def _run(child: embedded.Child, stop_signal: signal.Signals) -> "subprocess.Pope
         group=child.user,
         extra_groups=[] if child.user else None,
         env=child.full_environment(),
+        cwd=cwd,
     )
+
+
+def _run(child: embedded.Child, stop_signal: signal.Signals) -> None:
+    """Start a child that ends with this process."""
+    process = spawn(child)
     atexit.register(process.wait, 10)
     atexit.register(process.send_signal, stop_signal)
-    return process
 
 
 def address(database: str) -> str:
@@ -69,6 +75,11 @@ def start(*, durable: bool) -> None:
     _run(embedded.broker(STATE_DIR / "broker.toml", int(os.environ["MQTT_PORT"])), signal.SIGTERM)
     database = embedded.postgres(STATE_DIR / "database", local.socket_dir(STATE_DIR), durable=durable)
     _run(database, signal.SIGINT)  # PostgreSQL then ends at once, whoever is still connected
+    wait_for_database()
+
+
+def wait_for_database() -> None:
+    """Return when it answers; raise RuntimeError with the log where it does not for half a minute."""
     for _ in range(150):
         try:
             psycopg.connect(address("postgres"), connect_timeout=2).close()

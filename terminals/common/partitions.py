@@ -8,6 +8,7 @@ the ORM knows no partitions.
 import logging
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from django.db import OperationalError, connection, transaction
@@ -53,24 +54,25 @@ def keep_partitions(parted: Partitioned, today: date) -> None:
     while first <= last:
         following = parted.first_after(first, 1)
         if parted.name_of(first) not in present:
-            _patiently(_make_partition, parted, first, following)
+            _patiently(parted.name_of(first), partial(_make_partition, parted, first, following))
         first = following
     for name in sorted(present):
         if name.startswith(f"{parted.table}_2") and name < parted.name_of(oldest):
-            _patiently(_drop, name)
+            _patiently(name, partial(_drop, name))
 
 
-def _patiently(change: Callable[..., None], *arguments: object) -> None:
-    """Change a table unless somebody holds it for long: a backup that reads it would hold up the change, and that everybody."""
+def _patiently(name: str, change: Callable[[], None]) -> None:
+    """Make or drop a partition, unless somebody holds its table for long: a backup that reads it would hold up this, and this
+    everybody."""
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = '2s'")
-            change(*arguments)
+            change()
     except OperationalError as error:
         if not isinstance(error.__cause__, LockNotAvailable):
             raise
-        logger.warning("a partition waits for its table: %s", arguments[-1])
+        logger.warning("%s waits: somebody holds its table", name)
 
 
 def _earliest(parted: Partitioned, oldest: date, today: date) -> date:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import dj_database_url
 import psycopg
 from django.conf import settings
 from django.db import connection
@@ -20,8 +19,7 @@ def direct_session() -> psycopg.Connection:
 
 def go_direct() -> None:
     """Let this process's connections go past any pooler from now on; call it before the first one is made."""
-    if settings.DATABASE_DIRECT_URL:
-        connection.settings_dict |= dict(dj_database_url.parse(settings.DATABASE_DIRECT_URL, conn_max_age=60))
+    connection.settings_dict |= settings.DATABASE_DIRECT
 
 
 def id_set(ids: Iterable[int]) -> RawSQL:
@@ -30,7 +28,8 @@ def id_set(ids: Iterable[int]) -> RawSQL:
 
 
 def array(values: Iterable[object]) -> str:
-    """Return numbers, truth values, ids or instants (ISO 8601) as the text of one PostgreSQL array, None as NULL.
+    """Return numbers, truth values, ids, instants (ISO 8601) or the protocol's own words as the text of one PostgreSQL array, None
+    as NULL; what could hold a comma, a brace or a quote is for `texts`.
 
     For many rows in one statement: it is read several times as fast as JSON, and one text travels faster than many parameters.
     """

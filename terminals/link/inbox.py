@@ -9,7 +9,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
@@ -92,9 +92,8 @@ class Inbox:
         except Exception as error:  # noqa: BLE001 - the one place that may: it counts, tells and goes on
             if len(incoming) == 1:
                 if isinstance(error, IntegrityError) and not again:
-                    return self.take(
-                        incoming, excess, again=True
-                    )  # it met an operator who did the same: now it sees that
+                    # It met an operator who did the same: now it sees that.
+                    return self.take(incoming, excess, again=True)
                 self._keep_failed(incoming[0], error)
                 return BatchResult({}, 0, 1, {})
             half = len(incoming) // 2
@@ -207,16 +206,14 @@ def _note(
     """Note what a terminal, and its operators, shall hear of a refusal: only what is no secret from whoever forged it."""
     if refusal.reason == messages.CARD_DATA.reason and sender is not None:
         result.facts.append((message, sender.terminal_id, CardDataRefused()))
+    channel = cast(Channel, source.channel)
     if refusal.reason == "too_much" and id(message) in excess.told and sender is not None:
-        limit = limits.LIMITS[source.channel].a_minute
-        result.facts.append((message, sender.terminal_id, TooMuchSaid(source.channel, limit)))
-        wait = round(limits.TOLD_EVERY_SECONDS)
-        told = NotTaken("too_much", cast(Channel, source.channel), retry_after_seconds=wait)
+        result.facts.append((message, sender.terminal_id, TooMuchSaid(channel, limits.LIMITS[channel].a_minute)))
+        told = NotTaken("too_much", channel, retry_after_seconds=limits.WAIT_SECONDS)
         result.told[source.device_id].append(told)
-    if isinstance(refusal, seen.BadTime):
-        result.told[source.device_id].append(
-            NotTaken(refusal.told, cast(Channel, source.channel), id=refusal.message_id)
-        )
+    if refusal.reason in seen.BADLY_TIMED:
+        badly_timed = NotTaken(cast(Any, refusal.reason), channel, id=cast(UUID, refusal.values["message"]))
+        result.told[source.device_id].append(badly_timed)
 
 
 def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender], *, too_much: bool) -> Received:

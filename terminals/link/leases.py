@@ -41,9 +41,8 @@ def renew(name: str) -> Held:
         cursor.execute("SELECT 1 FROM link_linkprocess WHERE name = %s AND until <= clock_timestamp()", [name])
         lapsed = cursor.fetchone() is not None
         cursor.execute(ALIVE, {"name": name, "seconds": LEASE_SECONDS})
-        if (
-            not lapsed
-        ):  # else the database was away, for the others as well: let them come back before they count as gone
+        # Where it has lapsed the database was away, for the others as well: let them come back before they count as gone.
+        if not lapsed:
             cursor.execute("DELETE FROM link_linkprocess WHERE until <= clock_timestamp()")
         alive = set(LinkProcess.objects.values_list("name", flat=True))
     ours = [row for row in rows if row.lanes == settings.LINK_LANES]

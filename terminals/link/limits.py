@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from terminals.link.mqtt import Incoming
 
-TOLD_EVERY_SECONDS = 60.0
+WAIT_SECONDS = 60  # what a terminal is told to wait for
+TOLD_EVERY_SECONDS = 600.0  # one that does not heed it must not fill its timeline
 MOST_REMEMBERED = 200_000  # topics; when there are more, everybody begins anew
 
 
@@ -33,7 +34,7 @@ NO_LIMIT = Limit(1_000_000, 1_000_000)  # of what is no channel, and refused for
 
 
 class Excess(NamedTuple):
-    """What was too much: messages, by id(), and of these the ones that their sender shall be told of, once a minute a channel."""
+    """What was too much: messages, by id(), and of these the ones that their sender shall be told of, now and then a channel."""
 
     messages: frozenset[int] = frozenset()
     told: frozenset[int] = frozenset()

@@ -6,8 +6,6 @@ So a message that comes again is looked for where it was put, however late it co
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
-from uuid import UUID
 
 from django.db import connection
 
@@ -25,34 +23,25 @@ REDELIVERED_WITHIN = timedelta(days=2)
 UNSIGNED = Partitioned("link_seenmessage_unsigned", "sent_on", keep=3, daily=True)
 # How far a clock may run ahead: what it sends must be remembered until its day is over.
 AHEAD = timedelta(days=2)
-
-
-class BadTime(Refusal):
-    """A message, by its id, that its terminal must send anew, with the present time."""
-
-    def __init__(
-        self, told: Literal["too_old", "clock_ahead"], template: str, *, message_id: UUID, **values: object
-    ) -> None:
-        super().__init__(told, template, **values)
-        self.told = told
-        self.message_id = message_id
+BADLY_TIMED = ("too_old", "clock_ahead")
 
 
 def check_age(envelope: Envelope, now: datetime) -> None:
-    """Raise BadTime for a signed message that may have been forgotten, or whose day is yet to come."""
+    """Raise Refusal, of a reason in BADLY_TIMED, for a signed message that may have been forgotten, or whose day is yet to come.
+    Its value `message` is the id of what the terminal must send anew."""
     if envelope.sent_at < now - REMEMBERED:
-        raise BadTime(
+        raise Refusal(
             "too_old",
             "sent on %(day)s; ids are remembered for %(days)s days: the terminal must send it anew",
-            message_id=envelope.id,
+            message=envelope.id,
             day=envelope.sent_at.date(),
             days=REMEMBERED.days,
         )
     if envelope.sent_at > now + AHEAD:
-        raise BadTime(
+        raise Refusal(
             "clock_ahead",
             "sent on %(day)s, which is yet to come: the terminal must set its clock and send it anew",
-            message_id=envelope.id,
+            message=envelope.id,
             day=envelope.sent_at.date(),
         )
 

@@ -21,13 +21,13 @@ ROOT = Path(__file__).parent.parent.parent
 PARTS = {"database", "broker", "web", "link", "worker", "simulator"}
 
 
-def start(state_dir: Path, **environment: str) -> "subprocess.Popen[str]":
-    """Start `manage.py up` with nothing of this test run in its environment."""
+def start(state_dir: Path, *, output: Any = subprocess.PIPE, **environment: str) -> "subprocess.Popen[str]":
+    """Start `manage.py up` with nothing of this test run in its environment; a pipe that nobody reads would stop it one day."""
     return subprocess.Popen(
         [sys.executable, "manage.py", "up"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "STATE_DIR": str(state_dir), **environment},
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -49,7 +49,9 @@ class Up:
         self.state_dir = state_dir
         self.port = services.free_port_pair()
         ports = {"PORT": str(self.port), "MQTT_PORT": str(services.free_port_pair())}
-        self.process = start(state_dir, **{"TERMINALS": "3", **ports, **environment})
+        self.log = services.STATE_DIR / f"{state_dir.name}.log"
+        with self.log.open("w") as output:
+            self.process = start(state_dir, output=output, **{"TERMINALS": "3", **ports, **environment})
 
     def end(self) -> None:
         """End it at once; what it started ends with it."""
@@ -128,8 +130,9 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
     everybody = list(up.processes().values())
     up.process.send_signal(signal.SIGINT)
     started = time.monotonic()
-    output, _ = up.process.communicate(timeout=10)
+    up.process.wait(timeout=10)
     assert time.monotonic() - started < 10
+    output = up.log.read_text()
     assert "link was killed by signal 9; starting it again" in output
     assert output.rstrip().endswith("stopped")
     assert [pid for pid in everybody if alive(pid)] == []

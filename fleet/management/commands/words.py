@@ -34,7 +34,6 @@ from terminals.keys.rules import KeyTransition
 from terminals.link.protocol import messages
 from terminals.link.protocol.messages import health
 from terminals.link.protocol.states import CommandTransition
-from terminals.link.seen import BadTime
 from terminals.parameters.sending import ACTOR as PARAMETERS_CHANGED
 from terminals.settlement.accounts.rules import AccountTransition
 from terminals.settlement.cases.rules import CaseTransition
@@ -153,7 +152,7 @@ def _from_code() -> Iterator[Message]:
     for path in _files("*.py"):
         if "migrations" in path.parts:
             continue
-        refusals = {kind.__name__: (2,) for kind in (Refusal, BadTime, *Refusal.__subclasses__())}
+        refusals = {kind.__name__: (2,) for kind in (Refusal, *Refusal.__subclasses__())}
         keywords = KEYWORDS | ({} if str(path).startswith(FOR_TERMINALS) else refusals)
         with path.open("rb") as file:
             for _, text, _, context in extract("python", file, keywords=keywords):

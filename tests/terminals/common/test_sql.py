@@ -4,6 +4,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import connection
 
+from fleet import env
 from terminals.common.sql import array, direct_session, go_direct, texts
 from tests import services
 
@@ -46,6 +47,10 @@ def test_what_outlasts_a_transaction_goes_past_the_pooler(settings: LazySettings
     before = dict(connection.settings_dict)
     try:
         go_direct()
+        assert connection.settings_dict["NAME"] == name, "where there is no pooler nothing changes"
+        settings.DATABASE_DIRECT = env.database(services.address("postgres"))
+        go_direct()
         assert connection.settings_dict["NAME"] == "postgres"
+        assert connection.settings_dict["OPTIONS"]["connect_timeout"] == 5
     finally:
         connection.settings_dict.update(before)
