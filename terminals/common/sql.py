@@ -28,8 +28,8 @@ def id_set(ids: Iterable[int]) -> RawSQL:
 
 
 def array(values: Iterable[object]) -> str:
-    """Return numbers, truth values, ids, instants (ISO 8601) or the protocol's own words as the text of one PostgreSQL array, None
-    as NULL; what could hold a comma, a brace or a quote is for `texts`.
+    """Return numbers, truth values, ids, instants (ISO 8601) or the protocol's own words as the text of one PostgreSQL array,
+    None as NULL; what could hold a comma, a brace or a quote is for `texts`.
 
     For many rows in one statement: it is read several times as fast as JSON, and one text travels faster than many parameters.
     """
