@@ -50,8 +50,8 @@ class _Link(Collector):
             up.add_metric([part], part not in silent)
         messages = CounterMetricFamily("tillwarden_messages", "Messages from terminals", labels=["link", "outcome"])
         for link in links_alive(now):
-            messages.add_metric([link.name, "taken"], link.taken - link.refused)
-            messages.add_metric([link.name, "refused"], link.refused)
+            messages.add_metric([link.name.removeprefix("link:"), "taken"], link.taken - link.refused)
+            messages.add_metric([link.name.removeprefix("link:"), "refused"], link.refused)
         connected = GaugeMetricFamily("tillwarden_link_connected", "Whether a link has its broker", labels=["link"])
         for broker in links_alive(now, "broker"):
             connected.add_metric([broker.name.removeprefix("broker:")], broker.healthy)

@@ -45,8 +45,8 @@ def test_a_link_that_does_not_get_on_is_told_everywhere(client: Client, operator
     assert (ready.status_code, ready.json()["lag"]["oldest_message_seconds"]) == (200, 95.0)
     told = client.get("/metrics").content.decode()
     assert 'tillwarden_lag_seconds{of="message"} 95.0' in told
-    assert 'tillwarden_messages_total{link="link:one",outcome="taken"} 997.0' in told
-    assert 'tillwarden_messages_total{link="link:one",outcome="refused"} 3.0' in told
+    assert 'tillwarden_messages_total{link="one",outcome="taken"} 997.0' in told
+    assert 'tillwarden_messages_total{link="one",outcome="refused"} 3.0' in told
     assert 'tillwarden_part_up{part="link"} 1.0' in told
 
 
