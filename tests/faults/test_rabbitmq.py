@@ -57,7 +57,7 @@ def acknowledged(up: Up) -> set[str]:
     """Return the transactions of batches that terminals closed and for which they wait for no acknowledgement any more; but none
     of those terminals that a planted fault lets lose some before they are sent."""
     found = set[str]()
-    for path in (up.state_dir / "simulator").glob("*.json"):
+    for path in (up.state_dir / "simulator").glob("SIM-*.json"):
         memory = msgspec.json.decode(path.read_bytes(), type=Memory)
         waiting = "".join(event.payload for event in memory.pending)
         if not faults_of(memory.serial, SEED, DEFAULT_SHARES).lost_upload:
