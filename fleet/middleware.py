@@ -11,6 +11,7 @@ from django.utils import timezone, translation
 
 from firmware.releases import MAX_ARTIFACT_BYTES
 from fleet.pages.preferences import Chosen, preferences_of
+from terminals.common.tracing import traces
 
 FORM_BYTES = 1024 * 1024  # of an upload, besides its file
 PAGES = ("/admin/", "/api/")
@@ -28,6 +29,24 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+
+
+class TraceRequests:
+    """A span around each page and API request where traces are collected; its name is the route, not the address."""
+
+    def __init__(self, get_response: Answering) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if traces.tracer is None or not request.path.startswith(PAGES):
+            return self._get_response(request)
+        with traces.request(str(request.method), request.headers.get("traceparent", "")) as span:
+            response = self._get_response(request)
+            route = f"/{request.resolver_match.route}" if request.resolver_match else ""
+            span.update_name(f"{request.method} {route}".strip())
+            span.set_attributes({"http.request.method": str(request.method), "http.route": route})
+            span.set_attribute("http.response.status_code", response.status_code)
+        return response
 
 
 class RefuseNullCharacters:

@@ -79,6 +79,7 @@ INSTALLED_APPS = [
     "firmware",
 ]
 MIDDLEWARE = [
+    "fleet.middleware.TraceRequests",
     "django.middleware.security.SecurityMiddleware",
     "fleet.middleware.RefuseNullCharacters",
     "fleet.middleware.RefuseTooLong",

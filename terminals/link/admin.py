@@ -30,7 +30,7 @@ class CommandAdmin(TerminalOwnedAdmin, RecordAdmin):
     search_fields = ["terminal__serial"]
     search_whole = ("type",)
     exclude = ["payload"]
-    readonly_fields = ["message"]
+    readonly_fields = ["trace_id", "message"]
 
     @admin.display(description=_("type"))
     def shown_type(self, command: Command) -> str:
@@ -43,7 +43,13 @@ class CommandAdmin(TerminalOwnedAdmin, RecordAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         shown = ["terminal", "shown_type", "state_in_words", "percent", "code", "detail", "asked_by", "attempts"]
         shown += ["created_at", "sent_at", "answered_at", "finished_at", "expires_at", "next_attempt_at"]
+        shown += ["trace_id"] if obj and obj.traceparent else []
         return [*shown, "message"] if obj and request.user.has_perm(READ_MESSAGE, obj) else shown
+
+    @admin.display(description=_("trace id"))
+    def trace_id(self, command: Command) -> str:
+        """As tools for traces show it."""
+        return command.traceparent.split("-")[1]
 
     @admin.display(description=_("message"))
     def message(self, command: Command) -> str:

@@ -34,6 +34,7 @@ class CommandSerializer(ModelSerializer[Command]):
             "answered_at",
             "finished_at",
             "attempts",
+            "traceparent",
             "message",
         ]
 

@@ -63,6 +63,9 @@ class Command(models.Model):
     percent = models.PositiveSmallIntegerField(null=True)
     code = models.CharField(max_length=64, blank=True)
     detail = models.CharField(max_length=300, blank=True)
+    traceparent = models.CharField(
+        max_length=55, blank=True, db_default="", help_text="W3C trace context, where the trace is collected"
+    )
 
     placed_by = "terminal__path"
 

@@ -21,6 +21,7 @@ from psycopg import sql
 from terminals.common.sql import direct_session
 from terminals.common.transitions import move
 from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES
+from terminals.link import traced
 from terminals.link.models import Command
 from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.protocol import topics
@@ -37,8 +38,17 @@ class Claimed(NamedTuple):
     """A command under this relay's lease."""
 
     command_id: UUID
+    type: str
+    traceparent: str
     device_id: str
     payload: bytes
+
+
+class Published(NamedTuple):
+    """A command on its way to the broker."""
+
+    claimed: Claimed
+    at: datetime
 
 
 # Raw: the ORM knows no update that returns rows, and the pause doubles in the database.
@@ -55,7 +65,7 @@ UPDATE link_command c
                        + interval '1 second' * least(%(first)s * 2 ^ least(c.attempts, 10), %(longest)s)
   FROM due, terminals_terminal t
  WHERE c.id = due.id AND t.id = c.terminal_id
-RETURNING c.id, t.device_id, c.payload
+RETURNING c.id, c.type, c.traceparent, t.device_id, c.payload
 """
 
 
@@ -90,7 +100,7 @@ class Relay:
 
     def __init__(self, broker: BrokerConnection) -> None:
         self._broker = broker
-        self._pending: dict[int, UUID] = {}
+        self._pending: dict[int, Published] = {}
         self._generation = 0
         self._listener: psycopg.Connection | None = None
 
@@ -117,7 +127,8 @@ class Relay:
         if claimed:
             sent = self._broker.publish([(topics.command(c.device_id), bytes(c.payload)) for c in claimed])
             self._enter(sent.generation)
-            self._pending.update(zip(sent.packet_ids, (c.command_id for c in claimed), strict=True))
+            now = timezone.now()
+            self._pending.update(zip(sent.packet_ids, (Published(c, now) for c in claimed), strict=True))
         return bool(claimed or acknowledged)
 
     def _enter(self, generation: int) -> None:
@@ -128,13 +139,15 @@ class Relay:
 
     def _collect_acknowledged(self) -> int:
         """Take the PUBACKs that have come; others' (acks to terminals) are not ours to note."""
-        done: list[UUID] = []
+        done: list[Published] = []
         while not self._broker.published.empty():
             generation, packet_ids = self._broker.published.get()
             if generation == self._generation:
                 done += [self._pending.pop(packet_id) for packet_id in packet_ids if packet_id in self._pending]
         if done:
-            mark_sent(done, timezone.now())
+            mark_sent([one.claimed.command_id for one in done], timezone.now())
+            for (command_id, kind, traceparent, *_), at in done:
+                traced.sent(kind, command_id, traceparent, at)
         return len(done)
 
     def _wait_for_work(self) -> None:

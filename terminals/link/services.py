@@ -23,6 +23,7 @@ from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.services import hold
+from terminals.link import traced
 from terminals.link.models import Command
 from terminals.link.protocol import messages, signing
 from terminals.link.protocol.messages.base import Empty
@@ -98,7 +99,7 @@ def create_commands(requests: Iterable[CommandRequest], *, requested_by: str) ->
 # Raw: of many commands bulk_create takes as long as making and signing them (bench/bulk.py).
 COPY = """
 COPY link_command (id, terminal_id, type, state, payload, requested_by, created_at, expires_at, next_attempt_at, attempts,
-                   code, detail) FROM STDIN
+                   code, detail, traceparent) FROM STDIN
 """
 
 
@@ -107,9 +108,8 @@ def _copy(commands: Sequence[Command]) -> None:
     with connection.cursor() as cursor, cursor.copy(COPY) as copy:
         for c in commands:
             times = (c.created_at, c.expires_at, c.next_attempt_at)
-            copy.write_row(
-                (c.id, c.terminal_id, c.type, c.state, c.payload, c.requested_by, *times, c.attempts, c.code, c.detail)
-            )
+            told = (c.attempts, c.code, c.detail, c.traceparent)
+            copy.write_row((c.id, c.terminal_id, c.type, c.state, c.payload, c.requested_by, *times, *told))
 
 
 def wake_relay() -> None:
@@ -161,10 +161,17 @@ def _signed_command(
     body = bodies.get(id(request.body))
     if body is None:
         body = bodies[id(request.body)] = rfc8785.dumps(msgspec.to_builtins(request.body, str_keys=True))
+    traceparent = traced.created(request.type, command_id, request.target.device_id)
+    trace = b'"traceparent":"%b",' % traceparent.encode() if traceparent else b""
     # Canonical JSON has its names in this order; the values have nothing that wants escaping.
     canonical = (
-        b'{"body":%b,"device_id":"%b","expires_at":"%b","id":"%b","not_before":"%b","sent_at":"%b","type":"%b"}'
-        % (body, *_encoded(request.target.device_id, expires_at, command_id, not_before, now, request.type))
+        b'{"body":%b,"device_id":"%b","expires_at":"%b","id":"%b","not_before":"%b","sent_at":"%b",%b"type":"%b"}'
+        % (
+            body,
+            *_encoded(request.target.device_id, expires_at, command_id, not_before, now),
+            trace,
+            request.type.encode(),
+        )
     )
     return Command(
         id=command_id,
@@ -175,6 +182,7 @@ def _signed_command(
         created_at=now,
         expires_at=expires_at,
         next_attempt_at=not_before,
+        traceparent=traceparent,
     )
 
 
@@ -228,12 +236,13 @@ UPDATE link_command c
   JOIN locked ON locked.id = r.command_id
   JOIN json_to_recordset(%(moves)s) AS m(source text, target text) ON m.target = r.state
  WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = m.source
-RETURNING c.id, c.type
+RETURNING c.id, c.type, c.traceparent
 """
 
 
 def advance_commands(results: Sequence[tuple[int, Result]]) -> None:
     """Apply (terminal id, result) pairs, at most one for a command; a command that is already final stays as it is."""
+    since = timezone.now()
     rows = [
         {
             "command_id": str(result.command_id),
@@ -252,16 +261,19 @@ def advance_commands(results: Sequence[tuple[int, Result]]) -> None:
             {
                 "ids": [row["command_id"] for row in rows],
                 "rows": json.dumps(rows),
-                "now": timezone.now(),
+                "now": since,
                 "moves": json.dumps(MOVES),
             },
         )
-        types: dict[UUID, str] = dict(cursor.fetchall())
-    _dispatch(
-        (types[result.command_id], Outcome(result.command_id, terminal_id, result.state, result))
+        moved = {command_id: (kind, traceparent) for command_id, kind, traceparent in cursor.fetchall()}
+    outcomes = [
+        (moved[result.command_id], Outcome(result.command_id, terminal_id, result.state, result))
         for terminal_id, result in results
-        if result.command_id in types
-    )
+        if result.command_id in moved
+    ]
+    _dispatch((kind, outcome) for (kind, _), outcome in outcomes)
+    for (kind, traceparent), outcome in outcomes:
+        traced.moved(kind, outcome, traceparent, since)
 
 
 @transaction.atomic
@@ -300,13 +312,17 @@ def _open_of(terminal_ids: Iterable[int]) -> QuerySet[Command]:
 
 def _close(locked: QuerySet[Command], transition: Transition[CommandState]) -> int:
     """Move locked commands by a transition that ends them, and tell their features."""
-    closed = list(locked.values_list("pk", "terminal_id", "type"))
-    chosen = Command.objects.filter(pk__in=[command_id for command_id, _, _ in closed])
+    since = timezone.now()
+    closed = [
+        (kind, Outcome(command_id, terminal_id, transition.target, None), traceparent)
+        for command_id, terminal_id, kind, traceparent in locked.values_list("pk", "terminal_id", "type", "traceparent")
+    ]
+    chosen = Command.objects.filter(pk__in=[outcome.command_id for _, outcome, _ in closed])
     if closed:
-        move(chosen, transition, finished_at=timezone.now(), next_attempt_at=None)
-    _dispatch(
-        (kind, Outcome(command_id, terminal_id, transition.target, None)) for command_id, terminal_id, kind in closed
-    )
+        move(chosen, transition, finished_at=since, next_attempt_at=None)
+    _dispatch((kind, outcome) for kind, outcome, _ in closed)
+    for kind, outcome, traceparent in closed:
+        traced.moved(kind, outcome, traceparent, since)
     return len(closed)
 
 

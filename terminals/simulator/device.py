@@ -62,6 +62,7 @@ class Device:
         self.quiet_until: dict[str, float] = {}  # channel -> by the monotonic clock
         self.hello_id = ""
         self.on_closed: Callable[[int], None] = lambda batch_number: None
+        self.on_command: Callable[[CommandEnvelope, datetime], None] = lambda envelope, since: None
         self.seq = 0
         self._ignored: set[str] = set()
         self._expiries: dict[str, datetime] = {}
@@ -149,7 +150,9 @@ class Device:
             return []
         if envelope.type == "ack":
             return self._heed(envelope.sent_at, msgspec.json.decode(envelope.body, type=Ack))
-        return self._command(envelope)
+        since, said = self.now(), self._command(envelope)
+        self.on_command(envelope, since)
+        return said
 
     def _heed(self, server_time: datetime, ack: Ack) -> list[Outgoing]:
         done = {str(message_id) for message_id in ack.ids}

@@ -11,8 +11,11 @@ from typing import Any
 
 import aiomqtt
 import httpx
+from opentelemetry.trace import SpanKind
 
+from terminals.common.tracing import traces
 from terminals.link.protocol import brokers
+from terminals.link.protocol.messages.base import CommandEnvelope
 from terminals.simulator import acquirer, enrol, identity, memory, not_taken, updates, yesterday
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
@@ -31,6 +34,12 @@ DOWNLOAD_STEP_PERCENT = 10
 
 class _LinkDropped(Exception):
     """The simulated network went away."""
+
+
+def _trace(envelope: CommandEnvelope, since: datetime) -> None:
+    """Note a command as a terminal does that collects traces of its own."""
+    told = {"messaging.system": "mqtt", "messaging.message.id": str(envelope.id)}
+    traces.noted(f"process {envelope.type}", envelope.traceparent, since, told, kind=SpanKind.CONSUMER)
 
 
 class VirtualTerminal:
@@ -53,6 +62,7 @@ class VirtualTerminal:
         self._sale_seconds = max(SALE_SECONDS, fleet_size / FLEET_SALES_PER_SECOND)
         self._memory = memory.load(folder, serial)
         self.device = Device(self._memory, faults=faults, dice=self._dice, now=lambda: datetime.now(UTC))
+        self.device.on_command = _trace
         self._outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self._downloads = downloads
         self._downloaded: PendingInstall | None = None

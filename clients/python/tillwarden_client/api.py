@@ -218,6 +218,7 @@ class Command(TypedDict):
     answered_at: NotRequired[str | None]
     finished_at: NotRequired[str | None]
     attempts: NotRequired[int]
+    traceparent: NotRequired[str]
     message: dict[str, Any] | None
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 
 from terminals.common.sql import go_direct
+from terminals.common.tracing import traces
 from terminals.link.process import LinkProcess
 
 
@@ -25,6 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         go_direct()
+        traces.start("link")
         # A link repeats a handful of statements for ever, so PostgreSQL shall plan each of them once.
         connection.settings_dict["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
         # Messages come and go by the thousand and are in no cycles: looking for those was a tenth of the work.

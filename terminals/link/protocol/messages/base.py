@@ -94,6 +94,9 @@ class CommandEnvelope(Struct, kw_only=True, omit_defaults=True):
     body: Raw
     not_before: Instant | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
+    traceparent: Annotated[
+        str, Meta(max_length=55, description="W3C trace context, for terminals that collect traces")
+    ] = ""
     sig: str | UnsetType = UNSET
 
 

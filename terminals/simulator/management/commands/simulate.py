@@ -12,6 +12,7 @@ import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from terminals.common.tracing import traces
 from terminals.simulator import acquirer, fleet
 from terminals.simulator.enrol import EnrolmentFailed
 from terminals.simulator.faults import DEFAULT_SHARES, faults_of, parse_shares
@@ -63,6 +64,7 @@ class Command(BaseCommand):
                 f"{options['serial']} has not enrolled yet; give its activation code with --code, or let it --ask"
             )
         lock = _lock(folder / f".{options['serial'] or 'fleet'}.lock")  # noqa: F841 - held until the process ends
+        traces.start("terminals")
         try:
             asyncio.run(_run(options, url, folder, operator.get("token", ""), shares))
         except KeyboardInterrupt:
