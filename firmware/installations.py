@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from django.db import connection
 from django.utils import timezone
 from psycopg.types.json import Jsonb
@@ -15,6 +14,7 @@ from firmware.facts import InstallationEnded, NotReported, NotRunning
 from firmware.models import Installation, InstalledSoftware
 from firmware.rules import OPEN, InstallationState, InstallationTransition, outcome_of_command
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
 from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.link.facts import failure_reason
@@ -39,33 +39,9 @@ RETURNING i.terminal_id, r.version, p.component
 """
 
 
-# Raw: the ORM cannot compare stored rows with a list of (terminal, component) in one statement.
-FORGET = """
-DELETE FROM firmware_installedsoftware s
- WHERE s.terminal_id = ANY(%(ids)s)
-   AND NOT EXISTS (SELECT 1 FROM json_to_recordset(%(told)s) AS r(terminal_id bigint, component text)
-                    WHERE r.terminal_id = s.terminal_id AND r.component = s.component)
-"""
-
-# Raw: the ORM's upsert cannot leave a row that says the same as it is.
-REPORT = """
-INSERT INTO firmware_installedsoftware AS s (terminal_id, component, version, reported_at)
-SELECT DISTINCT ON (terminal_id, component) * FROM json_to_recordset(%s)
-    AS r(terminal_id bigint, component text, version text, reported_at timestamptz)
- ORDER BY terminal_id, component, reported_at DESC
-ON CONFLICT (terminal_id, component) DO UPDATE SET version = excluded.version, reported_at = excluded.reported_at
- WHERE s.version <> excluded.version
-"""
-
-
 def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) -> None:
     """Replace what terminals run (terminal id -> component -> version), and note what was installed and does not run."""
-    rows = [
-        {"terminal_id": pk, "component": component, "version": version, "reported_at": now}
-        for pk, components in sorted(software.items())
-        for component, version in components.items()
-    ]
-    told = msgspec.json.encode(rows).decode()
+    _keep_reported(software, now)
     parameters: dict[str, Any] = {
         "ids": sorted(software),
         "before": now - TIME_TO_RESTART,
@@ -74,13 +50,33 @@ def report_software(software: Mapping[int, Mapping[str, str]], now: datetime) ->
         "why": Jsonb([NotReported().stored()]),
     }
     with connection.cursor() as cursor:
-        cursor.execute(FORGET, {"ids": sorted(software), "told": told})
-        cursor.execute(REPORT, [told])
         cursor.execute(NOT_RUNNING, parameters)
         lost = cursor.fetchall()
     record_facts((terminal_id, NotRunning(version=version)) for terminal_id, version, _component in lost)
     moving.report_lost(lost)
     moving.report_running(software)
+
+
+def _keep_reported(software: Mapping[int, Mapping[str, str]], now: datetime) -> None:
+    """Write what changed, which mostly is nothing. The caller holds the terminals."""
+    rows = InstalledSoftware.objects.filter(terminal__in=id_set(software))
+    known = {
+        (pk, component): version for pk, component, version in rows.values_list("terminal_id", "component", "version")
+    }
+    told = {(pk, component): version for pk, said in software.items() for component, version in said.items()}
+    if gone := known.keys() - told.keys():
+        stored = rows.filter(component__in={component for _, component in gone}).values_list(
+            "pk", "terminal_id", "component"
+        )
+        InstalledSoftware.objects.filter(pk__in=[pk for pk, *key in stored if tuple(key) in gone]).delete()
+    changed = [
+        InstalledSoftware(terminal_id=pk, component=component, version=version, reported_at=now)
+        for (pk, component), version in sorted(told.items())
+        if known.get((pk, component)) != version
+    ]
+    if changed:
+        key, said = ["terminal", "component"], ["version", "reported_at"]
+        InstalledSoftware.objects.bulk_create(changed, update_conflicts=True, unique_fields=key, update_fields=said)
 
 
 def report_component(terminal_id: int, component: str, version: str) -> None:

@@ -5,7 +5,7 @@ while, so that no message is lost on the way. Once the new key is in use the ear
 later; one that is never used does no harm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from terminals.common.errors import Refusal
 from terminals.common.facts.services import record_facts
+from terminals.common.sql import id_set
 from terminals.enrolment import authority, rules
 from terminals.enrolment.facts import Renewed, Revoked
 from terminals.enrolment.models import Certificate, DeviceCA
@@ -221,19 +222,10 @@ def remind(now: datetime) -> int:
     return len(ids)
 
 
-# Raw: the ORM cannot update by pairs of values.
-CONFIRM = """
-UPDATE enrolment_certificate c SET confirmed_at = %(now)s
-  FROM unnest(%(ids)s::bigint[], %(keys)s::text[]) AS r(id, key)
-  JOIN terminals_terminal t ON t.id = r.id AND t.public_key_pem = r.key
- WHERE c.terminal_id = r.id AND c.current AND c.confirmed_at IS NULL
-"""
-
-
-def confirm(keys: Sequence[tuple[int, str]], now: datetime) -> None:
-    """Note which terminals use their present key, by (id, PEM of the key that signed); one that used both is named twice."""
-    with connection.cursor() as cursor:
-        cursor.execute(CONFIRM, {"ids": [pk for pk, _ in keys], "keys": [key for _, key in keys], "now": now})
+def confirm(terminal_ids: Iterable[int], now: datetime) -> None:
+    """Note that terminals use their present keys."""
+    held = Certificate.objects.filter(terminal__in=id_set(terminal_ids), current=True, confirmed_at=None)
+    held.update(confirmed_at=now)
 
 
 @transaction.atomic

@@ -11,7 +11,8 @@ from terminals.link.routes import Received, RefusedMessage
 
 def on_hello(messages: list[Received]) -> None:
     """Note which keys terminals use and what they trust; one that does not say is left as it is."""
-    certificates.confirm(sorted({(m.terminal_id, m.key_pem) for m in messages}), messages[-1].received_at)
+    present = {m.terminal_id for m in messages if m.key_pem == m.sender.public_key_pem}
+    certificates.confirm(present, messages[-1].received_at)
     held = {m.terminal_id: said for m in messages if (said := cast(Hello, m.body).trust)}
     if held:
         trust.note_trust(held, messages[-1].received_at)

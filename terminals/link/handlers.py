@@ -5,8 +5,6 @@ from typing import cast
 from uuid import UUID
 
 from terminals.common.errors import Refusal
-from terminals.common.sql import id_set
-from terminals.estate.models import Terminal
 from terminals.link import services, sessions
 from terminals.link.models import Command
 from terminals.link.protocol.messages.link import Hello, Presence, Result
@@ -17,11 +15,8 @@ from terminals.link.sessions import Boot
 
 def on_hello(messages: list[Received]) -> list[RefusedMessage]:
     """Open sessions and offer open commands again (the broker may have lost them); refuse a foreign serial."""
-    serials = dict(
-        Terminal.objects.filter(pk__in=id_set({m.terminal_id for m in messages})).values_list("pk", "serial")
-    )
     wrong = Refusal("wrong_serial", "hello names another serial than the terminal's certificate")
-    refused = [RefusedMessage(m, wrong) for m in messages if cast(Hello, m.body).serial != serials[m.terminal_id]]
+    refused = [RefusedMessage(m, wrong) for m in messages if cast(Hello, m.body).serial != m.sender.serial]
     foreign = {id(message) for message, _ in refused}  # not by message id: another terminal may have chosen the same
     hellos = {m.terminal_id: (m.envelope.boot_id, cast(Hello, m.body).locked) for m in messages if id(m) not in foreign}
     if hellos:

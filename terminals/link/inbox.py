@@ -26,22 +26,13 @@ from terminals.link.mqtt import Incoming
 from terminals.link.protocol import messages, signing, topics
 from terminals.link.protocol.messages.base import Channel
 from terminals.link.protocol.messages.link import NotTaken
-from terminals.link.routes import DeviceRoutes, Received
+from terminals.link.routes import DeviceRoutes, Received, Sender
 
 logger = logging.getLogger(__name__)
 TOUCH_PAUSE = timedelta(seconds=4)
 MOST_REMEMBERED = 100_000
 # Of one sender; what is beyond them is counted once more as `too_many`, and no longer kept.
 LETTERS_A_MINUTE = 30
-
-
-class Sender(NamedTuple):
-    """What the inbox must know of a sender."""
-
-    terminal_id: int
-    state: str
-    public_key_pem: str
-    earlier_key_pem: str
 
 
 class BatchResult(NamedTuple):
@@ -134,8 +125,11 @@ class Inbox:
         return BatchResult(events, len(fresh), len(letters), told), touched, counts
 
     def _touch(self, fresh: Sequence[Accepted]) -> dict[int, datetime]:
-        """Note whom these messages show to be alive; those noted a moment ago need no statement."""
-        heard = {a.received.terminal_id for a in fresh if a.received.envelope.type != "presence"}
+        """Note whom these messages show to be alive; those noted a moment ago need no statement.
+
+        A hello opens a session by itself.
+        """
+        heard = {a.received.terminal_id for a in fresh if a.received.envelope.type not in ("presence", "hello")}
         now = fresh[-1].received.received_at if fresh else None
         due = {pk for pk in heard if pk not in self._touched or (now and now - self._touched[pk] > TOUCH_PAUSE)}
         if not due or now is None:
@@ -232,7 +226,7 @@ def _receive(message: Incoming, source: topics.Inbound, known: dict[str, Sender]
             raise Refusal("bad_signature", "the message is not signed")
         key_pem = _signer(message.payload, sender)
         seen.check_age(envelope, message.received_at)
-    return Received(sender.terminal_id, envelope, body, message.received_at, key_pem)
+    return Received(sender, envelope, body, message.received_at, key_pem)
 
 
 def _signer(payload: bytes, sender: Sender) -> str:
@@ -255,7 +249,7 @@ def _signer(payload: bytes, sender: Sender) -> str:
 # over a terminal, or one could settle a batch while the other adds to it; who retires a terminal waits for what it has
 # sent, and what comes later is refused.
 LOOK_UP = """
-SELECT device_id, id, state, public_key_pem, earlier_key_pem FROM terminals_terminal
+SELECT device_id, id, serial, state, public_key_pem, earlier_key_pem FROM terminals_terminal
  WHERE device_id = ANY(string_to_array(%s, ','))
  ORDER BY id FOR NO KEY UPDATE
 """

@@ -20,14 +20,28 @@ from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.states import is_final
 
 
+class Sender(NamedTuple):
+    """What the link knows of a terminal that said something; its row is held until the transaction ends."""
+
+    terminal_id: int
+    serial: str
+    state: str
+    public_key_pem: str
+    earlier_key_pem: str
+
+
 class Received(NamedTuple):
     """A parsed, verified message seen for the first time; `key_pem` is the key that signed it, empty where it is not signed."""
 
-    terminal_id: int
+    sender: Sender
     envelope: Envelope
     body: Struct
     received_at: datetime
-    key_pem: str = ""
+    key_pem: str
+
+    @property
+    def terminal_id(self) -> int:
+        return self.sender.terminal_id
 
 
 class Outcome(NamedTuple):

@@ -32,6 +32,16 @@ class Boot(NamedTuple):
     boot_id: str
 
 
+class Before(NamedTuple):
+    """A session as it was until a hello."""
+
+    terminal_id: int
+    boot_id: str
+    earlier_boot_ids: list[str]
+    connected_at: datetime | None
+    shared_at: datetime | None
+
+
 # Raw: the ORM has no upsert under a condition. Written only when it tells something new: a busy terminal's row is touched
 # once in five seconds.
 TOUCH = """
@@ -79,7 +89,8 @@ def open_sessions(hellos: Mapping[int, tuple[str, bool | None]], now: datetime) 
 
     Returns those that shall be offered their open commands again: all but the ones that said hello a moment ago.
     """
-    sessions = list(DeviceSession.objects.filter(terminal_id__in=id_set(hellos)))
+    before = DeviceSession.objects.filter(terminal_id__in=id_set(hellos))
+    sessions = [Before(*row) for row in before.values_list(*Before._fields)]
     boots = {terminal_id: boot_id for terminal_id, (boot_id, _) in hellos.items()}
     known = {Boot(row.terminal_id, row.boot_id) for row in sessions}
     just_connected = {row.terminal_id for row in sessions if row.connected_at and row.connected_at > now - HELLO_PAUSE}
