@@ -227,6 +227,7 @@ EST_CERTIFICATE_HEADER = env.optional("EST_CERTIFICATE_HEADER", "")  # in which 
 ENROLMENT_QUEUE = env.flag("ENROLMENT_QUEUE", default=False)
 # Disputes reach back further than a year: EMV schemes allow 540 days.
 KEEP_TRANSACTIONS_MONTHS = env.number("KEEP_TRANSACTIONS_MONTHS", 25)
+KEEP_COMMANDS_MONTHS = env.number("KEEP_COMMANDS_MONTHS", 13, at_least=1)
 ONLINE_WITHIN = timedelta(seconds=env.number("ONLINE_WITHIN_SECONDS", 60))
 
 # --- secrets, as files so that no process listing shows them ---------------------------------------------------------

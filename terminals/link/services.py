@@ -326,6 +326,15 @@ def _close(locked: QuerySet[Command], transition: Transition[CommandState]) -> i
     return len(closed)
 
 
+@transaction.atomic
+def forget_commands(before: datetime) -> int:
+    """Delete up to 1000 commands that were made before an instant and have ended; return how many. What they were for stays."""
+    # An id begins with its time (UUIDv7), so that its index finds the oldest.
+    first_kept = UUID(int=int(before.timestamp() * 1000) << 80)
+    old = Command.objects.filter(pk__lt=first_kept, finished_at__isnull=False).order_by("pk")
+    return Command.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:1000])).delete()[0]
+
+
 def _dispatch(outcomes: Iterable[tuple[str, Outcome]]) -> None:
     by_type: dict[str, list[Outcome]] = defaultdict(list)
     for kind, outcome in outcomes:

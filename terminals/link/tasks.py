@@ -1,11 +1,12 @@
 """The link's share of the background work: what is over, who fell silent, what may be forgotten."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
-from terminals.common.partitions import keep_partitions
+from terminals.common.partitions import keep_partitions, month_after
 from terminals.link import seen, services, sessions
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeadLetter
@@ -25,8 +26,11 @@ def tick() -> None:
 
 @shared_task
 def prune_link() -> None:
-    """Make the coming partitions of message ids and drop those that are over; forget dead letters after a month."""
+    """Make the coming partitions of message ids and drop those that are over; forget dead letters and commands that are."""
     now = timezone.now()
     for parted in (seen.SIGNED, seen.UNSIGNED):
         keep_partitions(parted, now.date())
     DeadLetter.objects.filter(last_at__lt=now - timedelta(days=DEAD_LETTER_DAYS)).delete()
+    first = month_after(now.date(), -settings.KEEP_COMMANDS_MONTHS)
+    while services.forget_commands(datetime(first.year, first.month, 1, tzinfo=UTC)) == 1000:
+        pass
