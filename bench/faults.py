@@ -2,10 +2,11 @@
 
 python -m bench.faults --events 50000 --kills 20 --broker mosquitto
 
-Three links, PostgreSQL and the broker are killed in turn (SIGKILL) and started again, while terminals send sales in order and, as
-terminals do, send again what the server has not acknowledged. The embedded broker forgets everything when it is killed. At the
-end PostgreSQL is away for --away seconds. It exits with 1 where a sale that the server acknowledged is missing, where one counts
-twice, where the order of a terminal's sales that were sent once is not kept, or where the backlog takes more than two minutes.
+Three links, PostgreSQL and the broker (of RabbitMQ's three nodes each) are killed in turn (SIGKILL) and started again, while
+terminals send sales in order and, as terminals do, send again what the server has not acknowledged. The embedded broker forgets
+everything when it is killed. At the end PostgreSQL is away for --away seconds. It exits with 1 where a sale that the server
+acknowledged is missing, where one counts twice, where the order of a terminal's sales that were sent once is not kept, or where
+the backlog takes more than two minutes.
 """
 
 import argparse

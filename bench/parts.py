@@ -1,4 +1,4 @@
-"""The parts of an installation as processes that can be killed and started again: PostgreSQL, a broker, links."""
+"""The parts of an installation as processes that can be killed and started again: PostgreSQL, a broker or its nodes, links."""
 
 import os
 import signal
@@ -14,19 +14,22 @@ import psycopg
 from fleet.local import embedded, installation, mosquitto
 from fleet.local.embedded import Child
 from tests import services
+from tests.rabbitmq import NODES, Cluster
 
 ROOT = Path(__file__).parent.parent
-BROKERS = ("embedded", "mosquitto")
+BROKERS = ("embedded", "mosquitto", "rabbitmq")
 
 
 class Parts:
-    """`start` brings a part up, `kill` ends it as a power failure would. Parts are `database`, `broker` and `link-N`."""
+    """`start` brings a part up, `kill` ends it as a power failure would. Parts are `database`, `broker` and `link-N`;
+    of a cluster of three each node is one, `broker-N`, and no other is killed before the last one is a member again."""
 
     def __init__(self, broker: str) -> None:
         self.broker = broker
         self._children: dict[str, Child] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._timers: list[threading.Timer] = []
+        self._timers: dict[str, threading.Timer] = {}
+        self._cluster = Cluster(services.STATE_DIR / "rabbitmq") if broker == "rabbitmq" else None
 
     def prepare(self) -> None:
         """Make the state folder, start the database, and point the settings' environment at it and at the broker to come; before
@@ -35,7 +38,9 @@ class Parts:
         socket_dir = installation.socket_dir(services.STATE_DIR)
         self._children["database"] = embedded.postgres(services.STATE_DIR / "database", socket_dir)
         port = int(os.environ["MQTT_PORT"])
-        if self.broker == "mosquitto":
+        if self._cluster is not None:
+            os.environ["MQTT_URL"] = self._cluster.mqtt_url
+        elif self.broker == "mosquitto":
             os.environ |= mosquitto.settings(services.STATE_DIR / "secrets", port)
         else:
             self._children["broker"] = embedded.broker(services.STATE_DIR / "broker.toml", port)
@@ -45,6 +50,9 @@ class Parts:
 
     def start_broker(self) -> None:
         """Start the broker; Mosquitto begins with the list of revoked certificates, so the database must be there."""
+        if self._cluster is not None:
+            self._cluster.__enter__()
+            return
         if self.broker == "mosquitto":
             from django.conf import settings
             from django.utils import timezone
@@ -65,15 +73,22 @@ class Parts:
 
     @property
     def names(self) -> list[str]:
-        return list(self._children)
+        return [*self._children, *(f"broker-{node}" for node in NODES if self._cluster is not None)]
 
     def start(self, name: str) -> None:
+        if self._cluster is not None and name not in self._children:
+            self._cluster.restart(node_of(name))
+            return
         self._running[name] = services.spawn(self._children[name], cwd=ROOT)
         if name == "database":
             self._wait_for_database()
 
     def kill(self, name: str) -> None:
         """SIGKILL; of PostgreSQL the postmaster, whose children then leave by themselves."""
+        if self._cluster is not None and name not in self._children:
+            self.wait_for_all()
+            self._cluster.kill(node_of(name))
+            return
         process = self._running.pop(name)
         process.kill()
         process.wait()
@@ -83,18 +98,20 @@ class Parts:
         self.kill(name)
         timer = threading.Timer(seconds, self.start, [name])
         timer.start()
-        self._timers.append(timer)
+        self._timers[name] = timer
 
     def wait_for_all(self) -> None:
         """Return when all that was killed has been started again."""
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.join()
 
     def stop(self) -> None:
         """End everything, and start nothing again."""
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
             timer.join()
+        if self._cluster is not None:
+            self._cluster.stop()
         for name, process in reversed(self._running.items()):
             process.send_signal(signal.SIGINT if name == "database" else signal.SIGTERM)
         for process in self._running.values():
@@ -111,3 +128,8 @@ class Parts:
             time.sleep(0.2)
         time.sleep(0.5)
         self.start("database")
+
+
+def node_of(name: str) -> int:
+    """Return the number of a cluster's node by its part's name."""
+    return int(name.rpartition("-")[2])

@@ -30,7 +30,7 @@ from terminals.link.protocol import brokers, frames
 logger = logging.getLogger(__name__)
 MAX_WAITING = 1000  # reads whose messages wait for the inbox
 KEEPALIVE_SECONDS = 30
-LONGEST_PAUSE_SECONDS = 8.0
+LONGEST_PAUSE_SECONDS = 2.0  # links are few, and what a broker that lost its sessions gets meanwhile nobody hears
 CLOSE_SECONDS = 5.0
 ANSWER_SECONDS = 10.0  # a node that hangs still takes connections
 
