@@ -1,6 +1,7 @@
-"""nginx as it is shipped in front of web: enrolment and renewal by HTTPS, and headers that nobody can forge."""
+"""nginx as it is shipped in front of web: enrolment, renewal and downloads by HTTPS, and headers that nobody can forge."""
 
 import base64
+import os
 import shutil
 import ssl
 import subprocess
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from django.conf import settings as django_settings
 
+from firmware.models import Release
 from fleet.local import pki
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import Certificate
@@ -25,6 +27,7 @@ from terminals.estate.models import Terminal
 from terminals.simulator.identity import private_pem
 from tests import services
 from tests.conftest import enrolled_device, make_csr
+from tests.firmware.test_downloads import CONTENT, link  # noqa: F401 - a fixture
 from tests.flows.test_isolation import foreign
 from tests.mosquitto import Identity, identity_of
 
@@ -42,6 +45,7 @@ RENEW = "/.well-known/est/simplereenroll"
 def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[Open]:
     """nginx before the test's web server; returns how to come to it with a certificate or without."""
     settings.EST_CERTIFICATE_HEADER, settings.ALLOWED_HOSTS = "X-Client-Certificate", ["*"]
+    settings.ARTIFACT_ACCEL_PREFIX = "/internal-artifacts/"
     pki.make_services(tmp_path)
     port = services.free_port_pair()
     text = SHIPPED.read_text()
@@ -50,15 +54,16 @@ def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[Open]:
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("/etc/nginx/tillwarden/device_roots.crt.pem", django_settings.DEVICE_CA_CERTIFICATE_FILE),
         ("/etc/nginx/tillwarden/web.", f"{tmp_path}/broker."),
-        ("/srv/tillwarden/artifacts/", f"{tmp_path}/"),
+        ("/srv/tillwarden/artifacts/", f"{services.STATE_DIR}/artifacts/"),
     ):
         assert shipped in text
         text = text.replace(shipped, here)
     temporary = "".join(
         f"{name}_temp_path {tmp_path}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    who = "user root;\n" if os.getuid() == 0 else ""  # it shall read this test's files
     (tmp_path / "nginx.conf").write_text(
-        f"daemon off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\n"
+        f"{who}daemon off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\n"
         f"http {{\naccess_log off;\n{temporary}{text}}}\n"
     )
     log = (tmp_path / "log").open("ab")
@@ -110,3 +115,13 @@ def test_nobody_renews_in_the_name_of_another(proxy: Open, register: Callable[[s
     assert proxy(None).post(f"/{RENEW}", content=body, headers=headers).status_code in (403, 404)
     assert Certificate.objects.count() == 1
     assert proxy(identity_of(device)).post(RENEW, content=body, headers=headers).status_code == 200
+
+
+def test_a_terminal_fetches_a_release_and_nobody_does_without_its_link(proxy: Open, link: str) -> None:  # noqa: F811
+    whole = proxy(None).get(link)
+    assert (whole.status_code, whole.content) == (200, CONTENT)
+    rest = proxy(None).get(link, headers={"Range": "bytes=200000-", "If-Range": whole.headers["ETag"]})
+    assert (rest.status_code, rest.content) == (206, CONTENT[200_000:])
+    inside = f"/internal-artifacts/{Release.objects.get().artifact.name}"
+    assert proxy(None).get(inside).status_code == 404
+    assert proxy(None).get(link[:-1] + ("a" if link[-1] != "a" else "b")).status_code == 403
