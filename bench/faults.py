@@ -132,12 +132,14 @@ def faults_of(sender: Sender, sales: "list[tuple[str, Sale]]") -> list[str]:
     counted = Batch.objects.aggregate(n=Sum("transaction_count"))["n"]
     if counted != (sold := sum(sale.counts for _, sale in sales)):
         wrong.append(f"batches count {counted}, {sold} were sold")
+    sent_as = {sale.transaction_id: number for number, (_, sale) in enumerate(sales)}
     latest: dict[int, int] = {}
     for terminal_id, transaction_id, sequence in stored:
         if str(transaction_id) in sender.again:
             continue
         if sequence < latest.get(terminal_id, 0):
-            wrong.append(f"terminal {terminal_id}: {sequence} after {latest[terminal_id]}")
+            late = f"{sequence} (the {sent_as[str(transaction_id)]:,}th sent) after {latest[terminal_id]}"
+            wrong.append(f"terminal {terminal_id}: {late}")
         latest[terminal_id] = sequence
     letters = list(DeadLetter.objects.values_list("reason", flat=True))
     return wrong + ([f"dead letters: {letters[:5]}"] if letters else [])
