@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench import stage
 from bench.stage import Measure
-from terminals.link import services
+from terminals.link import outbox, services
 from terminals.link.mqtt import configure
 from terminals.link.protocol import topics
 from terminals.link.protocol.messages.base import Empty
@@ -104,7 +104,7 @@ def _relay(payload: bytes) -> float:
         last = Command.objects.latest("id").pk
         stage.run_sql("ANALYZE link_command")
         start = time.perf_counter()
-        services.wake_relay()
+        outbox.wake_relay()
         stage.wait_until(lambda: Command.objects.filter(pk=last, state="sent").exists())
         elapsed = time.perf_counter() - start
         stage.wait_until(lambda: not Command.objects.filter(state="queued").exists())

@@ -101,7 +101,7 @@ def let_them_go_at(instant: str) -> None:
 
 
 def wake_and_wait() -> int:
-    from terminals.link.services import wake_relay
+    from terminals.link.outbox import wake_relay
 
     wake_relay()
     return all_sent()

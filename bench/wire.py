@@ -24,7 +24,7 @@ class Wire:
         self._queue = wires.queues[0]
         self._speaking = BrokerConnection(f"{settings.MQTT_CLIENT_PREFIX}-load-up", wires)
         self._listening = BrokerConnection(f"{settings.MQTT_CLIENT_PREFIX}-load-down", wires, filters=[ACKS])
-        self._unacknowledged = 0
+        self._unacknowledged, self._generation = 0, 0
 
     def __enter__(self) -> "Wire":
         for connection in (self._speaking, self._listening):
@@ -44,7 +44,12 @@ class Wire:
         while at < len(messages):
             together = messages[at : at + TOGETHER]
             try:
-                self._unacknowledged += len(self._speaking.publish([(m.topic, m.payload) for m in together]).packet_ids)
+                sent = self._speaking.publish([(m.topic, m.payload) for m in together])
+                if (
+                    sent.generation != self._generation
+                ):  # what was on its way on the last connection nobody acknowledges
+                    self._unacknowledged, self._generation = 0, sent.generation
+                self._unacknowledged += len(sent.packet_ids)
                 at += TOGETHER
             except NotConnected:
                 self._unacknowledged = 0
@@ -57,7 +62,8 @@ class Wire:
                 sent = (
                     self._speaking.published.get(timeout=seconds) if seconds else self._speaking.published.get_nowait()
                 )
-                self._unacknowledged -= len(sent.packet_ids)
+                if sent.generation == self._generation:
+                    self._unacknowledged -= len(sent.packet_ids)
                 seconds = seconds if self._unacknowledged >= MOST_UNACKNOWLEDGED else 0
 
     def received(self) -> Iterator[bytes]:

@@ -25,9 +25,10 @@ from terminals.campaigns.outcomes import answered, came_of
 from terminals.campaigns.reports import FAILED, TRIED, Came, Waited, brought, lose, ordered, report
 from terminals.common.errors import Refusal
 from terminals.common.sql import id_set
+from terminals.link.outcomes import take_back_commands
 from terminals.link.protocol.messages.software import Conditions
 from terminals.link.routes import Outcome
-from terminals.link.services import Target, take_back_commands
+from terminals.link.services import Target
 
 MOST_PARTS, MOST_THING, MOST_ROUNDS = 10, 80, 5
 RUNS_IT = "runs_it_already"

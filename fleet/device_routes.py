@@ -1,7 +1,7 @@
 """Which handler takes which kind of device message: the only place that knows the link and every feature.
 
-Order matters twice: types are handled in the order of `messages` (a session before what is said in it, money before
-the result that speaks of it), and a type's handlers in the order of their list.
+Order matters twice: types are handled in the order of `messages` (a session before what is said in it, a key's use before another
+is asked for, money before the result that speaks of it), and a type's handlers in the order of their list.
 """
 
 from functools import partial

@@ -75,12 +75,14 @@ def flag(name: str, *, default: bool) -> bool:
     return value in {"yes", "true", "1", "on"}
 
 
-def number(name: str, default: int, *, at_least: int = 0) -> int:
+def number(name: str, default: int, *, at_least: int = 0, at_most: int = 10**9) -> int:
     value = optional(name, str(default))
     if not value.isdecimal():
         raise MissingSetting(f"{name} is {value!r}; write a whole number")
     if int(value) < at_least:
         raise MissingSetting(f"{name} is {value}; write {at_least} or more")
+    if int(value) > at_most:
+        raise MissingSetting(f"{name} is {value}; write {at_most} or less")
     return int(value)
 
 

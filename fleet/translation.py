@@ -70,7 +70,7 @@ BACKGROUND_WORK = (
     gettext_noop("Link: expire commands, sweep silent terminals"),
     gettext_noop("Settlement: ask due terminals to settle"),
     gettext_noop("Overview: fold tallies"),
-    gettext_noop("Link: forget old message ids and dead letters"),
+    gettext_noop("Link: forget old message ids, commands and dead letters"),
     gettext_noop("Health: prune history"),
     gettext_noop("Audit: seal new entries into the chain"),
     gettext_noop("Audit: sign an anchor"),

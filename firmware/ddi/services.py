@@ -25,9 +25,10 @@ from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState, TerminalTransition
 from terminals.estate.services import hold, hold_alone
+from terminals.link.outcomes import advance_commands
 from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.messages.software import Install
-from terminals.link.services import Target, advance_commands
+from terminals.link.services import Target
 from terminals.link.sessions import open_sessions, touch_sessions
 
 LET_SPEAK_DDI = "firmware.add_dditoken"  # what issuing a device's target token needs

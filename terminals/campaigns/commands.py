@@ -7,8 +7,9 @@ from terminals.campaigns.kinds import Order, asked_by
 from terminals.campaigns.outcomes import answered, came_of
 from terminals.campaigns.reports import ordered, report
 from terminals.link.models import Command
+from terminals.link.outcomes import take_back_commands
 from terminals.link.routes import Outcome
-from terminals.link.services import Target, check_plain, send_plain_commands, take_back_commands
+from terminals.link.services import Target, check_plain, send_plain_commands
 
 PREFIX = "command:"
 

@@ -1,8 +1,6 @@
 """What every room's own SQL shares."""
 
-import time
 from collections.abc import Iterable
-from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -39,18 +37,3 @@ def array(values: Iterable[object]) -> str:
 def texts(values: Iterable[str]) -> str:
     """Return any texts as the text of one PostgreSQL array."""
     return "{" + ",".join(['"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values]) + "}"
-
-
-def delete_in_chunks(statement: str, parameters: list[Any], *, seconds: float = 60) -> int:
-    """Repeat a DELETE of a limited number of rows until none is left or the time is over; return how many went.
-
-    Each round is a transaction of its own, so that nobody waits for the whole.
-    """
-    deleted, deadline = 0, time.monotonic() + seconds
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(statement, parameters)
-            deleted += cursor.rowcount
-            if cursor.rowcount <= 0:
-                break
-    return deleted

@@ -26,9 +26,10 @@ from terminals.estate.rules import LINKED_STATES
 from terminals.estate.services import hold_alone
 from terminals.link.evictions import evict
 from terminals.link.models import Command
+from terminals.link.outcomes import supersede_commands
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.enrolment import InstallCertificate, RenewCertificate
-from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
+from terminals.link.services import CommandRequest, Target, create_commands
 
 INSTALL, RENEW = "install_certificate", "renew_certificate"
 VALID_FOR = timedelta(days=7)
@@ -223,7 +224,7 @@ def remind(now: datetime) -> int:
 
 
 def confirm(terminal_ids: Iterable[int], now: datetime) -> None:
-    """Note that terminals use their present keys."""
+    """Note that terminals use their present keys: each signed with the key that it has now, and not an earlier one."""
     held = Certificate.objects.filter(terminal__in=id_set(terminal_ids), current=True, confirmed_at=None)
     held.update(confirmed_at=now)
 

@@ -22,9 +22,10 @@ from terminals.enrolment.models import HeldTrust
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES
 from terminals.link.models import Command
+from terminals.link.outcomes import supersede_commands
 from terminals.link.protocol import signing
 from terminals.link.protocol.messages.enrolment import UpdateTrust
-from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
+from terminals.link.services import CommandRequest, Target, create_commands
 
 UPDATE = "update_trust"
 VALID_FOR = timedelta(days=7)

@@ -13,8 +13,9 @@ from terminals.keys.models import TerminalKey
 from terminals.keys.rules import HELD, KeyState
 from terminals.keys.services import deliver_keys
 from terminals.link.models import Command
+from terminals.link.outcomes import take_back_commands
 from terminals.link.routes import Outcome
-from terminals.link.services import Target, take_back_commands
+from terminals.link.services import Target
 
 PREFIX = "key:"
 

@@ -5,7 +5,7 @@ from typing import cast
 from uuid import UUID
 
 from terminals.common.errors import Refusal
-from terminals.link import services, sessions
+from terminals.link import outcomes, sessions
 from terminals.link.models import Command
 from terminals.link.protocol.messages.link import Hello, Presence, Result
 from terminals.link.protocol.states import CommandState, last_word
@@ -20,7 +20,7 @@ def on_hello(messages: list[Received]) -> list[RefusedMessage]:
     foreign = {id(message) for message, _ in refused}  # not by message id: another terminal may have chosen the same
     hellos = {m.terminal_id: (m.envelope.boot_id, cast(Hello, m.body).locked) for m in messages if id(m) not in foreign}
     if hellos:
-        services.offer_again(sessions.open_sessions(hellos, messages[-1].received_at), messages[-1].received_at)
+        outcomes.offer_again(sessions.open_sessions(hellos, messages[-1].received_at), messages[-1].received_at)
     return refused
 
 
@@ -30,9 +30,9 @@ def on_presence(messages: list[Received]) -> None:
     sessions.leave_sessions(gone, messages[-1].received_at)
 
 
-def on_lock_outcomes(outcomes: list[Outcome], *, locked: bool) -> None:
+def on_lock_outcomes(ended: list[Outcome], *, locked: bool) -> None:
     """Note which terminals are locked, or no longer."""
-    done = [outcome.terminal_id for outcome in outcomes if outcome.state == CommandState.SUCCEEDED]
+    done = [outcome.terminal_id for outcome in ended if outcome.state == CommandState.SUCCEEDED]
     sessions.note_locked(done, locked=locked)
 
 
@@ -55,5 +55,5 @@ def on_result(messages: list[Received]) -> list[RefusedMessage]:
         (terminal_id, last_word((result, result.state) for result in results))
         for (terminal_id, _), results in by_command.items()
     ]
-    services.advance_commands([(terminal_id, result) for terminal_id, result in chosen if result is not None])
+    outcomes.advance_commands([(terminal_id, result) for terminal_id, result in chosen if result is not None])
     return refused

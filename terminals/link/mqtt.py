@@ -166,22 +166,19 @@ class BrokerConnection:
 
     def _run(self) -> None:
         """Stay connected to one node or the other; come back with full jitter, so that links do not return in step."""
-        failures = 0
         for host, port in nodes_in_turn():
-            if self._may_connect() and self._connect(host, port) and self._stay():
-                failures = 0
+            if self._may_connect() and self._connect(host, port):
+                self._stay()
             self.connected.clear()
             if self._stopping.is_set():
                 self._leave()
                 return
-            failures += 1
-            pause = random.uniform(0, min(2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 - jitter, no secret
+            pause = random.uniform(0, LONGEST_PAUSE_SECONDS)  # noqa: S311 - jitter, no secret
             if self._stopping.wait(pause):
                 return
 
-    def _stay(self) -> bool:
-        """Drive the connection until it is lost, and return whether it ever stood; a node that takes TCP but does not answer is
-        left for the next one."""
+    def _stay(self) -> None:
+        """Drive the connection until it is lost; a node that takes TCP but does not answer is left for the next one."""
         stood, give_up_at = False, time.monotonic() + ANSWER_SECONDS
         while not self._stopping.is_set() and self._client.loop(timeout=1.0) == paho.MQTT_ERR_SUCCESS:
             stood = stood or self.connected.is_set()
@@ -189,7 +186,6 @@ class BrokerConnection:
                 logger.warning("the broker does not answer; trying the next node")
                 self._client.disconnect()
                 break
-        return stood
 
     def _leave(self) -> None:
         """Say goodbye, where it is connected: without one the broker would wait for it."""

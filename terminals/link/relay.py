@@ -24,10 +24,10 @@ from terminals.estate.rules import COMMANDED_STATES, LINKED_STATES
 from terminals.link import traced
 from terminals.link.models import Command
 from terminals.link.mqtt import BrokerConnection, NotConnected
+from terminals.link.outbox import NOTIFY_CHANNEL
 from terminals.link.protocol import topics
 from terminals.link.protocol.messages.enrolment import OF_IDENTITY
 from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES, CommandTransition
-from terminals.link.services import NOTIFY_CHANNEL
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 1000  # commands published without PUBACK
@@ -45,9 +45,11 @@ class Claimed(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A command on its way to the broker."""
+    """A command on its way to the broker, without its payload: a thousand of them may be."""
 
-    claimed: Claimed
+    command_id: UUID
+    type: str
+    traceparent: str
     at: datetime
 
 
@@ -128,7 +130,8 @@ class Relay:
             sent = self._broker.publish([(topics.command(c.device_id), bytes(c.payload)) for c in claimed])
             self._enter(sent.generation)
             now = timezone.now()
-            self._pending.update(zip(sent.packet_ids, (Published(c, now) for c in claimed), strict=True))
+            published = (Published(c.command_id, c.type, c.traceparent, now) for c in claimed)
+            self._pending.update(zip(sent.packet_ids, published, strict=True))
         return bool(claimed or acknowledged)
 
     def _enter(self, generation: int) -> None:
@@ -145,9 +148,9 @@ class Relay:
             if generation == self._generation:
                 done += [self._pending.pop(packet_id) for packet_id in packet_ids if packet_id in self._pending]
         if done:
-            mark_sent([one.claimed.command_id for one in done], timezone.now())
-            for (command_id, kind, traceparent, *_), at in done:
-                traced.sent(kind, command_id, traceparent, at)
+            mark_sent([one.command_id for one in done], timezone.now())
+            for one in done:
+                traced.sent(one.type, one.command_id, one.traceparent, one.at)
         return len(done)
 
     def _wait_for_work(self) -> None:

@@ -21,7 +21,8 @@ from terminals.link.protocol.states import is_final
 
 
 class Sender(NamedTuple):
-    """What the link knows of a terminal that said something; its row is held until the transaction ends."""
+    """What the link knows of a terminal that said something, as it was when these messages were taken up; its row is held, and
+    only handlers of the same messages can change it."""
 
     terminal_id: int
     serial: str

@@ -1,5 +1,6 @@
 """The link's share of the background work: what is over, who fell silent, what may be forgotten."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 from celery import shared_task
@@ -7,11 +8,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from terminals.common.partitions import keep_partitions, month_after
-from terminals.link import seen, services, sessions
+from terminals.link import outcomes, seen, sessions
 from terminals.link.heartbeat import beat
 from terminals.link.models import DeadLetter
 
 DEAD_LETTER_DAYS = 30
+FORGET_SECONDS = 30  # at most, each time: the worker has other things to do
 
 
 @shared_task
@@ -20,7 +22,7 @@ def tick() -> None:
     now = timezone.now()
     beat(name="worker", part="worker", healthy=True, at=now)
     sessions.sweep_silent_sessions(now)
-    while services.expire_commands() == 1000:
+    while outcomes.expire_commands() == 1000:
         pass
 
 
@@ -32,5 +34,6 @@ def prune_link() -> None:
         keep_partitions(parted, now.date())
     DeadLetter.objects.filter(last_at__lt=now - timedelta(days=DEAD_LETTER_DAYS)).delete()
     first = month_after(now.date(), -settings.KEEP_COMMANDS_MONTHS)
-    while services.forget_commands(datetime(first.year, first.month, 1, tzinfo=UTC)) == 1000:
+    before, enough = datetime(first.year, first.month, 1, tzinfo=UTC), time.monotonic() + FORGET_SECONDS
+    while outcomes.forget_commands(before) == outcomes.FORGOTTEN_AT_ONCE and time.monotonic() < enough:
         pass

@@ -3,9 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
 from opentelemetry.trace import SpanKind
 
 from terminals.common.tracing import traces
+from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
 
 
@@ -23,12 +25,16 @@ def sent(command_type: str, command_id: UUID, traceparent: str, since: datetime)
 
 
 def moved(command_type: str, outcome: Outcome, traceparent: str, since: datetime) -> None:
-    """Note what the terminal said of a command, or that it said nothing in time; `since` is when that began to be stored."""
-    if traceparent:
+    """Note what the terminal said of a command, or that it expired or was cancelled, once that is committed; `since` is when it
+    began to be stored."""
+    if traces.tracer is not None and traceparent:
         said = outcome.result.code if outcome.result else None
         told = {"tillwarden.command.state": str(outcome.state)} | ({"tillwarden.command.code": said} if said else {})
         kind = SpanKind.CONSUMER if outcome.result else SpanKind.INTERNAL
-        traces.noted(f"{command_type} {outcome.state}", traceparent, since, _of(outcome.command_id) | told, kind=kind)
+        failed = outcome.is_final and outcome.state != CommandState.SUCCEEDED
+        name, attributes = f"{command_type} {outcome.state}", _of(outcome.command_id) | told
+        # An inbox whose transaction fails takes the same messages again.
+        transaction.on_commit(lambda: traces.noted(name, traceparent, since, attributes, kind=kind, failed=failed))
 
 
 def _of(command_id: UUID) -> dict[str, str | int]:

@@ -27,10 +27,11 @@ from terminals.common.transitions import move
 from terminals.estate.models import Terminal
 from terminals.estate.rules import COMMANDED_STATES
 from terminals.estate.services import hold
+from terminals.link.outcomes import supersede_commands
 from terminals.link.protocol.messages.parameters import Configure
 from terminals.link.protocol.states import CommandState
 from terminals.link.routes import Outcome
-from terminals.link.services import CommandRequest, Target, create_commands, supersede_commands
+from terminals.link.services import CommandRequest, Target, create_commands
 from terminals.parameters import rules
 from terminals.parameters.effective import Effective, effective
 from terminals.parameters.facts import ParametersAnswered, ParametersDrifted

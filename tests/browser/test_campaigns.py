@@ -13,7 +13,7 @@ from terminals.campaigns import engine
 from terminals.campaigns.models import Campaign, Member
 from terminals.estate.models import Membership, Organisation, Terminal
 from terminals.link.models import Command
-from terminals.link.services import expire_commands
+from terminals.link.outcomes import expire_commands
 from terminals.simulator.device import Device
 from tests.browser.conftest import PASSWORD, log_in
 from tests.conftest import deliver, in_thread, obey

@@ -13,7 +13,7 @@ from terminals.campaigns.models import Member, Tally
 from terminals.campaigns.waves import counts_of
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
-from terminals.link.services import expire_commands
+from terminals.link.outcomes import expire_commands
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
 from tests.conftest import deliver, enrolled_device, obey, working_device

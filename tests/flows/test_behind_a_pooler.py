@@ -91,24 +91,27 @@ def spans_of(asked: ExportTraceServiceRequest) -> Iterator[Collected]:
 @contextmanager
 def running(child: Child) -> Iterator[None]:
     process = services.spawn(child)
-    yield
-    process.terminate()
-    process.wait(10)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @pytest.fixture
-def database() -> str:
+def database() -> Iterator[str]:
     name = f"pooled_{secrets.token_hex(4)}"
     with psycopg.connect(services.address("postgres"), autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
-    return name
+        yield name
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    running = Collector()
-    yield running
-    running.stop()
+    ours = Collector()
+    yield ours
+    ours.stop()
 
 
 @pytest.fixture

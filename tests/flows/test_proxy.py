@@ -41,6 +41,28 @@ Open = Callable[[Identity | None], httpx.Client]
 RENEW = "/.well-known/est/simplereenroll"
 
 
+def configure(folder: Path, port: int, web: str) -> None:
+    """Write the shipped configuration with this test's paths and ports."""
+    text = SHIPPED.read_text()
+    for shipped, here in (
+        ("127.0.0.1:8000", web),
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("/etc/nginx/tillwarden/device_roots.crt.pem", django_settings.DEVICE_CA_CERTIFICATE_FILE),
+        ("/etc/nginx/tillwarden/web.", f"{folder}/broker."),
+        ("/srv/tillwarden/artifacts/", f"{services.STATE_DIR}/artifacts/"),
+    ):
+        assert shipped in text
+        text = text.replace(shipped, here)
+    temporary = "".join(
+        f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    who = "user root;\n" if os.getuid() == 0 else ""  # it shall read this test's files
+    (folder / "nginx.conf").write_text(
+        f"{who}daemon off;\npid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\n"
+        f"http {{\naccess_log off;\n{temporary}{text}}}\n"
+    )
+
+
 @pytest.fixture
 def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[Open]:
     """nginx before the test's web server; returns how to come to it with a certificate or without."""
@@ -48,24 +70,7 @@ def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[Open]:
     settings.ARTIFACT_ACCEL_PREFIX = "/internal-artifacts/"
     pki.make_services(tmp_path)
     port = services.free_port_pair()
-    text = SHIPPED.read_text()
-    for shipped, here in (
-        ("127.0.0.1:8000", live_server.url.removeprefix("http://")),
-        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-        ("/etc/nginx/tillwarden/device_roots.crt.pem", django_settings.DEVICE_CA_CERTIFICATE_FILE),
-        ("/etc/nginx/tillwarden/web.", f"{tmp_path}/broker."),
-        ("/srv/tillwarden/artifacts/", f"{services.STATE_DIR}/artifacts/"),
-    ):
-        assert shipped in text
-        text = text.replace(shipped, here)
-    temporary = "".join(
-        f"{name}_temp_path {tmp_path}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    who = "user root;\n" if os.getuid() == 0 else ""  # it shall read this test's files
-    (tmp_path / "nginx.conf").write_text(
-        f"{who}daemon off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{temporary}{text}}}\n"
-    )
+    configure(tmp_path, port, live_server.url.removeprefix("http://"))
     log = (tmp_path / "log").open("ab")
     with subprocess.Popen([str(NGINX), "-c", str(tmp_path / "nginx.conf")], stdout=log, stderr=log) as process:
 

@@ -14,8 +14,8 @@ from django.db.models import Q
 
 from terminals.common.facts.services import record_facts
 from terminals.common.sql import id_set
+from terminals.link.outcomes import supersede_commands
 from terminals.link.protocol.messages.settlement import Settlement
-from terminals.link.services import supersede_commands
 from terminals.settlement.cases.differences import Found, note
 from terminals.settlement.credits.comparing import compare_settled
 from terminals.settlement.plans.thresholds import mark_over_threshold

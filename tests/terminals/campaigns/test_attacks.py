@@ -21,7 +21,7 @@ from terminals.estate.models import Merchant, Organisation, Store, Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.link.models import Command
-from terminals.link.services import expire_commands
+from terminals.link.outcomes import expire_commands
 from terminals.simulator.device import Device
 from tests.conftest import deliver, obey
 from tests.terminals.campaigns.conftest import asked, install, publish, run, started, states

@@ -22,7 +22,8 @@ from terminals.common.words import sentence
 from terminals.estate.models import Store, Terminal, TerminalModel
 from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
-from terminals.link.services import expire_commands, send_plain_command
+from terminals.link.outcomes import expire_commands
+from terminals.link.services import send_plain_command
 from terminals.simulator.device import Device
 from tests.conftest import deliver, obey
 from tests.terminals.campaigns.conftest import asked, install, proposed, publish, run, started, states

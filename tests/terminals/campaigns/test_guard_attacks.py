@@ -23,7 +23,8 @@ from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.estate.targets.choosing import matching
 from terminals.link.models import Command
-from terminals.link.services import expire_commands, send_plain_command
+from terminals.link.outcomes import expire_commands
+from terminals.link.services import send_plain_command
 from terminals.simulator.device import Device
 from tests.conftest import deliver, in_thread, obey
 from tests.terminals.campaigns.conftest import asked, install, proposed, publish, run, started, states

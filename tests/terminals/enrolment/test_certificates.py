@@ -97,6 +97,18 @@ def test_one_that_never_took_its_certificate_keeps_its_key_until_the_earlier_one
     assert certificates.forget_earlier_keys(in_days(91)) == 1
 
 
+def test_only_a_hello_by_the_new_key_says_that_it_is_in_use(device: Device) -> None:
+    with time_machine.travel(in_days(61)):
+        deliver(*identity.renew_when_due(device))
+        deliver(device.hello())  # by the earlier key: its certificate did not arrive yet
+        renewed = Certificate.objects.get(current=True)
+        assert renewed.confirmed_at is None
+        obey(device, "install_certificate")
+        deliver(device.hello())
+        renewed.refresh_from_db()
+        assert renewed.confirmed_at is not None
+
+
 def test_a_thief_with_a_key_that_was_replaced_cannot_renew(device: Device) -> None:
     stolen = device.memory.private_key_pem
     with time_machine.travel(in_days(61)):

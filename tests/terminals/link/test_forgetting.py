@@ -13,7 +13,8 @@ from terminals.estate.models import Terminal
 from terminals.keys.models import TerminalKey
 from terminals.keys.services import deliver_keys
 from terminals.link.models import Command
-from terminals.link.services import cancel_commands, forget_commands, send_plain_command, target_of
+from terminals.link.outcomes import cancel_commands, forget_commands
+from terminals.link.services import send_plain_command, target_of
 from terminals.link.tasks import prune_link
 from tests.conftest import obey, working_device
 
@@ -59,4 +60,4 @@ def test_many_cost_as_many_statements_as_few(register: Callable[[str], Terminal]
             assert forget_commands(later(1)) >= count
         return len(queries)
 
-    assert forget(30) == forget(2)
+    assert forget(90) == forget(2)

@@ -16,10 +16,11 @@ from terminals.link import services
 from terminals.link.inbox import LETTERS_A_MINUTE, Inbox
 from terminals.link.models import Command, DeadLetter, DeviceSession
 from terminals.link.mqtt import Incoming
+from terminals.link.outcomes import expire_commands
 from terminals.link.protocol.messages.link import Result
 from terminals.link.relay import claim, mark_sent
 from terminals.link.routes import routes
-from terminals.link.services import expire_commands, send_plain_command
+from terminals.link.services import send_plain_command
 from terminals.link.sessions import WILL_GRACE, sweep_silent_sessions
 from terminals.settlement.models import Transaction
 from terminals.simulator.device import Device, Outgoing

@@ -19,7 +19,7 @@ from terminals.estate.registering import register_terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state, move_terminals
 from terminals.link.models import Command
-from terminals.link.services import expire_commands
+from terminals.link.outcomes import expire_commands
 from terminals.parameters import sending, services
 from terminals.parameters.effective import Trial, effective
 from terminals.parameters.models import (

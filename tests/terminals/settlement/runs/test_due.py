@@ -17,8 +17,8 @@ from terminals.estate.models import Store, Terminal
 from terminals.estate.rules import TerminalTransition
 from terminals.estate.services import change_state
 from terminals.link.models import Command
+from terminals.link.outcomes import expire_commands
 from terminals.link.protocol.messages.settlement import Settlement
-from terminals.link.services import expire_commands
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.plans.services import change_plan
 from terminals.settlement.rules import is_newer, next_batch_number

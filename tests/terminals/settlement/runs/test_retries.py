@@ -14,9 +14,9 @@ from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
+from terminals.link.outcomes import expire_commands
 from terminals.link.protocol.messages.link import Result
 from terminals.link.protocol.messages.settlement import Settlement
-from terminals.link.services import expire_commands
 from terminals.settlement.models import SettlementRun, SettlementSchedule
 from terminals.settlement.plans.services import ensure_schedules
 from terminals.settlement.runs.opening import run_due_settlements

@@ -14,7 +14,7 @@ from django.utils import timezone
 from terminals.common.errors import Refusal
 from terminals.estate.models import Terminal
 from terminals.link.models import Command
-from terminals.link.services import expire_commands
+from terminals.link.outcomes import expire_commands
 from terminals.settlement.models import SettlementPlan, SettlementRun, SettlementSchedule
 from terminals.settlement.plans.services import change_plan
 from terminals.settlement.runs.opening import run_due_settlements
