@@ -1,6 +1,7 @@
 """What the link itself does with messages: parse, refuse what does not fit, and delegate."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import cast
 from uuid import UUID
 
@@ -12,16 +13,38 @@ from terminals.link.protocol.states import CommandState, last_word
 from terminals.link.routes import Outcome, Received, RefusedMessage
 from terminals.link.sessions import Boot
 
+BOOTS_AT_ONCE = 3  # each costs a few statements, and neighbours wait
+
 
 def on_hello(messages: list[Received]) -> list[RefusedMessage]:
     """Open sessions and offer open commands again (the broker may have lost them); refuse a foreign serial."""
     wrong = Refusal("wrong_serial", "hello names another serial than the terminal's certificate")
     refused = [RefusedMessage(m, wrong) for m in messages if cast(Hello, m.body).serial != m.sender.serial]
     foreign = {id(message) for message, _ in refused}  # not by message id: another terminal may have chosen the same
-    hellos = {m.terminal_id: (m.envelope.boot_id, cast(Hello, m.body).locked) for m in messages if id(m) not in foreign}
-    if hellos:
-        outcomes.offer_again(sessions.open_sessions(hellos, messages[-1].received_at), messages[-1].received_at)
+    now, waiting = messages[-1].received_at, set[int]()
+    for hellos in _boot_by_boot(m for m in messages if id(m) not in foreign):
+        waiting |= sessions.open_sessions(hellos, now)
+    if waiting:
+        outcomes.offer_again(waiting, now)
     return refused
+
+
+def _boot_by_boot(messages: Iterable[Received]) -> list[dict[int, tuple[str, bool | None]]]:
+    """Return hellos (terminal id -> boot id, locked or not said), of each terminal one boot at a time: two devices with one
+    identity show by it, though what they said came together. Of more than BOOTS_AT_ONCE the last ones count as one."""
+    rounds: list[dict[int, tuple[str, bool | None]]] = []
+    at: dict[int, int] = {}
+    for message in messages:
+        said = (message.envelope.boot_id, cast(Hello, message.body).locked)
+        number = at.get(message.terminal_id, 0)
+        another = number < len(rounds) and rounds[number].get(message.terminal_id, said)[0] != said[0]
+        if another and number + 1 < BOOTS_AT_ONCE:
+            number += 1
+        if number == len(rounds):
+            rounds.append({})
+        rounds[number][message.terminal_id] = said
+        at[message.terminal_id] = number
+    return rounds
 
 
 def on_presence(messages: list[Received]) -> None:

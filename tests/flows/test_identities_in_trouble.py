@@ -16,6 +16,7 @@ from terminals.common.facts.models import Fact
 from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.estate.models import Terminal
 from terminals.estate.targets.choosing import matching
+from terminals.link.models import DeviceSession
 from terminals.simulator.device import Device
 from terminals.simulator.faults import Faults
 from tests.conftest import SteadyDice, deliver, enrolled_device, working_device
@@ -35,6 +36,33 @@ def test_two_devices_with_one_identity_are_noticed_by_their_boots(register: Call
     assert Fact.objects.filter(kind="link.identity_shared").count() == 1, "told once an hour"
     root = get_user_model().objects.create_superuser("root")
     assert [t.serial for t in matching(Terminal.objects.all(), "shared_identity", root)] == ["SN-1"]
+
+
+def test_two_devices_are_noticed_though_their_hellos_come_together(register: Callable[[str], Terminal]) -> None:
+    owner = working_device(register("SN-1"))
+    copy = Device(owner.memory, faults=Faults(), dice=owner.dice, now=owner.now)
+    deliver(owner.hello())
+    neighbour = working_device(register("SN-2"))
+    deliver(copy.hello(), neighbour.hello(), owner.hello())
+    session = DeviceSession.objects.get(terminal__serial="SN-1")
+    assert session.shared_at is not None
+    assert session.boot_id == owner.boot_id
+    assert DeviceSession.objects.get(terminal__serial="SN-2").shared_at is None
+
+
+def test_a_hundred_boots_at_once_cost_as_much_as_three(register: Callable[[str], Terminal]) -> None:
+    device = working_device(register("SN-1"))
+
+    def statements(boots: int) -> int:
+        said = []
+        for _ in range(boots):
+            device.boot()
+            said.append(device.hello())
+        with CaptureQueriesContext(connection) as queries:
+            deliver(*said)
+        return len(queries)
+
+    assert statements(100) == statements(3)
 
 
 def test_a_terminal_that_restarts_and_repeats_itself_is_one(register: Callable[[str], Terminal]) -> None:
