@@ -14,6 +14,7 @@ from terminals.campaigns.models import Member
 from terminals.common.facts.kinds import text_of
 from terminals.common.facts.models import Fact
 from terminals.common.words import word
+from terminals.enrolment.models import Certificate
 from terminals.estate.models import Terminal
 from terminals.estate.rules import LINKED_STATES, TerminalState
 from terminals.health.models import HealthSample, HealthState, TamperAlarm
@@ -137,7 +138,10 @@ def _software(terminal: Terminal, parts: Parts) -> dict[str, Any]:
 
 
 def _keys(terminal: Terminal, parts: Parts) -> dict[str, Any]:
-    return {"keys": TerminalKey.objects.filter(terminal=terminal).defer("sealed_key")[:10]}
+    return {
+        "keys": TerminalKey.objects.filter(terminal=terminal).defer("sealed_key")[:10],
+        "certificates": Certificate.objects.filter(terminal=terminal).defer("pem").order_by("-issued_at")[:3],
+    }
 
 
 def _parameters(terminal: Terminal, parts: Parts) -> dict[str, Any]:

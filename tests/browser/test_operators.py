@@ -51,6 +51,21 @@ def test_bulk_work_over_a_filter_is_followed_to_its_end(
     assert set(Terminal.objects.filter(tags=["pilot"]).values_list("serial", flat=True)) == {"SN-1", "SN-2"}
 
 
+@pytest.mark.parametrize("size", [(1366, 768), (390, 844)])
+def test_nothing_of_the_lists_bar_lies_upon_another(
+    ann: User, page: Page, live_server: LiveServer, size: tuple[int, int]
+) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    log_in(page, live_server.url, "ann")
+    page.goto(f"{live_server.url}/admin/terminals/terminal/")
+    page.get_by_text("What a filter can ask").click()  # fails where something covers it
+    expect(page.locator("#list-bar dl")).to_be_visible()
+    bar, search = page.locator("#list-bar").bounding_box(), page.locator("#searchbar").bounding_box()
+    assert bar is not None
+    assert search is not None
+    assert search["y"] >= bar["y"] + bar["height"] or search["y"] + search["height"] <= bar["y"]
+
+
 def test_who_guesses_passwords_is_told_to_wait(ann: User, page: Page, live_server: LiveServer) -> None:
     for n in range(10):
         log_in(page, live_server.url, "ann", f"guess {n}")

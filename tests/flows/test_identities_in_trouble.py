@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from fleet.pages.identities import troubled
 from fleet.pages.selectors import VIEW
@@ -111,3 +112,14 @@ def test_a_hundred_of_them_cost_as_much_as_one(register: Callable[[str], Termina
     with CaptureQueriesContext(connection) as captured:
         found = troubled(operator, VIEW, datetime.now(UTC))
     assert (len(found.late), found.ca, len(captured)) == (5, None, 3)
+
+
+def test_a_terminals_page_tells_of_its_certificate(register: Callable[[str], Terminal], staff: Client) -> None:
+    device = enrolled_device(register("SN-1"))
+    certificate = Certificate.objects.get()
+    address = reverse("terminal-page", args=[certificate.terminal_id])
+    shown = staff.get(f"{address}?tab=keys").content.decode()
+    assert certificate.serial_number in shown
+    assert "issued, not used yet" in shown
+    deliver(device.hello())
+    assert "in use" in staff.get(f"{address}?tab=keys").content.decode()
