@@ -11,19 +11,15 @@ the backlog takes more than two minutes.
 
 import argparse
 import itertools
-import os
 import random
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-import django
 import msgspec
-from django.core.management import call_command
 
-from bench.parts import BROKERS, Parts
+from bench.parts import BROKERS, Parts, with_terminals
 
 if TYPE_CHECKING:
     from bench.wire import Wire
@@ -170,18 +166,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--away", type=float, default=60)
     parser.add_argument("--broker", choices=BROKERS, default="embedded")
     options = parser.parse_args(argv)
-    parts = Parts(options.broker)
-    try:
-        parts.prepare()
-        os.environ["DJANGO_SETTINGS_MODULE"] = "fleet.settings"
-        django.setup()
-        from bench import fleet
+    with with_terminals(options.broker, TERMINALS) as (parts, devices):
         from bench.wire import Wire
-        from fleet.local import device_ca
 
-        call_command("migrate", verbosity=0)
-        device_ca.ensure()
-        devices = fleet.plant(TERMINALS)
         parts.start_broker()
         parts.add_links(3)
         with Wire() as wire:
@@ -196,9 +183,6 @@ def main(argv: Sequence[str]) -> int:
                 wrong += away(parts, sender, last, options.away)
                 sales += last
             wrong += faults_of(sender, sales)
-    finally:
-        with suppress(OSError):
-            parts.stop()
     print("\n".join(wrong) or "none acknowledged and missing, none counted twice, order kept")
     return 1 if wrong else 0
 

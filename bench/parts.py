@@ -6,15 +6,22 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import django
 import psycopg
+from django.core.management import call_command
 
 from fleet.local import embedded, installation, mosquitto
 from fleet.local.embedded import Child
 from tests import services
 from tests.rabbitmq import NODES, Cluster
+
+if TYPE_CHECKING:
+    from terminals.simulator.device import Device
 
 ROOT = Path(__file__).parent.parent
 BROKERS = ("embedded", "mosquitto", "rabbitmq")
@@ -28,7 +35,7 @@ class Parts:
         self.broker = broker
         self._children: dict[str, Child] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._timers: dict[str, threading.Timer] = {}
+        self._timers: list[threading.Timer] = []
         self._cluster = Cluster(services.STATE_DIR / "rabbitmq") if broker == "rabbitmq" else None
 
     def prepare(self) -> None:
@@ -98,16 +105,16 @@ class Parts:
         self.kill(name)
         timer = threading.Timer(seconds, self.start, [name])
         timer.start()
-        self._timers[name] = timer
+        self._timers.append(timer)
 
     def wait_for_all(self) -> None:
         """Return when all that was killed has been started again."""
-        for timer in self._timers.values():
+        for timer in self._timers:
             timer.join()
 
     def stop(self) -> None:
         """End everything, and start nothing again."""
-        for timer in self._timers.values():
+        for timer in self._timers:
             timer.cancel()
             timer.join()
         if self._cluster is not None:
@@ -128,6 +135,25 @@ class Parts:
             time.sleep(0.2)
         time.sleep(0.5)
         self.start("database")
+
+
+@contextmanager
+def with_terminals(broker: str, count: int) -> "Iterator[tuple[Parts, list[Device]]]":
+    """Parts of an installation with so many terminals on its books; only the database runs yet. All end with the block."""
+    parts = Parts(broker)
+    try:
+        parts.prepare()
+        os.environ["DJANGO_SETTINGS_MODULE"] = "fleet.settings"
+        django.setup()
+        from bench import fleet
+        from fleet.local import device_ca
+
+        call_command("migrate", verbosity=0)
+        device_ca.ensure()
+        yield parts, fleet.plant(count)
+    finally:
+        with suppress(OSError):
+            parts.stop()
 
 
 def node_of(name: str) -> int:

@@ -10,21 +10,17 @@ a command was not done, and speaks to loopback only.
 """
 
 import argparse
-import os
 import random
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import django
 from cryptography.hazmat.primitives.serialization import Encoding
-from django.core.management import call_command
 
-from bench.parts import Parts
+from bench.parts import Parts, with_terminals
 from tests import services
 
 if TYPE_CHECKING:
@@ -139,23 +135,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--away", type=float, default=5, help="seconds for which the broker is away")
     parser.add_argument("--broker", choices=("embedded", "mosquitto"), default="embedded")
     options = parser.parse_args(argv)
-    parts = Parts(options.broker)
-    try:
-        parts.prepare()
-        os.environ["DJANGO_SETTINGS_MODULE"] = "fleet.settings"
-        django.setup()
-        from bench import fleet
-        from fleet.local import device_ca
-
-        call_command("migrate", verbosity=0)
-        device_ca.ensure()
-        devices = fleet.plant(options.terminals)
+    with with_terminals(options.broker, options.terminals) as (parts, devices):
         if options.broker == "mosquitto":
             with_certificates(devices)
         good = storm(parts, devices, options.away)
-    finally:
-        with suppress(OSError):
-            parts.stop()
     return 0 if good else 1
 
 

@@ -61,18 +61,16 @@ def _keep_reported(software: Mapping[int, Mapping[str, str]], now: datetime) -> 
     """Write what changed, which mostly is nothing. The caller holds the terminals."""
     rows = InstalledSoftware.objects.filter(terminal__in=id_set(software))
     known = {
-        (pk, component): version for pk, component, version in rows.values_list("terminal_id", "component", "version")
+        (terminal_id, component): (row_id, version)
+        for row_id, terminal_id, component, version in rows.values_list("pk", "terminal_id", "component", "version")
     }
     told = {(pk, component): version for pk, said in software.items() for component, version in said.items()}
     if gone := known.keys() - told.keys():
-        stored = rows.filter(component__in={component for _, component in gone}).values_list(
-            "pk", "terminal_id", "component"
-        )
-        InstalledSoftware.objects.filter(pk__in=[pk for pk, *key in stored if tuple(key) in gone]).delete()
+        InstalledSoftware.objects.filter(pk__in=[known[key][0] for key in gone]).delete()
     changed = [
         InstalledSoftware(terminal_id=pk, component=component, version=version, reported_at=now)
         for (pk, component), version in sorted(told.items())
-        if known.get((pk, component)) != version
+        if (pk, component) not in known or known[pk, component][1] != version
     ]
     if changed:
         key, said = ["terminal", "component"], ["version", "reported_at"]

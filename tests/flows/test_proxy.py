@@ -130,3 +130,12 @@ def test_a_terminal_fetches_a_release_and_nobody_does_without_its_link(proxy: Op
     inside = f"/internal-artifacts/{Release.objects.get().artifact.name}"
     assert proxy(None).get(inside).status_code == 404
     assert proxy(None).get(link[:-1] + ("a" if link[-1] != "a" else "b")).status_code == 403
+
+
+def test_the_fleets_numbers_are_for_who_is_named_alone(proxy: Open) -> None:
+    with proxy(None) as named:
+        assert named.get("/metrics").status_code == 200
+        address = str(named.base_url.join("/metrics"))
+    stranger = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
+    with httpx.Client(transport=stranger) as client:
+        assert client.get(address).status_code == 403

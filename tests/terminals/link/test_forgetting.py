@@ -54,9 +54,7 @@ def test_many_cost_as_many_statements_as_few(register: Callable[[str], Terminal]
         for _ in range(count):
             send_plain_command(terminal=terminal, command_type="ping", actor="ops")
         cancel_commands([terminal.pk])
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             assert forget_commands(later(1)) >= count
         return len(queries)
 
