@@ -279,6 +279,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "tillwarden"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CONSUMER = "fleet.worker:Consumer"
 CELERY_TIMEZONE = "UTC"
 
 # --- the operator's API ----------------------------------------------------------------------------------------------
