@@ -280,6 +280,8 @@ CELERY_TASK_DEFAULT_QUEUE = "tillwarden"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CONSUMER = "fleet.worker:Consumer"
+# Its queue would be locked for some seconds by the connection to a node that died; /readyz tells whether workers live.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
 
 # --- the operator's API ----------------------------------------------------------------------------------------------
