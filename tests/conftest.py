@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import secrets
 import subprocess
 import sys
@@ -273,6 +274,21 @@ def links(transactional_db: None) -> Iterator[Links]:
 def in_english() -> None:
     """A request leaves its reader's language behind in the thread; no test shall inherit it."""
     translation.activate("en")
+
+
+def _refuse_wide_locks(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
+    text = str(sql)
+    assert " JOIN " not in text or " FOR " not in text or not re.search(r" FOR (NO KEY )?UPDATE(?! OF)", text), (
+        f"it locks the joined rows too; say of which table, or order by the column and not by what it points to: {text}"
+    )
+    return execute(sql, *rest)
+
+
+@pytest.fixture(autouse=True)
+def locks_are_narrow() -> Iterator[None]:
+    """No statement locks rows that it joined by the way, as terminals are by `order_by("terminal")`: others lock them by id."""
+    with connection.execute_wrapper(_refuse_wide_locks):
+        yield
 
 
 @pytest.fixture

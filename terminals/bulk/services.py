@@ -112,7 +112,7 @@ def start(*, verb: str, arguments: Arguments, text: str, user: Any, expected: in
             number=job.total,
         )
     job.save(update_fields=["total"])
-    ids = job.items.order_by("terminal").values_list("terminal", flat=True)
+    ids = job.items.values_list("terminal_id", flat=True)
     detail = {"verb": chosen.name, "arguments": dict(arguments), "filter": text, "total": job.total, "ids": ranges(ids)}
     audit.record(actor=user.get_username(), action=f"bulk.{chosen.name}", subject=subject_of(job), detail=detail)
     return job
@@ -150,7 +150,7 @@ def run_chunk(job: BulkJob) -> int:
     Everything is asked again, as it is now: what the operator may do and where, whom the verb leaves out, and what its
     arguments name.
     """
-    waiting = job.items.filter(state=ItemState.WAITING).order_by("terminal").select_for_update(skip_locked=True)
+    waiting = job.items.filter(state=ItemState.WAITING).order_by("terminal_id").select_for_update(skip_locked=True)
     items = dict(waiting.values_list("terminal_id", "pk")[:CHUNK])
     if not items:
         _finish(job)

@@ -94,9 +94,9 @@ def run_due(until: float) -> int:
 @transaction.atomic
 def send_due() -> int:
     """Work out the parameters of the next due terminals and send what differs; return how many were looked at."""
-    first = ParametersDue.objects.order_by("terminal").values_list("terminal_id", flat=True)[:CHUNK]
+    first = ParametersDue.objects.order_by("terminal_id").values_list("terminal_id", flat=True)[:CHUNK]
     held = hold(list(first))
-    due = ParametersDue.objects.filter(terminal__in=held).order_by("terminal").select_for_update()
+    due = ParametersDue.objects.filter(terminal__in=held).order_by("terminal_id").select_for_update()
     again = dict(due.values_list("terminal_id", "again"))
     ParametersDue.objects.filter(terminal__in=again).delete()
     fit = [pk for pk in again if held[pk].state in COMMANDED_STATES]
