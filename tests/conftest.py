@@ -276,10 +276,12 @@ def in_english() -> None:
     translation.activate("en")
 
 
+WIDE_LOCK = re.compile(r' JOIN ".* FOR (NO KEY )?UPDATE(?! OF)')  # as the ORM spells it
+
+
 def _refuse_wide_locks(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
-    text = str(sql)
-    assert " JOIN " not in text or " FOR " not in text or not re.search(r" FOR (NO KEY )?UPDATE(?! OF)", text), (
-        f"it locks the joined rows too; say of which table, or order by the column and not by what it points to: {text}"
+    assert not WIDE_LOCK.search(str(sql)), (
+        f"it locks the joined rows too; say of which table, or order by the column: {sql}"
     )
     return execute(sql, *rest)
 
