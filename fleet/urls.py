@@ -36,7 +36,7 @@ from fleet.pages import (
 from fleet.pages.preferences import preferences_page
 from fleet.pages.reference import api_reference
 from terminals.enrolment.est import ca_certificates, simple_reenroll
-from terminals.enrolment.views import enrol_terminal, revocation_lists
+from terminals.enrolment.views import certificate_status, enrol_terminal, revocation_lists
 
 
 def go_to_overview(request: HttpRequest) -> HttpResponse:
@@ -73,6 +73,8 @@ urlpatterns = [
     path(".well-known/est/cacerts", ca_certificates, name="est-cacerts"),
     path(".well-known/est/simplereenroll", simple_reenroll, name="est-simplereenroll"),
     path("pki/device-ca.crl.pem", revocation_lists, name="revocation-lists"),
+    path("pki/ocsp/", certificate_status, name="ocsp"),
+    path("pki/ocsp/<path:asked>", certificate_status, name="ocsp-get"),
     path("artifacts/<str:token>", download_artifact, name="artifact"),
     path("artifacts/<str:token>/<path:target>", download_artifact, name="artifact-target"),
     *ddi_addresses,

@@ -103,7 +103,7 @@ class Issuer:
     @cached_property
     def _key(self) -> PrivateKey:
         try:
-            return _unsealed(self.row)
+            return unsealed(self.row)
         except vault.VaultError:
             raise Refusal("device_ca_closed", "the vault does not open the device CA's key") from None
 
@@ -149,7 +149,7 @@ def revocation_list(
     row: DeviceCA, revoked: Iterable[tuple[str, datetime | None]], *, number: int, now: datetime
 ) -> str:
     """Return a CA's CRL in PEM over (certificate's serial number in hexadecimal, when it was revoked)."""
-    ca, ca_key = x509.load_pem_x509_certificate(row.certificate_pem.encode()), _unsealed(row)
+    ca, ca_key = x509.load_pem_x509_certificate(row.certificate_pem.encode()), unsealed(row)
     entries = []
     for serial_number, revoked_at in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(int(serial_number, 16))
@@ -220,7 +220,8 @@ def _sealed(key: PrivateKey, *, request_pem: str = "") -> DeviceCA:
     return DeviceCA.objects.create(key_id=key_id, sealed_key=sealed, request_pem=request_pem)
 
 
-def _unsealed(ca: DeviceCA) -> PrivateKey:
+def unsealed(ca: DeviceCA) -> PrivateKey:
+    """Return a CA's private key, to be kept for no longer than it takes to sign; raise VaultError where the vault is shut."""
     key = serialization.load_der_private_key(vault.unseal(bytes(ca.sealed_key), bound_to=_place(ca.key_id)), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)  # noqa: S101 - nothing else was sealed
     return key

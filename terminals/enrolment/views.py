@@ -1,21 +1,24 @@
-"""`POST /enrol`: the one request that a terminal makes before it has a certificate."""
+"""What is open to everybody: `POST /enrol`, the one request that a terminal makes before it has a certificate, and which
+certificates were revoked."""
 
 import hashlib
 import logging
+from base64 import b64decode
 from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from terminals.common.addresses import address_of
 from terminals.common.bodies import body_of
 from terminals.common.errors import Refusal
-from terminals.enrolment import certificates, services
+from terminals.enrolment import certificates, ocsp, services
 
 MAX_BODY_BYTES = 16 * 1024
+MAX_OCSP_BYTES = 2 * 1024
 ASK_AGAIN_SECONDS = 30
 logger = logging.getLogger(__name__)
 FORBIDDEN = ("unknown_code", "wrong_serial", "code_used", "code_expired", "not_in_service", "rejected")
@@ -40,6 +43,18 @@ def revocation_lists(request: HttpRequest) -> HttpResponse:
     if request.headers.get("If-None-Match") == tag:
         return HttpResponse(status=304, headers=headers)
     return HttpResponse(lists, content_type="application/x-pem-file", headers=headers)
+
+
+@csrf_exempt  # it changes nothing, and everybody may ask
+@require_http_methods(["GET", "POST"])
+def certificate_status(request: HttpRequest, asked: str = "") -> HttpResponse:
+    """Answer by OCSP (RFC 6960, A.1) whether a certificate was revoked; the request is the body, or base64 in the address."""
+    try:
+        wanted = b64decode(asked[:MAX_OCSP_BYTES], validate=True) if asked else body_of(request, MAX_OCSP_BYTES)
+    except (Refusal, ValueError):
+        wanted = b""  # malformed in any case
+    answer = ocsp.respond(wanted, timezone.now())
+    return HttpResponse(answer, content_type="application/ocsp-response", headers={"Cache-Control": "no-cache"})
 
 
 @csrf_exempt  # no session and no cookie stands behind it: the code is the credential

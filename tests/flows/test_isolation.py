@@ -123,7 +123,7 @@ def issued(device_id: str, *, usage: Any = ExtendedKeyUsageOID.CLIENT_AUTH, ende
         .not_valid_before(now - timedelta(days=2))
         .not_valid_after(now + (timedelta(hours=-1) if ended else timedelta(days=1)))
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .sign(authority._unsealed(row), hashes.SHA256())
+        .sign(authority.unsealed(row), hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
     return Identity(pem + row.certificate_pem, private_pem(key))
