@@ -321,6 +321,7 @@ async def _credit(courier: acquirer.Courier) -> None:
 
 
 def _on_stray_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """aiomqtt leaves the future of a refused connection behind; `live` has already dealt with that refusal."""
-    if not isinstance(context.get("exception"), aiomqtt.MqttError):
+    """aiomqtt leaves the future of a refused connection behind, and asks to watch sockets that have closed meanwhile; `live` has
+    already dealt with that."""
+    if not isinstance(context.get("exception"), aiomqtt.MqttError | OSError):
         loop.default_exception_handler(context)

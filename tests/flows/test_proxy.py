@@ -21,6 +21,7 @@ from django.conf import settings as django_settings
 
 from firmware.models import Release
 from fleet.local import pki
+from terminals.enrolment import certificates
 from terminals.enrolment.codes import issue_activation_code
 from terminals.enrolment.models import Certificate
 from terminals.estate.models import Terminal
@@ -41,12 +42,14 @@ Open = Callable[[Identity | None], httpx.Client]
 RENEW = "/.well-known/est/simplereenroll"
 
 
-def configure(folder: Path, port: int, web: str) -> None:
-    """Write the shipped configuration with this test's paths and ports."""
+def configure(folder: Path, port: int, web: str, more: str) -> None:
+    """Write the shipped configuration with this test's paths and ports, and more settings for who comes with a certificate."""
     text = SHIPPED.read_text()
     for shipped, here in (
         ("127.0.0.1:8000", web),
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("listen 80", f"listen 127.0.0.1:{port + 1}"),
+        ("ssl_verify_depth 3;", f"ssl_verify_depth 3; {more.format(http=port + 1)}"),
         ("/etc/nginx/tillwarden/device_roots.crt.pem", django_settings.DEVICE_CA_CERTIFICATE_FILE),
         ("/etc/nginx/tillwarden/web.", f"{folder}/broker."),
         ("/srv/tillwarden/artifacts/", f"{services.STATE_DIR}/artifacts/"),
@@ -64,13 +67,19 @@ def configure(folder: Path, port: int, web: str) -> None:
 
 
 @pytest.fixture
-def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[Open]:
+def more() -> str:
+    """Settings that a test adds to the shipped ones."""
+    return ""
+
+
+@pytest.fixture
+def proxy(live_server: Any, settings: Any, tmp_path: Path, more: str) -> Iterator[Open]:
     """nginx before the test's web server; returns how to come to it with a certificate or without."""
-    settings.EST_CERTIFICATE_HEADER, settings.ALLOWED_HOSTS = "X-Client-Certificate", ["*"]
+    settings.EST_CERTIFICATE_HEADER, settings.ALLOWED_HOSTS = "X-Client-Certificate", ["tms.example.com", "localhost"]
     settings.ARTIFACT_ACCEL_PREFIX = "/internal-artifacts/"
     pki.make_services(tmp_path)
     port = services.free_port_pair()
-    configure(tmp_path, port, live_server.url.removeprefix("http://"))
+    configure(tmp_path, port, live_server.url.removeprefix("http://"), more)
     log = (tmp_path / "log").open("ab")
     with subprocess.Popen([str(NGINX), "-c", str(tmp_path / "nginx.conf")], stdout=log, stderr=log) as process:
 
@@ -139,3 +148,24 @@ def test_the_fleets_numbers_are_for_who_is_named_alone(proxy: Open) -> None:
     stranger = httpx.HTTPTransport(verify=False, local_address="127.0.0.2")
     with httpx.Client(transport=stranger) as client:
         assert client.get(address).status_code == 403
+
+
+@pytest.mark.parametrize("more", ["ssl_ocsp leaf; ssl_ocsp_responder http://127.0.0.1:{http}/pki/ocsp/;"])
+def test_a_proxy_that_asks_by_ocsp_turns_a_revoked_terminal_away(
+    proxy: Open, more: str, register: Callable[[str], Terminal]
+) -> None:
+    terminal = register("SN-1")
+    mine = identity_of(enrolled_device(terminal))
+    assert proxy(mine).get("/healthz").status_code == 200
+    certificates.revoke([terminal.pk])
+    turned_away = proxy(mine).get("/healthz")
+    assert (turned_away.status_code, "SSL certificate error" in turned_away.text) == (400, True)
+
+
+def test_without_tls_there_are_the_revocations_and_the_way_to_it(proxy: Open) -> None:
+    with proxy(None) as https:
+        http = f"http://127.0.0.1:{(https.base_url.port or 0) + 1}"
+    lists = httpx.get(f"{http}/pki/device-ca.crl.pem")
+    assert (lists.status_code, lists.content[:26]) == (200, b"-----BEGIN X509 CRL-----\nM")
+    elsewhere = httpx.get(f"{http}/api/v1/terminals/?a=1")
+    assert elsewhere.headers["Location"] == "https://tms.example.com/api/v1/terminals/?a=1"
