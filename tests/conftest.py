@@ -48,7 +48,13 @@ from terminals.settlement.plans.services import set_level
 from terminals.simulator.device import Device, Outgoing
 from terminals.simulator.faults import Faults
 from terminals.simulator.memory import Memory
-from tests import openapi, services
+from tests import migrated, openapi, services
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Begin with what is migrated already: `migrate` then finds nothing to do."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = migrated.NAME
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +75,9 @@ def have_device_ca() -> None:
 
 # A real hash takes a quarter of a second, by design; most tests have an operator, few are about his password.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Each test client would look at every static file there is before its first request; so they are looked for when asked for.
+settings.WHITENOISE_AUTOREFRESH = True
 
 # What every database has from its first migration on; a test that changes it pays for a whole flush.
 KEPT = ("django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "enrolment_deviceca")

@@ -14,6 +14,7 @@ import psycopg
 
 from fleet.local import embedded
 from fleet.local import installation as local
+from tests import migrated
 
 STATE_DIR = Path(tempfile.mkdtemp(prefix="tillwarden-test-"))
 STATE_DIR.chmod(0o755)  # PostgreSQL's own user must get to its folder when the tests run as root
@@ -70,12 +71,28 @@ def prepare() -> None:
 
 
 def start(*, durable: bool) -> None:
-    """Prepare, and start both until this process ends."""
+    """Prepare, and start both until this process ends. What is not durable is for tests, whose data nobody mourns; it holds a
+    database in which everything is migrated, migrated.NAME."""
     prepare()
     _run(embedded.broker(STATE_DIR / "broker.toml", int(os.environ["MQTT_PORT"])), signal.SIGTERM)
-    database = embedded.postgres(STATE_DIR / "database", local.socket_dir(STATE_DIR), durable=durable)
-    _run(database, signal.SIGINT)  # PostgreSQL then ends at once, whoever is still connected
+    if not durable:
+        migrated.copy_to(STATE_DIR / "database", _migrate)
+    _run(_database(durable=durable), signal.SIGINT)  # PostgreSQL then ends at once, whoever is still connected
     wait_for_database()
+
+
+def _database(*, durable: bool) -> embedded.Child:
+    return embedded.postgres(STATE_DIR / "database", local.socket_dir(STATE_DIR), durable=durable)
+
+
+def _migrate() -> None:
+    process = spawn(_database(durable=False))
+    try:
+        wait_for_database()
+        migrated.migrate(address)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
 
 
 def wait_for_database() -> None:

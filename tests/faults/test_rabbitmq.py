@@ -91,3 +91,4 @@ def test_200_terminals_go_on_though_a_node_dies_under_load(up: Up, cluster: Clus
     assert said - stored.keys() == set(), "acknowledged, and missing"
     assert [one for one, count in stored.items() if count > 1] == []
     assert up.api("dead-letters/")["results"] == []
+    assert up.failures() == []

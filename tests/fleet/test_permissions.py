@@ -104,7 +104,7 @@ DOES = {
 
 def staff_with(*names: str) -> Any:
     user = get_user_model().objects.create_user(f"clerk-{new_id()}", is_staff=True)
-    user.user_permissions.set(p for p in Permission.objects.all() if label(p) in names)
+    user.user_permissions.set(p for p in Permission.objects.select_related("content_type") if label(p) in names)
     return user
 
 

@@ -147,6 +147,7 @@ def test_the_whole_job_is_done_and_traced(up: Up, collector: Collector) -> None:
     )
     settle_at_the_next_sale(up)
     a_command_is_traced_from_the_request_to_the_terminal_and_back(up, collector)
+    assert up.failures() == []
 
 
 def a_command_is_traced_from_the_request_to_the_terminal_and_back(up: Up, collector: Collector) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from tests.conftest import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 PARTS = {"database", "broker", "web", "link", "worker", "simulator"}
+# What no run shall tell of, whatever dies in it: statements that PostgreSQL refuses, work and requests that fail by themselves.
+FAILURES = re.compile(r"database +\| .* ERROR: |raised unexpected|Internal Server Error")
 
 
 def start(state_dir: Path, *, output: Any = subprocess.PIPE, **environment: str) -> "subprocess.Popen[str]":
@@ -63,6 +66,10 @@ class Up:
             return bool(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status == 200)
         except OSError:
             return False
+
+    def failures(self) -> list[str]:
+        """Return the lines of its log that tell of a mistake of ours."""
+        return [line for line in self.log.read_text(errors="replace").splitlines() if FAILURES.search(line)]
 
     def processes(self) -> dict[str, int]:
         return dict(json.loads((self.state_dir / "processes.json").read_text()))
@@ -137,6 +144,7 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
     assert output.rstrip().endswith("stopped")
     assert [pid for pid in everybody if alive(pid)] == []
     assert not (up.state_dir / "processes.json").exists()
+    assert up.failures() == []
 
 
 def settle_at_the_next_sale(up: Up) -> None:
