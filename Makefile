@@ -47,7 +47,7 @@ lock: $(VENV)/.dev-ready
 	@$(BIN)/python -m pip install -q uv==0.9.* && $(BIN)/python deploy/lock.py
 
 clean:  # leaves the installation's state (.run) alone
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .test_database .hypothesis
 
 clean-state:  # removes the database, the keys and the simulated fleet of `make run` for good
 	rm -rf $(or $(STATE_DIR),.run)

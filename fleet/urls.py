@@ -73,6 +73,7 @@ urlpatterns = [
     path(".well-known/est/cacerts", ca_certificates, name="est-cacerts"),
     path(".well-known/est/simplereenroll", simple_reenroll, name="est-simplereenroll"),
     path("pki/device-ca.crl.pem", revocation_lists, name="revocation-lists"),
+    path("pki/ocsp", certificate_status),  # a POST follows no redirect
     path("pki/ocsp/", certificate_status, name="ocsp"),
     path("pki/ocsp/<path:asked>", certificate_status, name="ocsp-get"),
     path("artifacts/<str:token>", download_artifact, name="artifact"),

@@ -229,8 +229,8 @@ def in_thread(work: Callable[[], Any]) -> Any:
         connection.close()
 
 
-def wait_until(done: Callable[[], bool], what: str, timeout_seconds: float = 30) -> None:
-    """Poll until something is true, and fail saying what did not come."""
+def wait_until(done: Callable[[], bool], what: str, timeout_seconds: float = 90) -> None:
+    """Poll until something is true, and fail saying what did not come; a busy machine takes its time."""
     deadline = time.monotonic() + timeout_seconds
     while not done():
         assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
@@ -290,14 +290,15 @@ WIDE_LOCK = re.compile(r' JOIN ".* FOR (NO KEY )?UPDATE(?! OF)')  # as the ORM s
 
 def _refuse_wide_locks(execute: Callable[..., Any], sql: Any, *rest: Any) -> Any:
     assert not WIDE_LOCK.search(str(sql)), (
-        f"it locks the joined rows too; say of which table, or order by the column: {sql}"
+        f"it may lock joined rows too; say `of` which table, or order by the column: {sql}"
     )
     return execute(sql, *rest)
 
 
 @pytest.fixture(autouse=True)
 def locks_are_narrow() -> Iterator[None]:
-    """No statement locks rows that it joined by the way, as terminals are by `order_by("terminal")`: others lock them by id."""
+    """No statement of a test's own thread locks rows that it joined by the way, as `order_by("terminal")` does terminals: others
+    lock them by id."""
     with connection.execute_wrapper(_refuse_wide_locks):
         yield
 

@@ -93,6 +93,12 @@ def test_all_background_work_is_scheduled() -> None:
     assert set(entries.values()) == set(BACKGROUND_WORK), "their names are translated"
 
 
+def test_no_work_is_sent_for_later() -> None:
+    """Workers keep no queues for that (fleet/worker.py); what is due, the schedule asks for."""
+    later = re.compile(r"\b(countdown|eta)=|\.apply_async\(|\bself\.retry\(")
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if later.search(path.read_text())] == []
+
+
 def test_every_state_in_a_template_and_every_colour_is_known() -> None:
     known = {str(value) for m in apps.get_models() for f in m._meta.fields for value, _ in f.choices or ()}
     parts = get_args(Part) + get_args(PrinterState)

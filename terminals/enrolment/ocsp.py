@@ -1,5 +1,5 @@
-"""Whether one certificate was revoked: OCSP (RFC 6960, one certificate a request as in RFC 5019), for proxies and brokers that
-ask instead of loading the lists.
+"""The OCSP responder: whether one certificate was revoked (RFC 6960, one certificate a request as in RFC 5019), for proxies and
+brokers that ask instead of loading the lists. Certificates name no responder (no AIA extension): who asks is told its URL.
 
 The CA that issued a certificate signs the answer itself, so that no responder needs a certificate. What was revoked a moment ago
 is told at once; whoever keeps an answer keeps it for LASTS.
@@ -22,15 +22,19 @@ from terminals.link.protocol.signing import PublicKey
 
 LASTS = timedelta(minutes=5)
 LONGEST_NONCE = 32  # bytes (RFC 9654)
+# Several certificates in one request are not implemented.
+MALFORMED = (ValueError, NotImplementedError, UnsupportedAlgorithm, x509.DuplicateExtension)
 
 
 def respond(request: bytes, now: datetime) -> bytes:
     """Return the answer (DER) to a request (DER): good, revoked since when, or unknown; or, unsigned, why there is none:
-    `malformedRequest`, `unauthorized` (no CA of ours issued it), `tryLater` (the vault does not open the CA's key)."""
+    `malformedRequest`, `unauthorized` (no CA of ours that still holds has this name and key), `tryLater` (the vault does not open
+    the CA's key)."""
     try:
         asked = ocsp.load_der_ocsp_request(request)
+        _check(asked)
         issuer, nonce = _issuer_of(asked, now), _nonce_of(asked)
-    except (ValueError, NotImplementedError, UnsupportedAlgorithm):  # several certificates in one request, too
+    except MALFORMED:
         return _refusal(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
     if issuer is None:
         return _refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED)
@@ -38,6 +42,14 @@ def respond(request: bytes, now: datetime) -> bytes:
         return _answer(asked, issuer, nonce, now)
     except vault.VaultError:
         return _refusal(ocsp.OCSPResponseStatus.TRY_LATER)
+
+
+def _check(asked: ocsp.OCSPRequest) -> None:
+    """Raise ValueError for what no certificate of ours can have, and for a critical extension that we do not know (4.4)."""
+    if asked.serial_number < 0:
+        raise ValueError("a serial number is not negative")
+    if any(one.critical and not isinstance(one.value, x509.OCSPNonce) for one in asked.extensions):
+        raise ValueError("an extension that we do not know is critical")
 
 
 def _answer(asked: ocsp.OCSPRequest, issuer: DeviceCA, nonce: x509.OCSPNonce | None, now: datetime) -> bytes:
@@ -49,7 +61,7 @@ def _answer(asked: ocsp.OCSPRequest, issuer: DeviceCA, nonce: x509.OCSPNonce | N
         asked.serial_number,
         asked.hash_algorithm,
         status,
-        now,
+        now - authority.BACKDATED,
         now + LASTS,
         revoked_at,
         None,
@@ -86,7 +98,8 @@ def _digest(content: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
 
 
 def _key_bits(key: PublicKey) -> bytes:
-    """Return the key as it lies in the certificate's bit string, without algorithm and length."""
+    """Return the key as it lies in the certificate's bit string, without algorithm and length (a point uncompressed, as all write
+    it)."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return key.public_bytes(Encoding.DER, PublicFormat.PKCS1)

@@ -353,7 +353,7 @@ def test_an_auditor_reads_what_happened_in_the_own_part(db: None) -> None:
 # --- every address ---------------------------------------------------------------------------------------------------
 OPEN_TO_ALL = {"healthz", "readyz", "metrics", "favicon.ico", "", "enrol", "artifacts/<str:token>", "^api/"}
 OPEN_TO_ALL |= {"artifacts/<str:token>/<path:target>", "tuf/<str:name>"}
-OPEN_TO_ALL |= {"pki/ocsp/", "pki/ocsp/<path:asked>", "pki/device-ca.crl.pem"}
+OPEN_TO_ALL |= {"pki/ocsp", "pki/ocsp/", "pki/ocsp/<path:asked>", "pki/device-ca.crl.pem"}
 OPEN_TO_ALL |= {".well-known/est/cacerts", ".well-known/est/simplereenroll"}
 OPEN_TO_ALL |= {str(one.pattern) for one in ddi_addresses}  # a device's own, by its token
 # Pages that show nothing of the tree, and those that the tests above walk.

@@ -3,6 +3,7 @@
 import base64
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -164,8 +165,26 @@ def test_a_proxy_that_asks_by_ocsp_turns_a_revoked_terminal_away(
 
 def test_without_tls_there_are_the_revocations_and_the_way_to_it(proxy: Open) -> None:
     with proxy(None) as https:
-        http = f"http://127.0.0.1:{(https.base_url.port or 0) + 1}"
-    lists = httpx.get(f"{http}/pki/device-ca.crl.pem")
+        port = (https.base_url.port or 0) + 1
+    lists = httpx.get(f"http://127.0.0.1:{port}/pki/device-ca.crl.pem")
     assert (lists.status_code, lists.content[:26]) == (200, b"-----BEGIN X509 CRL-----\nM")
-    elsewhere = httpx.get(f"{http}/api/v1/terminals/?a=1")
+    elsewhere = httpx.get(f"http://127.0.0.1:{port}/api/v1/terminals/?a=1")
     assert elsewhere.headers["Location"] == "https://tms.example.com/api/v1/terminals/?a=1"
+    for address in (
+        "/admin/terminals/terminal/1/../../../../pki/change/",
+        "/artifacts/x/../../pki/x",
+        "/%61dmin/../pki/ocsp/",
+    ):
+        assert said(port, address).startswith("HTTP/1.1 404"), address
+    assert "Location: /pki/" in said(port, "/pki"), "to wherever one came, and not to a host that somebody names"
+    with_two_slashes = quote(base64.b64encode(b"\xff\xff\xff").decode(), safe="/")
+    assert with_two_slashes == "////"
+    answer = httpx.get(f"http://127.0.0.1:{port}/pki/ocsp/{with_two_slashes}")
+    assert answer.headers["Content-Type"] == "application/ocsp-response"
+
+
+def said(port: int, address: str) -> str:
+    """Return what comes back for an address as it is, which no library would send so."""
+    with socket.create_connection(("127.0.0.1", port), 10) as wire:
+        wire.sendall(f"GET {address} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: wire.recv(65536), b"")).decode()

@@ -21,7 +21,7 @@ from tests.conftest import wait_until
 ROOT = Path(__file__).parent.parent.parent
 PARTS = {"database", "broker", "web", "link", "worker", "simulator"}
 # What no run shall tell of, whatever dies in it: statements that PostgreSQL refuses, work and requests that fail by themselves.
-FAILURES = re.compile(r"database +\| .* ERROR: |raised unexpected|Internal Server Error")
+FAILURES = re.compile(r"database +\| .* ERROR: +(?!could not obtain lock)|raised unexpected|Internal Server Error")
 
 
 def start(state_dir: Path, *, output: Any = subprocess.PIPE, **environment: str) -> "subprocess.Popen[str]":
@@ -102,6 +102,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     running = Up(state_dir)
     yield running
     running.end()
+    assert running.failures() == []
 
 
 def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
@@ -144,7 +145,6 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
     assert output.rstrip().endswith("stopped")
     assert [pid for pid in everybody if alive(pid)] == []
     assert not (up.state_dir / "processes.json").exists()
-    assert up.failures() == []
 
 
 def settle_at_the_next_sale(up: Up) -> None:

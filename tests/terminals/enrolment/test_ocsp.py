@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from django.conf import settings
@@ -21,11 +21,12 @@ from django.test.utils import CaptureQueriesContext
 
 from fleet.local import device_ca, pki
 from terminals.common import vault
-from terminals.enrolment import certificates
-from terminals.enrolment.models import Certificate
+from terminals.enrolment import authority, certificates
+from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.estate.models import Terminal
 from terminals.simulator.device import Device
 from tests.conftest import enrolled_device
+from tests.terminals.enrolment.test_device_ca import MAKE_ROOT, run
 
 OCSP = "/pki/ocsp/"
 Request = ocsp.OCSPRequestBuilder
@@ -92,7 +93,7 @@ def test_the_answer_names_what_was_asked_and_is_signed_by_the_ca(
     answer = ask(client, der(asking(device, algorithm)))
     assert (answer.serial_number, answer.certificate_status) == (leaf.serial_number, Certain.REVOKED)
     assert answer.revocation_time_utc == revoked_at
-    assert answer.next_update_utc == answer.this_update_utc + timedelta(minutes=5)
+    assert answer.next_update_utc == answer.this_update_utc + timedelta(minutes=10), "five of them for slow clocks"
     key = issuer.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     key.verify(answer.signature, answer.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
@@ -115,11 +116,31 @@ def test_what_no_ca_of_ours_issued_is_not_spoken_of(client: Client, device: Devi
     stranger = x509.load_pem_x509_certificate(pki.self_signed_ca_pem(pki.new_private_key_pem().encode()).encode())
     request = Request().add_certificate(leaf, stranger, hashes.SHA1())  # noqa: S303
     assert ask(client, der(request)).response_status == Status.UNAUTHORIZED
+    assert ask(client, der(by_serial(device, 4711))).certificate_status == Certain.UNKNOWN
+    ours = der(asking(device))
+    DeviceCA.objects.update(not_after=datetime.now(UTC))
+    assert ask(client, ours).response_status == Status.UNAUTHORIZED
+
+
+def by_serial(device: Device, number: int) -> Request:
     named = asking(device).build()
-    never_issued = Request().add_certificate_by_hash(
-        named.issuer_name_hash, named.issuer_key_hash, 4711, named.hash_algorithm
+    return Request().add_certificate_by_hash(
+        named.issuer_name_hash, named.issuer_key_hash, number, named.hash_algorithm
     )
-    assert ask(client, der(never_issued)).certificate_status == Certain.UNKNOWN
+
+
+def test_an_rsa_ca_answers_too(
+    client: Client, register: Callable[[str], Terminal], settings: Any, tmp_path: Path
+) -> None:
+    run(MAKE_ROOT.replace("ec -pkeyopt ec_paramgen_curve:P-256", "rsa:3072"), tmp_path)
+    key, certificate = tmp_path / "root.key.pem", tmp_path / "root.crt.pem"
+    settings.DEVICE_CA_CERTIFICATE_FILE = str(certificate)
+    authority.adopt(key.read_bytes(), certificate.read_text(), actor="ops")
+    answer = ask(client, der(asking(enrolled_device(register("SN-1")))))
+    assert answer.certificate_status == Certain.GOOD
+    signed_by = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    assert isinstance(signed_by, rsa.RSAPublicKey)
+    signed_by.verify(answer.signature, answer.tbs_response_bytes, padding.PKCS1v15(), hashes.SHA256())
 
 
 @pytest.mark.parametrize("request_", [b"", b"junk", b"0" * 3000, b"\x30\x84\xff\xff\xff\xff", b"\x30\x03\x30\x01\x30"])
@@ -128,6 +149,34 @@ def test_what_is_no_request_is_told_so(client: Client, device: Device, request_:
     in_the_address = client.get(OCSP + quote(b64encode(request_).decode(), safe=""))
     assert ocsp.load_der_ocsp_response(in_the_address.content).response_status == Status.MALFORMED_REQUEST
     assert ocsp.load_der_ocsp_response(client.get(f"{OCSP}~~").content).response_status == Status.MALFORMED_REQUEST
+
+
+UNKNOWN = bytes.fromhex("300906032a030404020500")  # 1.2.3.4, whatever that may be
+UNKNOWN_CRITICAL = bytes.fromhex("300c06032a03040101ff04020500")
+
+
+def wrapped(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return bytes([tag, len(content)] if len(content) < 128 else [tag, 0x81, len(content)]) + content
+
+
+def by_hand(device: Device, serial_number: bytes, *extensions: bytes) -> bytes:
+    """Return a request in DER as no library would write it."""
+    named = asking(device).build()
+    digests = [wrapped(4, one) for one in (named.issuer_name_hash, named.issuer_key_hash)]
+    certificate = wrapped(0x30, bytes.fromhex("300906052b0e03021a0500"), *digests, wrapped(2, serial_number))
+    asked = wrapped(0x30, wrapped(0x30, certificate))
+    return wrapped(0x30, wrapped(0x30, asked, wrapped(0xA2, wrapped(0x30, *extensions))))
+
+
+def test_a_request_that_no_library_would_write_is_told_so(client: Client, device: Device) -> None:
+    assert ask(client, by_hand(device, b"\x05", UNKNOWN)).certificate_status == Certain.UNKNOWN
+    for request in (
+        by_hand(device, b"\x05", UNKNOWN, UNKNOWN),
+        by_hand(device, b"\x05", UNKNOWN_CRITICAL),
+        by_hand(device, b"\xfb", UNKNOWN),  # -5
+    ):
+        assert ask(client, request).response_status == Status.MALFORMED_REQUEST
 
 
 def test_a_nonce_is_repeated_unless_it_is_longer_than_there_may_be(client: Client, device: Device) -> None:

@@ -17,7 +17,7 @@ Register = Callable[[str], Terminal]
 
 def answer_commands(side: TerminalSide, device: Device) -> None:
     """Wait for one message from the server and send what the terminal answers."""
-    topic, payload = side.received.get(timeout=20)
+    topic, payload = side.received.get(timeout=90)
     side.send(device.receive(topic, payload))
 
 
