@@ -22,10 +22,12 @@ from terminals.link.protocol.states import OPEN_STATES, CommandState, CommandTra
 from terminals.link.routes import Outcome, routes
 
 FORGOTTEN_AT_ONCE = 200  # whose terminals wait meanwhile
-MOVES = [
-    {"source": source.value, "target": transition.target.value}
-    for transition in CommandTransition.all
-    for source in transition.sources
+MOVES = [  # one row a target: a command may be in another of its sources by the time its lock is free
+    {
+        "target": target,
+        "sources": [one.value for each in CommandTransition.all if each.target == target for one in each.sources],
+    }
+    for target in sorted({transition.target.value for transition in CommandTransition.all})
 ]
 
 
@@ -49,8 +51,8 @@ UPDATE link_command c
   FROM json_to_recordset(%(rows)s) AS r(command_id uuid, terminal_id bigint, state text, percent smallint, code text,
                                         detail text, final boolean)
   JOIN locked ON locked.id = r.command_id
-  JOIN json_to_recordset(%(moves)s) AS m(source text, target text) ON m.target = r.state
- WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = m.source
+  JOIN json_to_recordset(%(moves)s) AS m(sources text[], target text) ON m.target = r.state
+ WHERE c.id = r.command_id AND c.terminal_id = r.terminal_id AND c.state = ANY(m.sources)
 RETURNING c.id, c.type, c.traceparent
 """
 
