@@ -21,7 +21,7 @@ from tests.conftest import wait_until
 ROOT = Path(__file__).parent.parent.parent
 PARTS = {"database", "broker", "web", "link", "worker", "simulator"}
 # What no run shall tell of, whatever dies in it: statements that PostgreSQL refuses, work and requests that fail by themselves.
-FAILURES = re.compile(r"database +\| .* ERROR: +(?!could not obtain lock)|raised unexpected|Internal Server Error")
+FAILURES = re.compile(r"database +\| .* ERROR: (?! *could not obtain lock)|raised unexpected|Internal Server Error")
 
 
 def start(state_dir: Path, *, output: Any = subprocess.PIPE, **environment: str) -> "subprocess.Popen[str]":
