@@ -1,6 +1,7 @@
 """The wires: many virtual terminals in one asyncio loop, each with an MQTT connection of its own."""
 
 import asyncio
+import errno
 import logging
 import random
 import time
@@ -323,5 +324,6 @@ async def _credit(courier: acquirer.Courier) -> None:
 def _on_stray_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """aiomqtt leaves the future of a refused connection behind, and asks to watch sockets that have closed meanwhile; `live` has
     already dealt with that."""
-    if not isinstance(context.get("exception"), aiomqtt.MqttError | OSError):
+    error = context.get("exception")
+    if not (isinstance(error, aiomqtt.MqttError) or (isinstance(error, OSError) and error.errno == errno.EBADF)):
         loop.default_exception_handler(context)

@@ -19,7 +19,6 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from terminals.common import vault
 from terminals.enrolment import certificates
 from terminals.enrolment.models import Certificate
 from terminals.estate.models import Terminal
@@ -171,13 +170,8 @@ def test_starting_anew_again_and_again_is_no_copy(device: Device) -> None:
     assert (session.shared_at, len(session.earlier_boot_ids)) == (None, 16)
 
 
-def test_asking_for_the_cas_certificates_opens_no_key(
-    client: Client, device: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> bytes:
-        raise vault.VaultError
-
-    monkeypatch.setattr(vault, "unseal", refuse)
+@pytest.mark.usefixtures("closed_vault")
+def test_asking_for_the_cas_certificates_opens_no_key(client: Client, device: Device) -> None:
     assert client.get("/.well-known/est/cacerts").status_code == 200
     with time_machine.travel(in_days(61)), CaptureQueriesContext(connection):
         answer = by_est(client, leaf_of(device), csr_of(new_key()))

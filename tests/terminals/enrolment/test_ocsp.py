@@ -20,7 +20,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from fleet.local import device_ca, pki
-from terminals.common import vault
 from terminals.enrolment import authority, certificates
 from terminals.enrolment.models import Certificate, DeviceCA
 from terminals.estate.models import Terminal
@@ -186,13 +185,8 @@ def test_a_nonce_is_repeated_unless_it_is_longer_than_there_may_be(client: Clien
         assert [one.value for one in answer.extensions] == ([nonce] if repeated else [])
 
 
-def test_while_the_vault_is_closed_it_says_later(
-    client: Client, device: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> bytes:
-        raise vault.VaultError
-
-    monkeypatch.setattr(vault, "unseal", refuse)
+@pytest.mark.usefixtures("closed_vault")
+def test_while_the_vault_is_closed_it_says_later(client: Client, device: Device) -> None:
     assert ask(client, der(asking(device))).response_status == Status.TRY_LATER
 
 
