@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -344,22 +346,44 @@ def image(folder: Path, target: Path) -> tuple[bytes, Path]:
     return b"".join(_entry(*one) for one in files.items()) + _entry("TRAILER!!!", b""), trusted
 
 
+class SWUpdate:
+    """Debian's SWUpdate in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.log = folder, folder / "swupdate.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> None:
+        """Return when it has asked the server. On a busy machine its loop may begin and never ask (2022.12); so start anew."""
+        self.log.touch()
+        for _ in range(5):
+            before = self.log.stat().st_size
+            argv, environment = [str(SWUPDATE), *arguments], {**os.environ, "TMPDIR": str(self._folder)}
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(argv, cwd=self._folder, env=environment, stdout=log, stderr=log)
+            with suppress(AssertionError):
+                wait_until(partial(self._has_asked, before), "it asks", 15)
+                return
+            self.stop()
+        raise AssertionError(self.said().decode()[-3000:])
+
+    def _has_asked(self, since: int) -> bool:
+        return b"Update action" in self.said()[since:]
+
+    def said(self) -> bytes:
+        return self.log.read_bytes()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+
+
 @pytest.fixture
-def swupdate(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: str) -> "subprocess.Popen[bytes]":
-        log = (tmp_path / "swupdate.log").open("wb")
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
-        running.append(
-            subprocess.Popen([str(SWUPDATE), *arguments], cwd=tmp_path, env=environment, stdout=log, stderr=log)
-        )
-        return running[-1]
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(20)
+def swupdate(tmp_path: Path) -> Iterator[SWUpdate]:
+    running = SWUpdate(tmp_path)
+    yield running
+    running.stop()
 
 
 @pytest.mark.skipif(SWUPDATE is None, reason="Debian's swupdate is not installed")
@@ -369,7 +393,7 @@ def test_swupdate_installs_a_release_by_itself(
     live_server: LiveServer,
     settings: Any,
     tmp_path: Path,
-    swupdate: Callable[..., "subprocess.Popen[bytes]"],
+    swupdate: SWUpdate,
 ) -> None:
     settings.PUBLIC_URL, settings.HAWKBIT_POLL_SECONDS = live_server.url, 1
     target = tmp_path / "installed.bin"
@@ -381,13 +405,11 @@ def test_swupdate_installs_a_release_by_itself(
     assign_release(release=release, terminals=[terminal], actor="ops")
     suricatta = f"-t DEFAULT -u {live_server.url} -i {terminal.device_id} -k {token} -p 1"
     usual = ("-l", "5", "-v", "-H", "till:1.0", "-k", str(trusted), "-M", "-m")
-    first = swupdate(*usual, "-u", suricatta)
-    log = tmp_path / "swupdate.log"
-    wait_until(lambda: b"executing post-update actions" in log.read_bytes(), "SWUpdate has written it", 60)
+    swupdate.start(*usual, "-u", suricatta)
+    wait_until(lambda: b"executing post-update actions" in swupdate.said(), "SWUpdate has written it", 60)
     assert Installation.objects.get().state == "installing", "it counts when the device runs it"
-    first.terminate()  # the device restarts, and its start script says that it came up
-    first.wait(20)
-    swupdate(*usual, "-u", f"{suricatta} -c 2")
+    swupdate.stop()  # the device restarts, and its start script says that it came up
+    swupdate.start(*usual, "-u", f"{suricatta} -c 2")
     wait_until(lambda: Installation.objects.filter(state="installed").exists(), "SWUpdate confirms it", 60)
     assert target.read_bytes() == b"payment software 2.0.0"
     assert InstalledSoftware.objects.get(component="payment").version == "2.0.0"
