@@ -36,7 +36,7 @@ class Parts:
         self._children: dict[str, Child] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._timers: list[threading.Timer] = []
-        self._cluster = Cluster(services.STATE_DIR / "rabbitmq") if broker == "rabbitmq" else None
+        self._cluster: Cluster | None = None
 
     def prepare(self) -> None:
         """Make the state folder, start the database, and point the settings' environment at it and at the broker to come; before
@@ -45,10 +45,13 @@ class Parts:
         socket_dir = installation.socket_dir(services.STATE_DIR)
         self._children["database"] = embedded.postgres(services.STATE_DIR / "database", socket_dir)
         port = int(os.environ["MQTT_PORT"])
-        if self._cluster is not None:
-            os.environ["MQTT_URL"] = self._cluster.mqtt_url
+        secrets = services.STATE_DIR / "secrets"
+        if self.broker == "rabbitmq":
+            roots = Path(os.environ["DEVICE_CA_CERTIFICATE_FILE"])
+            self._cluster = Cluster(services.STATE_DIR / "rabbitmq", secrets, roots)
+            os.environ |= self._cluster.settings
         elif self.broker == "mosquitto":
-            os.environ |= mosquitto.settings(services.STATE_DIR / "secrets", port)
+            os.environ |= mosquitto.settings(secrets, port)
         else:
             self._children["broker"] = embedded.broker(services.STATE_DIR / "broker.toml", port)
         self.start("database")

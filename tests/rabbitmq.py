@@ -1,7 +1,7 @@
-"""A cluster of three RabbitMQ nodes with MQTT in one folder, on loopback, for tests that kill brokers.
+"""RabbitMQ as deploy/rabbitmq configures it: a cluster of three nodes, or one, in one folder and on loopback, to be killed.
 
 It needs Debian's rabbitmq-server (3.10) and Erlang's `erl_call`; no system service is used and nothing outside the folder is
-written. Its settings are those that docs/operations.md recommends.
+written. Terminals and links come by mutual TLS alone, Celery in clear.
 """
 
 import contextlib
@@ -11,12 +11,19 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from fleet.local import mosquitto
 
 # The real start scripts: Debian's wrapper would change user and folder.
 SCRIPTS = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
@@ -27,18 +34,24 @@ START_SECONDS = 120.0
 # A restart takes 6 to 8 s; after two nodes were down at once, each waits for the other's Raft server before it starts its own.
 NUDGE_AFTER_SECONDS = 15.0
 
-CONFIGURATION = """\
-listeners.tcp.1 = 127.0.0.1:{amqp}
-mqtt.listeners.tcp.1 = 127.0.0.1:{mqtt}
-mqtt.durable_queue_type = quorum
-mqtt.prefetch = 500
-mqtt.allow_anonymous = true
-cluster_partition_handling = pause_minority
+SHIPPED = mosquitto.DEPLOY / "rabbitmq"
+INSTALLED = "/etc/rabbitmq/tillwarden/"
+# How the nodes of a test find each other, which is an operator's own.
+CLUSTER = """
 cluster_formation.peer_discovery_backend = classic_config
 cluster_formation.discovery_retry_limit = 300
 cluster_formation.discovery_retry_interval = 200
 raft.wal_max_size_bytes = 67108864
 """
+
+
+# What docs/operations.md does by rabbitmqctl: Celery in a virtual host of its own, and no guest.
+NODES_OWN_USERS = (
+    'rabbit_vhost:add(<<"celery">>, <<"test">>)',
+    'rabbit_auth_backend_internal:add_user(<<"celery">>, <<"{password}">>, <<"test">>)',
+    'rabbit_auth_backend_internal:set_permissions(<<"celery">>, <<"celery">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>)',
+    'rabbit_auth_backend_internal:delete_user(<<"guest">>, <<"test">>)',
+)
 
 
 class ClusterError(RuntimeError):
@@ -70,26 +83,47 @@ def listens(port: int) -> bool:
     return False
 
 
+def nothing_revoked(ca_pem: str, key_pem: bytes) -> str:
+    """Return a CA's list of revoked certificates, with none on it."""
+    now, issuer = datetime.now(UTC), x509.load_pem_x509_certificate(ca_pem.encode()).subject
+    empty = x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(now - timedelta(minutes=1))
+    signed = empty.next_update(now + timedelta(days=1)).sign(load_pem_private_key(key_pem, None), hashes.SHA256())  # type: ignore[arg-type]
+    return signed.public_bytes(Encoding.PEM).decode()
+
+
 class Cluster:
-    """Three nodes, numbered 1 to 3."""
+    """Nodes numbered from 1. `roots` are those of terminals' certificates; `certificates` (pki.make_services) holds the nodes'
+    own and the links'."""
 
-    def __init__(self, folder: Path) -> None:
-        ports = free_ports(10)
-        self.folder = folder
-        self.amqp = dict(zip(NODES, ports[0:3], strict=True))
-        self.mqtt = dict(zip(NODES, ports[3:6], strict=True))
-        self._dist = dict(zip(NODES, ports[6:9], strict=True))
-        self._epmd_port = ports[9]
-        self._epmd: subprocess.Popen[bytes] | None = None
-        self._nodes: dict[int, subprocess.Popen[bytes]] = {}
-
-    @property
-    def mqtt_url(self) -> str:
-        return "mqtt://" + ",".join(f"127.0.0.1:{port}" for port in self.mqtt.values())
+    def __init__(self, folder: Path, certificates: Path, roots: Path, nodes: Sequence[int] = NODES) -> None:
+        ports = free_ports(3 * len(nodes) + 2)
+        self.folder, self.secrets, self.nodes, self._roots = folder, certificates, nodes, roots
+        self.amqp, self.mqtt, self._dist = (
+            dict(zip(nodes, ports[at : at + len(nodes)], strict=True)) for at in range(0, 3 * len(nodes), len(nodes))
+        )
+        self._epmd_port, self._permissions_port = ports[-2:]
+        self.celery_password = secrets.token_hex(16)
+        self._beside: list[subprocess.Popen[bytes]] = []
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
-    def amqp_url(self) -> str:
-        return ";".join(f"amqp://guest:guest@127.0.0.1:{port}//" for port in self.amqp.values())
+    def port(self) -> int:
+        """Where clients come to the first node."""
+        return self.mqtt[1]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return what an installation must know of it, Celery too."""
+        nodes = ",".join(f"127.0.0.1:{port}" for port in self.mqtt.values())
+        return {
+            "MQTT_URL": f"mqtts://{nodes}",
+            "MQTT_CA_FILE": str(self.secrets / "services_ca.crt.pem"),
+            "MQTT_CERTIFICATE_FILE": str(self.secrets / "link.crt.pem"),
+            "MQTT_KEY_FILE": str(self.secrets / "link.key.pem"),
+            "CELERY_BROKER_URL": ";".join(
+                f"amqp://celery:{self.celery_password}@127.0.0.1:{port}/celery" for port in self.amqp.values()
+            ),
+        }
 
     def __enter__(self) -> "Cluster":
         try:
@@ -104,7 +138,7 @@ class Cluster:
 
     def kill(self, node: int) -> None:
         """End a node as a power failure would."""
-        process = self._nodes.pop(node)
+        process = self._running.pop(node)
         process.kill()
         process.wait()
 
@@ -115,33 +149,50 @@ class Cluster:
 
     def stop(self) -> None:
         """End everything at once; the folder is thrown away."""
-        for node in list(self._nodes):
+        for node in list(self._running):
             self.kill(node)
-        if self._epmd is not None:
-            self._epmd.kill()
-            self._epmd.wait()
-            self._epmd = None
+        for process in self._beside:
+            process.kill()
+            process.wait()
+        self._beside.clear()
+
+    def follow(self, web_url: str) -> list[str]:
+        """Return the command line of what keeps the lists of revoked certificates new."""
+        lists = str(self.folder / "device_ca.crl.pem")
+        known = [str(SHIPPED / "hash_revocations.sh"), lists, str(self.folder / "revoked")]
+        return [sys.executable, str(mosquitto.FOLLOW), f"{web_url}/pki/device-ca.crl.pem", lists, "--", *known]
+
+    def list_revoked(self, lists_pem: str) -> None:
+        """Do once what `follow` does."""
+        (self.folder / "lists.pem").write_text(lists_pem)
+        script = str(SHIPPED / "hash_revocations.sh")
+        subprocess.run([script, str(self.folder / "lists.pem"), str(self.folder / "revoked")], check=True)
 
     def _start(self) -> None:
         """Start node 1, then the others: asked all at once they would wait for each other's lock."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(self.folder / ".erlang.cookie", os.O_CREAT | os.O_WRONLY, 0o400), "w") as cookie:
             cookie.write(secrets.token_hex(20))  # Erlang finds it by HOME, and insists that nobody else can read it
-        self._start_epmd()
-        for node in NODES:
+        self._write_certificates()
+        self._start_beside(["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"], self._epmd_port)
+        script = str(SHIPPED / "permissions.py")
+        self._start_beside([sys.executable, script, str(self._permissions_port)], self._permissions_port)
+        for node in self.nodes:
             self._write_files(node)
         self._spawn(1)
         self._wait(
             1, lambda: self._answers(1, "lists:member(rabbit_durable_queue, mnesia:system_info(tables))") == "true"
         )
-        for node in (2, 3):
+        for node in self.nodes[1:]:
             self._spawn(node)
-        for node in (2, 3):
+        for node in self.nodes[1:]:
             # Raft takes one new member at a time, and the plugin does not try again after a refusal.
             self._wait_for_port(node)
             self._answers(node, f"ra:add_member({{mqtt_node, '{self._name(1)}'}}, {{mqtt_node, node()}})")
-        for node in NODES:
+        for node in self.nodes:
             self._wait_until_member(node)
+        for expression in NODES_OWN_USERS:
+            self._answers(1, expression.format(password=self.celery_password))
 
     def _name(self, node: int) -> str:
         return f"r{node}@localhost"
@@ -165,7 +216,7 @@ class Cluster:
         """Whether it sees the nodes that run, and all three track client ids: the MQTT port opens up to 5 s before that."""
         members = "case ra:members({mqtt_node, node()}, 2000) of {ok, M, _} -> length(M); _ -> 0 end"
         found = self._answers(node, f"{{length(rabbit_nodes:all_running()), {members}}}")
-        return [int(number) for number in re.findall(r"\d+", found)] == [len(self._nodes), len(NODES)]
+        return [int(number) for number in re.findall(r"\d+", found)] == [len(self._running), len(self.nodes)]
 
     def _wait_until_member(self, node: int) -> None:
         self._wait_for_port(node)
@@ -183,9 +234,9 @@ class Cluster:
 
     def _wait(self, node: int, done: Callable[[], bool]) -> None:
         def over() -> bool:
-            return any(process.poll() is not None for process in self._nodes.values()) or done()
+            return any(process.poll() is not None for process in self._running.values()) or done()
 
-        if not holds(over, START_SECONDS) or self._nodes[node].poll() is not None:
+        if not holds(over, START_SECONDS) or self._running[node].poll() is not None:
             log = self._home(node) / "rabbit.log"
             said = log.read_text(errors="replace") if log.exists() else ""
             raise ClusterError(f"node {node} did not start:\n" + "\n".join(said.splitlines()[-40:]))
@@ -193,12 +244,31 @@ class Cluster:
     def _write_files(self, node: int) -> None:
         home = self._home(node)
         home.mkdir(exist_ok=True)
-        text = CONFIGURATION.format(amqp=self.amqp[node], mqtt=self.mqtt[node])
+        text = (SHIPPED / "rabbitmq.conf").read_text() + CLUSTER
+        for shipped, here in (
+            ("listeners.tcp.default = 5672", f"listeners.tcp.1 = 127.0.0.1:{self.amqp[node]}"),
+            ("mqtt.listeners.ssl.default = 8883", f"mqtt.listeners.ssl.1 = 127.0.0.1:{self.mqtt[node]}"),
+            ("127.0.0.1:8016", f"127.0.0.1:{self._permissions_port}"),
+        ):
+            assert shipped in text
+            text = text.replace(shipped, here)
         # Node 1 is told of nobody, so that it founds the cluster at once.
         for number, peer in enumerate((1, node) if node > 1 else (), 1):
             text += f"cluster_formation.classic_config.nodes.{number} = {self._name(peer)}\n"
         (home / "rabbitmq.conf").write_text(text)
-        (home / "enabled_plugins").write_text("[rabbitmq_mqtt].\n")
+        (home / "advanced.config").write_text(
+            (SHIPPED / "advanced.config").read_text().replace(INSTALLED, f"{self.folder}/")
+        )
+        shutil.copy(SHIPPED / "enabled_plugins", home / "enabled_plugins")
+
+    def _write_certificates(self) -> None:
+        """Put the certificates where the shipped files look for them, and a list that says that no link's is revoked."""
+        (self.folder / "revoked").mkdir(exist_ok=True)
+        for name in ("broker.crt.pem", "broker.key.pem"):
+            shutil.copy(self.secrets / name, self.folder / name)
+        ca = (self.secrets / "services_ca.crt.pem").read_text()
+        (self.folder / "clients.crt.pem").write_text(self._roots.read_text() + ca)
+        self.list_revoked(nothing_revoked(ca, (self.secrets / "services_ca.key.pem").read_bytes()))
 
     def _environment(self, node: int) -> dict[str, str]:
         home = self._home(node)
@@ -211,7 +281,7 @@ class Cluster:
             "RABBITMQ_DIST_PORT": str(self._dist[node]),
             "RABBITMQ_CONF_ENV_FILE": str(home / "none"),
             "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "none.config"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "advanced.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
             "RABBITMQ_MNESIA_BASE": str(home),
             "RABBITMQ_MNESIA_DIR": str(home / "data"),
@@ -225,17 +295,18 @@ class Cluster:
             "RUNNING_UNDER_SYSTEMD": "true",  # the script then becomes the node, which a SIGKILL must meet
         }
 
-    def _start_epmd(self) -> None:
-        """Start Erlang's name server in the foreground, on a port of its own: a daemon would outlive the test."""
-        argv = ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"]
-        self._epmd = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        if not holds(lambda: listens(self._epmd_port), 10):
-            raise ClusterError(f"epmd does not listen on {self._epmd_port}")
+    def _start_beside(self, argv: list[str], port: int) -> None:
+        """Start what the nodes need, and wait until it listens: Erlang's name server, which as a daemon would outlive the test,
+        and what tells them their clients' permissions."""
+        quiet = subprocess.DEVNULL
+        self._beside.append(subprocess.Popen(argv, stdin=quiet, stderr=quiet, start_new_session=True))
+        if not holds(lambda: listens(port), 10):
+            raise ClusterError(f"{argv[0]} does not listen on {port}")
 
     def _spawn(self, node: int) -> None:
         home = self._home(node)
         with (home / "console.log").open("ab") as log:
-            self._nodes[node] = subprocess.Popen(
+            self._running[node] = subprocess.Popen(
                 [str(SCRIPTS[-1])],
                 env=self._environment(node),
                 cwd=home,

@@ -10,7 +10,8 @@ import shutil
 import sys
 from pathlib import Path
 
-SHIPPED = Path(__file__).resolve().parent.parent.parent / "deploy" / "mosquitto"
+DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
+SHIPPED, FOLLOW = DEPLOY / "mosquitto", DEPLOY / "follow_revocations.py"
 INSTALLED = "/etc/mosquitto/tillwarden/"
 CRL = "device_ca.crl.pem"
 FILES = ("broker.crt.pem", "broker.key.pem", "services_ca.crt.pem")
@@ -56,7 +57,7 @@ def follow(folder: Path, web_port: int) -> list[str]:
     """Return the command line of what keeps the list of revoked certificates new."""
     url = f"http://127.0.0.1:{web_port}/pki/device-ca.crl.pem"
     reload = ["sh", "-c", f'kill -HUP "$(cat {shlex.quote(str(folder / "mosquitto.pid"))})"']
-    return [sys.executable, str(SHIPPED / "follow_revocations.py"), url, str(folder / CRL), "--", *reload]
+    return [sys.executable, str(FOLLOW), url, str(folder / CRL), "--", *reload]
 
 
 def command(folder: Path) -> list[str]:

@@ -17,7 +17,8 @@ from terminals.estate.services import change_state
 from terminals.link.models import DeadLetter, SeenMessage
 from terminals.settlement.models import Transaction
 from tests.conftest import Links, enrolled_device, wait_until
-from tests.mosquitto import Client, Mosquitto, Refused, identity_of, mosquitto_broker, needs_mosquitto
+from tests.mosquitto import Mosquitto, mosquitto_broker, needs_mosquitto
+from tests.mqtt import Client, Refused, identity_of
 
 __all__ = ["mosquitto_broker"]
 pytestmark = needs_mosquitto
@@ -39,7 +40,7 @@ def followed(mosquitto_broker: Mosquitto, live_server: Any) -> Iterator[None]:
         f"{live_server.url}/pki/device-ca.crl.pem",
         f"kill -HUP $(cat {mosquitto_broker.folder}/mosquitto.pid)",
     )
-    script = str(mosquitto.SHIPPED / "follow_revocations.py")
+    script = str(mosquitto.FOLLOW)
     argv = [sys.executable, script, url, str(mosquitto_broker.folder / mosquitto.CRL), "--", "sh", "-c", reload]
     with subprocess.Popen(argv) as process:
         yield

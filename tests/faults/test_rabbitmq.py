@@ -1,5 +1,8 @@
-"""The whole job on a cluster of three RabbitMQ nodes, of which one dies under load; MQTT and Celery share the cluster."""
+"""The whole job on a cluster of three RabbitMQ nodes, of which one dies under load: mutual TLS as it is shipped, each terminal by
+its own certificate. MQTT and Celery share the cluster."""
 
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,16 +26,23 @@ SEED = 1  # of `manage.py up`
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path / "rabbitmq") as running:
+def secrets() -> Path:
+    """What an installation in its folder will find there, so that the brokers can be there before it."""
+    return Path(shutil.copytree(services.STATE_DIR / "secrets", services.STATE_DIR / "clustered" / "secrets"))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, secrets: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path / "rabbitmq", secrets, secrets / "device_root.crt.pem") as running:
         yield running
 
 
 @pytest.fixture
 def up(cluster: Cluster) -> Iterator[Up]:
-    environment = {"MQTT_URL": cluster.mqtt_url, "CELERY_BROKER_URL": cluster.amqp_url, "TERMINALS": str(TERMINALS)}
-    running = Up(services.STATE_DIR / "clustered", **environment)
-    yield running
+    running = Up(services.STATE_DIR / "clustered", **cluster.settings, TERMINALS=str(TERMINALS))
+    with subprocess.Popen(cluster.follow(f"http://127.0.0.1:{running.port}")) as following:
+        yield running
+        following.terminate()
     running.end()
 
 

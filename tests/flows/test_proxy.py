@@ -31,7 +31,7 @@ from tests import services
 from tests.conftest import enrolled_device, make_csr
 from tests.firmware.test_downloads import CONTENT, link  # noqa: F401 - a fixture
 from tests.flows.test_isolation import foreign
-from tests.mosquitto import Identity, identity_of
+from tests.mqtt import Identity, identity_of
 
 SHIPPED = Path(__file__).resolve().parent.parent.parent / "deploy" / "nginx" / "tillwarden.conf"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
