@@ -45,13 +45,17 @@ raft.wal_max_size_bytes = 67108864
 """
 
 
-# What docs/operations.md does by rabbitmqctl: Celery in a virtual host of its own, and no guest.
-NODES_OWN_USERS = (
-    'rabbit_vhost:add(<<"celery">>, <<"test">>)',
-    'rabbit_auth_backend_internal:add_user(<<"celery">>, <<"{password}">>, <<"test">>)',
-    'rabbit_auth_backend_internal:set_permissions(<<"celery">>, <<"celery">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>)',
-    'rabbit_auth_backend_internal:delete_user(<<"guest">>, <<"test">>)',
+# What docs/operations.md does by rabbitmqctl: no guest, Celery in a virtual host of its own, the links by certificate alone.
+USERS = (
+    'delete_user(<<"guest">>',
+    'add_user(<<"celery">>, <<"{password}">>',
+    'set_permissions(<<"celery">>, <<"celery">>, <<".*">>, <<".*">>, <<".*">>',
+    'add_user(<<"tillwarden-link">>, <<"{password}">>',
+    'clear_password(<<"tillwarden-link">>',
+    'set_permissions(<<"tillwarden-link">>, <<"/">>, <<"^mqtt-subscription-">>, <<"{used}">>, <<"{used}">>',
+    'set_topic_permissions(<<"tillwarden-link">>, <<"/">>, <<"amq.topic">>, <<"{topics}">>, <<"{topics}">>',
 )
+USED, TOPICS = r"^(mqtt-subscription-.*|amq\\.topic)$", r"^tw\\.v1\\."
 
 
 class ClusterError(RuntimeError):
@@ -191,8 +195,10 @@ class Cluster:
             self._answers(node, f"ra:add_member({{mqtt_node, '{self._name(1)}'}}, {{mqtt_node, node()}})")
         for node in self.nodes:
             self._wait_until_member(node)
-        for expression in NODES_OWN_USERS:
-            self._answers(1, expression.format(password=self.celery_password))
+        self._answers(1, 'rabbit_vhost:add(<<"celery">>, <<"test">>)')
+        for user in USERS:
+            told = user.format(password=self.celery_password, used=USED, topics=TOPICS)
+            assert self._answers(1, f'rabbit_auth_backend_internal:{told}, <<"test">>)'), told
 
     def _name(self, node: int) -> str:
         return f"r{node}@localhost"

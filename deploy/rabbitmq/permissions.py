@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Tell a RabbitMQ node what its clients may do: run it on the node's host, beside it (`auth_http` in rabbitmq.conf asks here).
+"""Tell a RabbitMQ node what terminals may do: run it on the node's host, beside it (`auth_http` in rabbitmq.conf asks here).
 
     permissions.py [PORT]
 
 Listens on 127.0.0.1, port 8016 unless told another. A client's user name is the name in its certificate, which the node has
-checked before it asks. A terminal enters under its own name alone, speaks and hears on its own topics alone; a link may do both
-for all. Needs Python 3 and nothing else. While it does not run, the node lets nobody in.
+checked before it asks. A terminal connects under its own client id alone, publishes and subscribes on its own topics alone. Needs
+Python 3 and nothing else. While it does not run, the node lets no terminal in.
 """
 
 import re
@@ -14,12 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
 PORT = 8016
-LINK = "tillwarden-link"
-TERMINAL = re.compile(r"[A-Z0-9-]{4,32}")  # the device CA signs no other name, and no lower case
+TERMINAL = re.compile(r"[A-Z0-9-]{4,32}")  # the device CA signs no other names
 TOPICS = "amq.topic"
 LENGTH = re.compile(r"[0-9]{1,5}")
 # RabbitMQ writes . for the / of MQTT and * for its +.
-ALL = re.compile(r"tw\.v1\..+", re.DOTALL)
 SPEAKS, HEARS = (
     r"tw\.v1\.[0-9a-f]{{2}}\.{name}\.(up\.[a-z]+|presence)",
     r"tw\.v1\.[0-9a-f]{{2}}\.{name}\.dn\.(\*|[a-z]+)",
@@ -27,13 +25,13 @@ SPEAKS, HEARS = (
 
 
 def may_log_in(asked: "dict[str, str]") -> bool:
-    """Whether it is a terminal or a link. Who names a user and a password has not been asked for that name's certificate."""
-    return "password" not in asked and bool(asked["username"] == LINK or TERMINAL.fullmatch(asked["username"]))
+    """Whether it is a terminal. Who sends a user name and a password need not have a certificate of that name."""
+    return "password" not in asked and bool(TERMINAL.fullmatch(asked["username"]))
 
 
 def may_enter(asked: "dict[str, str]") -> bool:
-    """Whether it comes under a client id of its own: a node would end the session that another has under it."""
-    return asked["vhost"] == "/" and asked["username"] in (LINK, asked["client_id"])
+    """Whether its client id is its name: under another's the node would end that one's connection."""
+    return asked["vhost"] == "/" and asked["username"] == asked["client_id"]
 
 
 def may_use(asked: "dict[str, str]") -> bool:
@@ -49,8 +47,6 @@ def may_speak_or_hear(asked: "dict[str, str]") -> bool:
     """Whether it may publish on a topic (write), or subscribe to a filter (read)."""
     if asked["name"] != TOPICS or asked["vhost"] != "/":
         return False
-    if asked["username"] == LINK:
-        return bool(ALL.fullmatch(asked["routing_key"]))
     pattern = {"write": SPEAKS, "read": HEARS}[asked["permission"]]
     return bool(re.fullmatch(pattern.format(name=re.escape(asked["username"])), asked["routing_key"]))
 

@@ -19,7 +19,6 @@ from tests.rabbitmq import free_ports, listens
 
 SCRIPT = str(mosquitto.DEPLOY / "rabbitmq" / "permissions.py")
 answer = runpy.run_path(SCRIPT)["answer"]
-LINK = "tillwarden-link"
 
 
 def asked(path: str, **parameters: str) -> bool:
@@ -59,21 +58,12 @@ def test_a_terminal_may_do_nothing_else() -> None:
     assert not on_topic(".*", "write", topics.up("SN-1", "event"))
 
 
-def test_a_link_hears_and_speaks_on_all_topics_of_the_protocol_and_no_others() -> None:
-    for permission in ("read", "write"):
-        assert on_topic(LINK, permission, topics.command("SN-1"))
-        assert on_topic(LINK, permission, "tw/v1/#")
-        assert not on_topic(LINK, permission, "#")
-        assert not on_topic(LINK, permission, "tw/v2/x")
-
-
 @pytest.mark.parametrize(
     ("name", "comes_in"),
     [
         ("SN-1", True),
-        (LINK, True),
         ("sn-1", False),
-        ("tillwarden", False),
+        ("tillwarden-link", False),
         ("S", False),
         ("", False),
         ("SN-1\n", False),
@@ -85,12 +75,11 @@ def test_who_logs_in(name: str, comes_in: bool) -> None:
         assert not asked("/user", username=name, password=password, client_id=name, vhost="/")
 
 
-def test_only_a_link_chooses_its_client_id() -> None:
+def test_nobody_chooses_a_client_id() -> None:
     assert asked("/vhost", username="SN-1", vhost="/", client_id="SN-1")
     assert not asked("/vhost", username="SN-1", vhost="/", client_id="SN-2")
     assert not asked("/vhost", username="SN-1", vhost="/")
     assert not asked("/vhost", username="SN-1", vhost="celery", client_id="SN-1")
-    assert asked("/vhost", username=LINK, vhost="/", client_id="SN-2")
 
 
 def test_a_queue_is_for_its_own_client_alone() -> None:
@@ -100,7 +89,6 @@ def test_a_queue_is_for_its_own_client_alone() -> None:
 
     for permission in ("configure", "write", "read"):
         assert may("SN-1", "queue", "mqtt-subscription-SN-1qos1", permission)
-        assert may(LINK, "queue", "mqtt-subscription-lane-1qos1", permission, "lane-1")
         assert not may("SN-1", "queue", "mqtt-subscription-SN-2qos1", permission)
         assert not may("SN-1", "queue", "mqtt-subscription-SN-2qos1", permission, "SN-2")
         assert not may("SN-1", "queue", "celery", permission)
@@ -138,7 +126,7 @@ def port() -> Iterator[int]:
 
 def test_it_answers_one_question_after_the_other_on_a_connection(port: int) -> None:
     node = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    for username, told in (("SN-1", b"allow"), ("x", b"deny"), (LINK, b"allow")):
+    for username, told in (("SN-1", b"allow"), ("x", b"deny"), ("SN-2", b"allow")):
         node.request("POST", "/user", urlencode({"username": username}))
         answered = node.getresponse()
         assert (answered.status, answered.read()) == (200, told)
