@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
+from django.contrib.admindocs.views import simplify_regex
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone, translation
 from opentelemetry.trace import StatusCode
@@ -45,13 +47,19 @@ class TraceRequests:
         method = request.method if request.method in METHODS else "_OTHER"  # whoever asks may write anything there
         with traces.request(method, request.headers.get("traceparent", "")) as span:
             response = self._get_response(request)
-            route = f"/{request.resolver_match.route}" if request.resolver_match else ""
+            route = _template(request.resolver_match.route) if request.resolver_match else ""
             span.update_name(f"{method} {route}".strip())
             span.set_attributes({"http.request.method": method, "http.route": route})
             span.set_attribute("http.response.status_code", response.status_code)
             if response.status_code >= 500:
                 span.set_status(StatusCode.ERROR)
         return response
+
+
+@lru_cache(maxsize=1000)
+def _template(route: str) -> str:
+    """Return a route as an address with names in it: the API's are regular expressions."""
+    return str(simplify_regex(route))
 
 
 class RefuseNullCharacters:

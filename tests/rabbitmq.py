@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from fleet.local import mosquitto
+from tests import services
 
 # The real start scripts: Debian's wrapper would change user and folder.
 SCRIPTS = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
@@ -62,15 +63,6 @@ class ClusterError(RuntimeError):
     """A node did not do what was asked; the text ends with its log."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody uses now; all are held until the last one is known, so that none is given out twice."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 def holds(done: Callable[[], bool], seconds: float) -> bool:
     """Poll until something is true; return False when the time is over."""
     end = time.monotonic() + seconds
@@ -100,7 +92,7 @@ class Cluster:
     own and the links'."""
 
     def __init__(self, folder: Path, certificates: Path, roots: Path, nodes: Sequence[int] = NODES) -> None:
-        ports = free_ports(3 * len(nodes) + 2)
+        ports = services.free_ports(3 * len(nodes) + 2)
         self.folder, self.secrets, self.nodes, self._roots = folder, certificates, nodes, roots
         self.amqp, self.mqtt, self._dist = (
             dict(zip(nodes, ports[at : at + len(nodes)], strict=True)) for at in range(0, 3 * len(nodes), len(nodes))

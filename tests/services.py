@@ -2,12 +2,14 @@
 
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -20,17 +22,28 @@ STATE_DIR = Path(tempfile.mkdtemp(prefix="tillwarden-test-"))
 STATE_DIR.chmod(0o755)  # PostgreSQL's own user must get to its folder when the tests run as root
 
 
+# Below those that Linux gives to whoever connects: a port whose server is killed must not be another's when that starts again.
+# Each of pytest's workers has its own of them.
+PORTS = range(10_000, 32_000, 2)
+WORKER, MOST_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 8
+
+
 def free_port_pair() -> int:
     """Return a port that is free together with the next one."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
+        port = random.choice(PORTS[WORKER % MOST_WORKERS :: MOST_WORKERS])
+        with socket.socket() as first, socket.socket() as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
             return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports that are free."""
+    found = set[int]()
+    while len(found) < count:
+        found.add(free_port_pair())
+    return list(found)
 
 
 def spawn(child: embedded.Child, *, cwd: Path | None = None) -> "subprocess.Popen[bytes]":

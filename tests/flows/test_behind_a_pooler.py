@@ -169,7 +169,7 @@ def a_command_is_traced_from_the_request_to_the_terminal_and_back(up: Up, collec
         "process ping": "tillwarden-terminals",
         "ping succeeded": "tillwarden-link",
     }
-    request_name = "POST /api/v1/terminals/(?P<pk>[^/.]+)/commands/$"
+    request_name = "POST /api/v1/terminals/<pk>/commands/"
 
     # Each process sends its spans on its own: the request's may come last.
     def whole() -> bool:

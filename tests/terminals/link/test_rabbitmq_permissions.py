@@ -14,8 +14,9 @@ import pytest
 
 from fleet.local import mosquitto
 from terminals.link.protocol import topics
+from tests import services
 from tests.conftest import wait_until
-from tests.rabbitmq import free_ports, listens
+from tests.rabbitmq import listens
 
 SCRIPT = str(mosquitto.DEPLOY / "rabbitmq" / "permissions.py")
 answer = runpy.run_path(SCRIPT)["answer"]
@@ -117,7 +118,7 @@ def test_what_no_node_asks_is_denied() -> None:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    [free] = free_ports(1)
+    free = services.free_port_pair()
     with subprocess.Popen([sys.executable, SCRIPT, str(free)]) as process:
         wait_until(lambda: listens(free), "it listens", 20)
         yield free
