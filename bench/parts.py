@@ -61,7 +61,7 @@ class Parts:
     def start_broker(self) -> None:
         """Start the broker; Mosquitto begins with the list of revoked certificates, so the database must be there."""
         if self._cluster is not None:
-            self._cluster.__enter__()
+            self._cluster.start()
             return
         if self.broker == "mosquitto":
             from django.conf import settings

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Keep a broker's list of revoked certificates as new as the server's: run it on the broker's host, beside the broker.
+"""Keep a broker's list of revoked certificates as new as the server's: a service on the broker's host, ended by SIGTERM.
 
     follow_revocations.py URL FILE -- COMMAND...
 
 Asks URL every two seconds (an unchanged list costs a 304), writes FILE whole when it changed, and runs COMMAND, which makes the
-broker read it: `systemctl reload mosquitto`, or `kill -HUP PID`. Needs Python 3 and nothing else. While the server
-does not answer, the last list goes on holding, for a week at most: then the broker lets nobody in.
+broker read it: `systemctl reload mosquitto`, `kill -HUP PID`, or for RabbitMQ hash_revocations.sh. It runs at the start, too,
+and again until it has succeeded. Needs Python 3 and nothing else. While the server does not answer, the last list goes on
+holding, for a week at most: then the broker lets nobody in.
 """
 
 import subprocess
@@ -15,7 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-SECONDS = 2
+SECONDS, COMMAND_SECONDS = 2, 60
 
 
 def main() -> None:
@@ -25,22 +26,27 @@ def main() -> None:
         sys.exit(__doc__)
     if dashes != "--" or not command or not url.startswith(("https://", "http://")):
         sys.exit(__doc__)
-    path, tag, complained = Path(name), "", False
+    path, tag, complained, known = Path(name), "", "", False
     while True:
+        problem = ""
         try:
             answer = ask(url, tag)
             if answer is not None:
                 lists, tag = answer
                 if not path.exists() or path.read_bytes() != lists:
                     replace(path, lists)
-                    subprocess.run(command, check=True)
                     say(f"a new list of {len(lists)} bytes")
-            complained = False
-        except (OSError, subprocess.CalledProcessError, ValueError) as error:
-            if not complained:
-                say(f"the list cannot be renewed ({error}); trying again")
-            complained = True
-            tag = ""
+                    known = False
+            if not known:
+                subprocess.run(command, check=True, timeout=COMMAND_SECONDS)
+                known = True
+        except subprocess.SubprocessError as error:
+            problem = f"the broker may not know the list, trying again: {error}"
+        except (OSError, ValueError) as error:
+            tag, problem = "", f"trying again: {error}"
+        if problem not in ("", complained):
+            say(problem)
+        complained = problem
         time.sleep(SECONDS)
 
 

@@ -50,7 +50,7 @@ class Mosquitto:
         self._process.kill()
         self._process.wait()
 
-    def list_revoked_anew(self) -> None:
+    def list_revoked(self) -> None:
         """Do what follow_revocations.py does; the broker reads the list soon after."""
         (self.folder / mosquitto.CRL).write_text(revocation_lists(timezone.now()))
         assert self._process is not None

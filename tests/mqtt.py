@@ -106,9 +106,13 @@ class Client:
         """Subscribe, and do not wait for an answer."""
         self._client.subscribe(name, 1)
 
+    def send(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 1, and do not wait for an answer."""
+        self._client.publish(topic, payload, qos=1)
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish at QoS 1 and wait for the broker's PUBACK, which Mosquitto sends for what it throws away, too; or until it puts
-        this client out for it."""
+        """Publish at QoS 1 and wait for the broker's PUBACK, which Mosquitto sends for what it throws away, too; or until it
+        disconnects this client for it."""
         sent = self._client.publish(topic, payload, qos=1, retain=retain)
         for _ in range(100):
             with suppress(RuntimeError):  # paho's, where the connection is ending

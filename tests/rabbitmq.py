@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from fleet.local import mosquitto
+from fleet.local import shipped
 from tests import services
 
 # The real start scripts: Debian's wrapper would change user and folder.
@@ -35,7 +34,7 @@ START_SECONDS = 120.0
 # A restart takes 6 to 8 s; after two nodes were down at once, each waits for the other's Raft server before it starts its own.
 NUDGE_AFTER_SECONDS = 15.0
 
-SHIPPED = mosquitto.DEPLOY / "rabbitmq"
+SHIPPED = shipped.DEPLOY / "rabbitmq"
 INSTALLED = "/etc/rabbitmq/tillwarden/"
 # How the nodes of a test find each other, which is an operator's own.
 CLUSTER = """
@@ -73,17 +72,12 @@ def holds(done: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
 def nothing_revoked(ca_pem: str, key_pem: bytes) -> str:
     """Return a CA's list of revoked certificates, with none on it."""
     now, issuer = datetime.now(UTC), x509.load_pem_x509_certificate(ca_pem.encode()).subject
     empty = x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(now - timedelta(minutes=1))
-    signed = empty.next_update(now + timedelta(days=1)).sign(load_pem_private_key(key_pem, None), hashes.SHA256())  # type: ignore[arg-type]
+    key = load_pem_private_key(key_pem, None)
+    signed = empty.next_update(now + timedelta(days=1)).sign(key, hashes.SHA256())  # type: ignore[arg-type]
     return signed.public_bytes(Encoding.PEM).decode()
 
 
@@ -122,15 +116,19 @@ class Cluster:
         }
 
     def __enter__(self) -> "Cluster":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Return when all nodes are members; leave nothing behind where that fails."""
         try:
             self._start()
         except BaseException:
             self.stop()
             raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
 
     def kill(self, node: int) -> None:
         """End a node as a power failure would."""
@@ -152,14 +150,13 @@ class Cluster:
             process.wait()
         self._beside.clear()
 
-    def follow(self, web_url: str) -> list[str]:
+    def follow_command(self, web_url: str) -> list[str]:
         """Return the command line of what keeps the lists of revoked certificates new."""
-        lists = str(self.folder / "device_ca.crl.pem")
-        known = [str(SHIPPED / "hash_revocations.sh"), lists, str(self.folder / "revoked")]
-        return [sys.executable, str(mosquitto.FOLLOW), f"{web_url}/pki/device-ca.crl.pem", lists, "--", *known]
+        lists, script = self.folder / "device_ca.crl.pem", str(SHIPPED / "hash_revocations.sh")
+        return shipped.follow_revocations(web_url, lists, script, str(lists), str(self.folder / "revoked"))
 
     def list_revoked(self, lists_pem: str) -> None:
-        """Do once what `follow` does."""
+        """Do once what the process of `follow_command` does."""
         (self.folder / "lists.pem").write_text(lists_pem)
         script = str(SHIPPED / "hash_revocations.sh")
         subprocess.run([script, str(self.folder / "lists.pem"), str(self.folder / "revoked")], check=True)
@@ -226,7 +223,7 @@ class Cluster:
         def open_() -> bool:
             if time.monotonic() > nudge_at:
                 self._answers(node, "ra:restart_server(coordination, {mqtt_node, node()})")
-            return listens(self.mqtt[node])
+            return services.listens(self.mqtt[node])
 
         self._wait(node, open_)
 
@@ -243,13 +240,13 @@ class Cluster:
         home = self._home(node)
         home.mkdir(exist_ok=True)
         text = (SHIPPED / "rabbitmq.conf").read_text() + CLUSTER
-        for shipped, here in (
+        for theirs, here in (
             ("listeners.tcp.default = 5672", f"listeners.tcp.1 = 127.0.0.1:{self.amqp[node]}"),
             ("mqtt.listeners.ssl.default = 8883", f"mqtt.listeners.ssl.1 = 127.0.0.1:{self.mqtt[node]}"),
             ("127.0.0.1:8016", f"127.0.0.1:{self._permissions_port}"),
         ):
-            assert shipped in text
-            text = text.replace(shipped, here)
+            assert theirs in text
+            text = text.replace(theirs, here)
         # Node 1 is told of nobody, so that it founds the cluster at once.
         for number, peer in enumerate((1, node) if node > 1 else (), 1):
             text += f"cluster_formation.classic_config.nodes.{number} = {self._name(peer)}\n"
@@ -294,11 +291,10 @@ class Cluster:
         }
 
     def _start_beside(self, argv: list[str], port: int) -> None:
-        """Start what the nodes need, and wait until it listens: Erlang's name server, which as a daemon would outlive the test,
-        and what tells them their clients' permissions."""
+        """Start epmd, which as a daemon would outlive the test, or permissions.py, and wait until it listens."""
         quiet = subprocess.DEVNULL
         self._beside.append(subprocess.Popen(argv, stdin=quiet, stderr=quiet, start_new_session=True))
-        if not holds(lambda: listens(port), 10):
+        if not holds(lambda: services.listens(port), 10):
             raise ClusterError(f"{argv[0]} does not listen on {port}")
 
     def _spawn(self, node: int) -> None:

@@ -46,6 +46,13 @@ def free_ports(count: int) -> list[int]:
     return list(found)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 def spawn(child: embedded.Child, *, cwd: Path | None = None) -> "subprocess.Popen[bytes]":
     """Start a child; what it says goes into services.log."""
     log = (STATE_DIR / "services.log").open("ab")

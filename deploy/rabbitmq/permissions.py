@@ -1,57 +1,57 @@
 #!/usr/bin/env python3
-"""Tell a RabbitMQ node what terminals may do: run it on the node's host, beside it (`auth_http` in rabbitmq.conf asks here).
+"""What terminals may do on a RabbitMQ node, for its plugin rabbitmq_auth_backend_http: a service on the node's host.
 
     permissions.py [PORT]
 
-Listens on 127.0.0.1, port 8016 unless told another. A client's user name is the name in its certificate, which the node has
-checked before it asks. A terminal connects under its own client id alone, publishes and subscribes on its own topics alone. Needs
-Python 3 and nothing else. While it does not run, the node lets no terminal in.
+Listens on 127.0.0.1, port 8016 unless told another, as `auth_http` in rabbitmq.conf has it. A terminal's user name is the name
+in its certificate, which the node has checked before it asks. It connects under that client id alone, and publishes and
+subscribes on its own topics alone. Needs Python 3 and nothing else. While it does not run, the node refuses every terminal.
 """
 
+import hashlib
 import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
 PORT = 8016
-TERMINAL = re.compile(r"[A-Z0-9-]{4,32}")  # the device CA signs no other names
-TOPICS = "amq.topic"
-LENGTH = re.compile(r"[0-9]{1,5}")
-# RabbitMQ writes . for the / of MQTT and * for its +.
-SPEAKS, HEARS = (
-    r"tw\.v1\.[0-9a-f]{{2}}\.{name}\.(up\.[a-z]+|presence)",
-    r"tw\.v1\.[0-9a-f]{{2}}\.{name}\.dn\.(\*|[a-z]+)",
-)
+TERMINAL = re.compile(r"[A-Z0-9-]{4,32}")  # DEVICE_ID in terminals/estate/rules.py
+PUBLISHES = ("up.hello", "up.health", "up.result", "up.event", "presence")
+SUBSCRIBES = ("dn.*", "dn.command", "dn.ack")
+EXCHANGE = "amq.topic"  # all topics of MQTT
+CONTENT_LENGTH = re.compile(r"[0-9]{1,5}")
 
 
 def may_log_in(asked: "dict[str, str]") -> bool:
-    """Whether it is a terminal. Who sends a user name and a password need not have a certificate of that name."""
+    """Whether it is a terminal. A client that sends a password chose its user name itself: it need not be its certificate's."""
     return "password" not in asked and bool(TERMINAL.fullmatch(asked["username"]))
 
 
-def may_enter(asked: "dict[str, str]") -> bool:
+def may_connect(asked: "dict[str, str]") -> bool:
     """Whether its client id is its name: under another's the node would end that one's connection."""
     return asked["vhost"] == "/" and asked["username"] == asked["client_id"]
 
 
 def may_use(asked: "dict[str, str]") -> bool:
-    """Whether it is its own queue, or the exchange of all topics, which asks about each of them."""
+    """Whether it is its own queue, or the exchange, of which each topic is asked for."""
     own = {f"mqtt-subscription-{asked['client_id']}qos{qos}" for qos in (0, 1)}
-    return may_enter(asked) and (
+    return may_connect(asked) and (
         (asked["resource"] == "queue" and asked["name"] in own)
-        or (asked["resource"] == "exchange" and asked["name"] == TOPICS and asked["permission"] != "configure")
+        or (asked["resource"] == "exchange" and asked["name"] == EXCHANGE and asked["permission"] != "configure")
     )
 
 
-def may_speak_or_hear(asked: "dict[str, str]") -> bool:
-    """Whether it may publish on a topic (write), or subscribe to a filter (read)."""
-    if asked["name"] != TOPICS or asked["vhost"] != "/":
-        return False
-    pattern = {"write": SPEAKS, "read": HEARS}[asked["permission"]]
-    return bool(re.fullmatch(pattern.format(name=re.escape(asked["username"])), asked["routing_key"]))
+def may_use_topic(asked: "dict[str, str]") -> bool:
+    """Whether it may publish on a topic (write) or subscribe to a filter (read); for the / of MQTT RabbitMQ writes a dot, for its
+    + an asterisk."""
+    name = asked["username"]
+    shard = hashlib.sha256(name.encode()).hexdigest()[:2]  # terminals/link/protocol/topics.py
+    own = {"write": PUBLISHES, "read": SUBSCRIBES}[asked["permission"]]
+    known = (asked["name"], asked["vhost"]) == (EXCHANGE, "/") and TERMINAL.fullmatch(name)
+    return bool(known) and asked["routing_key"] in {f"tw.v1.{shard}.{name}.{rest}" for rest in own}
 
 
-QUESTIONS = {"/user": may_log_in, "/vhost": may_enter, "/resource": may_use, "/topic": may_speak_or_hear}
+QUESTIONS = {"/user": may_log_in, "/vhost": may_connect, "/resource": may_use, "/topic": may_use_topic}
 
 
 def answer(path: str, body: str) -> str:
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        self.close_connection = not LENGTH.fullmatch(length)
+        self.close_connection = not CONTENT_LENGTH.fullmatch(length)
         body = b"" if self.close_connection else self.rfile.read(int(length))
         told = answer(self.path, body.decode("utf-8", "replace")).encode()
         self.send_response(200)
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """As many at once as the node has connections to it."""
+    """As many connections at once as the node makes."""
 
     daemon_threads = True
     request_queue_size = 1024
@@ -96,9 +96,9 @@ def main() -> None:
         port = int(*sys.argv[1:]) if sys.argv[1:] else PORT
         server = Server(("127.0.0.1", port), Handler)
     except (TypeError, ValueError, OverflowError):
-        sys.exit(__doc__)
+        sys.exit(f"permissions.py [PORT]: {' '.join(sys.argv[1:])} is no port")
     except OSError as error:
-        sys.exit(f"permissions: 127.0.0.1:{port}: {error.strerror}")
+        sys.exit(f"permissions.py: 127.0.0.1:{port}: {error.strerror}")
     server.serve_forever()
 
 

@@ -7,11 +7,11 @@ import getpass
 import os
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
-DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
-SHIPPED, FOLLOW = DEPLOY / "mosquitto", DEPLOY / "follow_revocations.py"
+from fleet.local import shipped
+
+SHIPPED = shipped.DEPLOY / "mosquitto"
 INSTALLED = "/etc/mosquitto/tillwarden/"
 CRL = "device_ca.crl.pem"
 FILES = ("broker.crt.pem", "broker.key.pem", "services_ca.crt.pem")
@@ -53,11 +53,10 @@ def settings(secrets_dir: Path, port: int) -> dict[str, str]:
     }
 
 
-def follow(folder: Path, web_port: int) -> list[str]:
+def follow_command(folder: Path, web_url: str) -> list[str]:
     """Return the command line of what keeps the list of revoked certificates new."""
-    url = f"http://127.0.0.1:{web_port}/pki/device-ca.crl.pem"
-    reload = ["sh", "-c", f'kill -HUP "$(cat {shlex.quote(str(folder / "mosquitto.pid"))})"']
-    return [sys.executable, str(FOLLOW), url, str(folder / CRL), "--", *reload]
+    reload = f'kill -HUP "$(cat {shlex.quote(str(folder / "mosquitto.pid"))})"'
+    return shipped.follow_revocations(web_url, folder / CRL, "sh", "-c", reload)
 
 
 def command(folder: Path) -> list[str]:

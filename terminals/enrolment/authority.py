@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.conf import settings
@@ -45,9 +46,10 @@ def _bundle(path: str) -> str:
 @transaction.atomic
 def begin(*, name: str, actor: str) -> DeviceCA:
     """Make a key in the vault for a device CA to come; its `request_pem` is for the root to sign, and `install` brings the
-    certificate."""
+    certificate. Raise Refusal for the name of another."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    _refuse_another_of(subject, _key_id_of(key.public_key()))
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     ca = _sealed(key, request_pem=request.public_bytes(Encoding.PEM).decode())
     audit.record(actor=actor, action="device_ca.begin", subject=f"device_ca/{ca.key_id}", detail={"name": name})
@@ -203,7 +205,18 @@ def _signed_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     return True
 
 
+def _refuse_another_of(subject: x509.Name, key_id: str) -> None:
+    """Raise Refusal where a CA of another key has this name: brokers find an issuer's list of revoked certificates by it."""
+    others = (
+        DeviceCA.objects.exclude(key_id=key_id).exclude(certificate_pem="").values_list("certificate_pem", flat=True)
+    )
+    if any(x509.load_pem_x509_certificate(pem.encode()).subject == subject for pem in others):
+        name = subject.rfc4514_string()
+        raise Refusal("known_name", "another device CA is called %(name)s; give each a name of its own", name=name)
+
+
 def _let_issue(ca: DeviceCA, certificate: x509.Certificate, actor: str) -> DeviceCA:
+    _refuse_another_of(certificate.subject, ca.key_id)
     DeviceCA.objects.filter(issues=True).exclude(pk=ca.pk).update(issues=False)
     ca.certificate_pem = certificate.public_bytes(Encoding.PEM).decode()
     ca.not_after, ca.issues = certificate.not_valid_after_utc, True
@@ -215,7 +228,7 @@ def _let_issue(ca: DeviceCA, certificate: x509.Certificate, actor: str) -> Devic
 
 def _sealed(key: PrivateKey, *, request_pem: str = "") -> DeviceCA:
     form = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
+    key_id = _key_id_of(key.public_key())
     sealed = vault.seal(key.private_bytes(*form), bound_to=_place(key_id))
     return DeviceCA.objects.create(key_id=key_id, sealed_key=sealed, request_pem=request_pem)
 
@@ -234,7 +247,11 @@ def _place(key_id: str) -> str:
 
 
 def _key_id(certificate: x509.Certificate) -> str:
-    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest.hex()
+    return _key_id_of(certificate.public_key())
+
+
+def _key_id_of(public_key: CertificatePublicKeyTypes) -> str:
+    return x509.SubjectKeyIdentifier.from_public_key(public_key).digest.hex()
 
 
 @transaction.atomic

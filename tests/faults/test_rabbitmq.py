@@ -40,7 +40,7 @@ def cluster(tmp_path: Path, secrets: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def up(cluster: Cluster) -> Iterator[Up]:
     running = Up(services.STATE_DIR / "clustered", **cluster.settings, TERMINALS=str(TERMINALS))
-    with subprocess.Popen(cluster.follow(f"http://127.0.0.1:{running.port}")) as following:
+    with subprocess.Popen(cluster.follow_command(f"http://127.0.0.1:{running.port}")) as following:
         yield running
         following.terminate()
     running.end()

@@ -150,7 +150,7 @@ def test_only_a_valid_certificate_of_the_device_ca_for_clients_comes_in(
     assert not comes_in(foreign(A))
     assert not comes_in(mosquitto_broker.link_identity), "the links' door is another one"
     certificates.revoke([Terminal.objects.get(serial=A).pk])
-    mosquitto_broker.list_revoked_anew()
+    mosquitto_broker.list_revoked()
     wait_until(lambda: not comes_in(identities[A]), "the revoked one is refused", 10)
     assert comes_in(identities[B])
 
@@ -167,6 +167,6 @@ def test_terminals_of_both_device_cas_come_in_after_one_replaced_the_other(
 ) -> None:
     device_ca.replace()
     later = identity_of(enrolled_device(register("SN-C")))
-    mosquitto_broker.list_revoked_anew()
+    mosquitto_broker.list_revoked()
     wait_until(lambda: lets_in(mosquitto_broker, later, "SN-C"), "the new CA is known", 10)
     assert lets_in(mosquitto_broker, identities[A], A)

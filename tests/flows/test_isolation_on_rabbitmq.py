@@ -1,6 +1,6 @@
 """Against RabbitMQ as it is shipped: who may come in, and that no terminal is ever near another's topics.
 
-A client that does what it may not is put out. That nothing of it was done is seen by what is delivered.
+A client that does what it may not is disconnected. That nothing of it was done is seen by what is delivered.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def other(node: Cluster, identities: dict[str, Identity], link: Client) -> Itera
         yield listening
 
 
-def is_put_out(node: Cluster, identity: Identity, does: Callable[[Client], object]) -> bool:
+def is_disconnected(node: Cluster, identity: Identity, does: Callable[[Client], object]) -> bool:
     """Whether a terminal that does something loses its connection for it."""
     with Client(node, identity, A) as terminal:
         does(terminal)
@@ -67,10 +67,10 @@ def is_put_out(node: Cluster, identity: Identity, does: Callable[[Client], objec
 @pytest.mark.parametrize(
     "name", [*GREEDY, "*/#", f"tw/v1/*/{B}/dn/*", f"tw.v1.{topics.shard(B)}.{B}.dn.command", f"{A}/#"]
 )
-def test_a_terminal_that_would_hear_more_than_its_own_topics_is_put_out(
+def test_a_terminal_that_would_hear_more_than_its_own_topics_is_disconnected(
     node: Cluster, identities: dict[str, Identity], name: str
 ) -> None:
-    assert is_put_out(node, identities[A], lambda terminal: terminal.ask_for(name))
+    assert is_disconnected(node, identities[A], lambda terminal: terminal.ask_for(name))
 
 
 def test_a_terminal_hears_its_own_topics_and_nothing_else(
@@ -103,7 +103,7 @@ def test_a_terminal_speaks_on_its_own_topics_and_on_no_others(
     ):
         for retain in (False, True):
             publish = partial(Client.publish, topic=topic, payload=b"forged", retain=retain)
-            assert is_put_out(node, identities[A], publish), topic
+            assert is_disconnected(node, identities[A], publish), topic
     with Client(node, identities[A], A, will=(topics.presence(B), b"forged")) as terminal:
         terminal.vanish()
     with Client(node, identities[A], A, will=(topics.presence(A), b"gone")) as terminal:
@@ -117,6 +117,14 @@ def test_a_terminal_speaks_on_its_own_topics_and_on_no_others(
         assert [message for message in later.heard() if message[1] == b"forged"] == [], "nothing was retained"
 
 
+def test_a_message_that_is_too_large_is_not_taken(node: Cluster, identities: dict[str, Identity], link: Client) -> None:
+    with Client(node, identities[A], A) as terminal:
+        terminal.send(topics.up(A, "event"), b"x" * 300_000)
+        terminal.send(topics.up(A, "event"), b"x" * 200_000)
+        heard = link.heard(2)
+    assert [len(payload) for _, payload in heard] in ([], [200_000]), "the first is not"
+
+
 def test_nobody_takes_the_session_or_the_name_of_another(
     node: Cluster, identities: dict[str, Identity], link: Client, other: Client
 ) -> None:
@@ -126,6 +134,13 @@ def test_nobody_takes_the_session_or_the_name_of_another(
     for user in ((B, ""), (B, "x"), (A, ""), ("tillwarden-link", ""), ("guest", "guest"), ("", ""), celery):
         for client_id in (A, B):
             assert not lets_in(node, identities[A], client_id, user=user), user
+    # Celery's own user, with its password, comes to its own virtual host alone: docs/operations.md.
+    with Client(node, identities[A], A, user=(f"celery:{celery[0]}", celery[1])) as worker:
+        worker.subscribe("#")
+        link.publish(topics.command(A), b"to a terminal")
+        worker.publish(topics.up(A, "hello"), b"not from a terminal")
+        assert worker.heard() == [(topics.up(A, "hello"), b"not from a terminal")]
+    assert link.heard() == [(topics.command(A), b"to a terminal")]
     assert not other.ended.is_set()
     assert not link.ended.is_set()
     link.publish(topics.command(B), b"still here")
@@ -142,11 +157,11 @@ def test_only_a_valid_certificate_of_the_device_ca_for_clients_comes_in(
     assert not lets_in(node, issued(A, ended=True), A)
     assert not lets_in(node, issued(A, usage=ExtendedKeyUsageOID.SERVER_AUTH), A)
     assert not lets_in(node, foreign(A), A)
-    with Client(node, identities[A], A) as thief:
+    with Client(node, identities[A], A) as revoked:
         certificates.revoke([Terminal.objects.get(serial=A).pk])
         node.list_revoked(certificates.revocation_lists(timezone.now()))
-        with Client(node, link_identity(node.secrets), A):  # as a link does when it puts a terminal out
-            assert thief.ended.wait(10)
+        with Client(node, link_identity(node.secrets), A):  # as a link does to end a terminal's connection
+            assert revoked.ended.wait(10)
     assert not lets_in(node, identities[A], A)
     assert lets_in(node, identities[B], B)
 

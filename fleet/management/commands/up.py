@@ -132,7 +132,8 @@ def _application_parts() -> list[Part]:
         Part("beat", Child([*celery, "beat", "--loglevel", "warning", "--pidfile="])),
     ]
     if env.optional("BROKER", "embedded") == "mosquitto" and "broker" in env.names("EMBEDDED_PARTS", ""):
-        parts.append(Part("crl", Child(mosquitto.follow(settings.STATE_DIR / "mosquitto", port), inherits=False)))
+        follow = mosquitto.follow_command(settings.STATE_DIR / "mosquitto", f"http://127.0.0.1:{port}")
+        parts.append(Part("crl", Child(follow, inherits=False)))
     terminals = env.number("TERMINALS", 50)
     if terminals:
         simulate = [python, "manage.py", "simulate", "--terminals", str(terminals), "--seed", "1"]

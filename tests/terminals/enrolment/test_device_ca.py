@@ -83,6 +83,21 @@ def test_what_could_not_issue_is_refused_and_the_one_before_goes_on(root: Path, 
     assert DeviceCA.objects.get(issues=True) == before
 
 
+def test_no_two_cas_have_one_name(root: Path) -> None:
+    for name in ("first", "second"):
+        (root / "ca.csr.pem").write_text(device_ca("request", "Example device CA"))
+        run(SIGN, root)
+        (root / "ca.crt.pem").rename(root / f"{name}.pem")
+    device_ca("install", str(root / "first.pem"))
+    first = DeviceCA.objects.get(issues=True)
+    with pytest.raises(CommandError, match="another device CA is called CN=Example device CA"):
+        device_ca("install", str(root / "second.pem"))
+    with pytest.raises(CommandError, match="give each a name of its own"):
+        device_ca("request", "Example device CA")
+    device_ca("install", str(root / "first.pem"))  # its own certificate, once more
+    assert DeviceCA.objects.get(issues=True) == first
+
+
 def test_a_ca_that_there_is_already_moves_into_the_vault(root: Path) -> None:
     told = device_ca("adopt", "--key", str(root / "root.key.pem"), "--certificate", str(root / "root.crt.pem"))
     assert "CN=Root, issues" in told
