@@ -26,9 +26,9 @@ def main() -> None:
         sys.exit(__doc__)
     if dashes != "--" or not command or not url.startswith(("https://", "http://")):
         sys.exit(__doc__)
-    path, tag, complained, known = Path(name), "", "", False
+    path, tag, known, complained = Path(name), "", False, ""
     while True:
-        problem = ""
+        problem = "the list cannot be renewed"
         try:
             answer = ask(url, tag)
             if answer is not None:
@@ -38,15 +38,14 @@ def main() -> None:
                     say(f"a new list of {len(lists)} bytes")
                     known = False
             if not known:
+                problem = "the broker may not know the list"
                 subprocess.run(command, check=True, timeout=COMMAND_SECONDS)
                 known = True
-        except subprocess.SubprocessError as error:
-            problem = f"the broker may not know the list, trying again: {error}"
-        except (OSError, ValueError) as error:
-            tag, problem = "", f"trying again: {error}"
-        if problem not in ("", complained):
-            say(problem)
-        complained = problem
+            complained = ""
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            if problem != complained:
+                say(f"{problem}, trying again: {error}")
+            tag, complained = "", problem
         time.sleep(SECONDS)
 
 
