@@ -27,7 +27,13 @@ from terminals.link.mqtt import BrokerConnection, NotConnected
 from terminals.link.outbox import NOTIFY_CHANNEL
 from terminals.link.protocol import topics
 from terminals.link.protocol.messages.enrolment import OF_IDENTITY
-from terminals.link.protocol.states import FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, OPEN_STATES, CommandTransition
+from terminals.link.protocol.states import (
+    FIRST_RETRY_SECONDS,
+    LONGEST_RETRY_SECONDS,
+    OPEN_STATES,
+    CommandState,
+    CommandTransition,
+)
 
 logger = logging.getLogger(__name__)
 IN_FLIGHT = 1000  # commands published without PUBACK
@@ -90,11 +96,13 @@ def claim(limit: int, now: datetime) -> list[Claimed]:
 
 
 @transaction.atomic
-def mark_sent(command_ids: list[UUID], now: datetime) -> None:
-    """Note the broker's PUBACK. It says that the broker has the command, nothing of the terminal."""
-    # Whoever waits for commands' locks takes them by id, so that nobody waits in a circle.
-    queued = Command.objects.filter(pk__in=command_ids).order_by("pk").select_for_update()
-    move(Command.objects.filter(pk__in=queued), CommandTransition.send, sent_at=now)
+def mark_sent(command_ids: list[UUID], now: datetime) -> list[UUID]:
+    """Note the broker's PUBACK, which says that the broker has the command, nothing of the terminal. Return those that somebody
+    else holds, to be noted later: an inbox that holds one command may wait for another, and the two would wait in a circle."""
+    free = Command.objects.filter(pk__in=command_ids).select_for_update(skip_locked=True)
+    if move(Command.objects.filter(pk__in=free), CommandTransition.send, sent_at=now) == len(command_ids):
+        return []
+    return list(Command.objects.filter(pk__in=command_ids, state=CommandState.QUEUED).values_list("pk", flat=True))
 
 
 class Relay:
@@ -103,6 +111,7 @@ class Relay:
     def __init__(self, broker: BrokerConnection) -> None:
         self._broker = broker
         self._pending: dict[int, Published] = {}
+        self._unmarked: list[UUID] = []  # acknowledged by the broker, and held by somebody when that was to be noted
         self._generation = 0
         self._listener: psycopg.Connection | None = None
 
@@ -147,15 +156,15 @@ class Relay:
             generation, packet_ids = self._broker.published.get()
             if generation == self._generation:
                 done += [self._pending.pop(packet_id) for packet_id in packet_ids if packet_id in self._pending]
-        if done:
-            mark_sent([one.command_id for one in done], timezone.now())
-            for one in done:
-                traced.sent(one.type, one.command_id, one.traceparent, one.at)
+        if done or self._unmarked:
+            self._unmarked = mark_sent([*self._unmarked, *(one.command_id for one in done)], timezone.now())
+        for one in done:
+            traced.sent(one.type, one.command_id, one.traceparent, one.at)
         return len(done)
 
     def _wait_for_work(self) -> None:
         """Sleep until a NOTIFY, a PUBACK for a pending command, or IDLE_SECONDS have passed."""
-        if self._pending:
+        if self._pending or self._unmarked:
             with suppress(Empty):
                 self._broker.published.put(self._broker.published.get(timeout=0.05))
             return

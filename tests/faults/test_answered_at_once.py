@@ -41,3 +41,19 @@ def test_an_answer_that_meets_the_note_that_its_command_was_sent_is_not_lost(
         heard.result(30)
     command.refresh_from_db()
     assert (command.state, command.next_attempt_at) == ("succeeded", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_relay_waits_for_no_inbox_that_holds_a_command(register: Callable[[str], Terminal]) -> None:
+    terminals = [register(serial) for serial in ("SN-1", "SN-2")]
+    for one in terminals:
+        enrolled_device(one)
+        one.refresh_from_db()
+    held, free = (send_plain_command(terminal=one, command_type="ping", actor="ops").pk for one in terminals)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Command.objects.select_for_update().get(pk=held)
+        noted = pool.submit(in_thread, partial(relay.mark_sent, [held, free], timezone.now()))
+        assert noted.result(30) == [held], "to be noted later"
+    assert dict(Command.objects.values_list("pk", "state")) == {held: "queued", free: "sent"}
+    assert relay.mark_sent([held], timezone.now()) == []
+    assert Command.objects.get(pk=held).state == "sent"
