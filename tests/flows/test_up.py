@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 PARTS = {"database", "broker", "web", "link", "worker", "simulator"}
 # What no run shall tell of, whatever dies in it: statements that PostgreSQL refuses, work and requests that fail by themselves.
 FAILURES = re.compile(r"database +\| .* ERROR: (?! *could not obtain lock)|raised unexpected|Internal Server Error")
-DEADLOCK = re.compile(r"database +\| .* ERROR: +deadlock detected")
+LINES_OF_A_FAILURE = 14  # PostgreSQL tells which statements met in a deadlock
 
 
 def start(state_dir: Path, *, output: Any = subprocess.PIPE, **environment: str) -> "subprocess.Popen[str]":
@@ -68,13 +68,11 @@ class Up:
             return False
 
     def failures(self) -> list[str]:
-        """Return the lines of its log that tell of a mistake of ours."""
-        return [line for line in self.log.read_text(errors="replace").splitlines() if FAILURES.search(line)]
-
-    def deadlocks(self) -> list[str]:
-        """Return what its log tells of deadlocks, each with the statements that waited for each other."""
+        """Return what its log tells of mistakes of ours, each with the lines that follow."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return ["\n".join(lines[at : at + 14]) for at, line in enumerate(lines) if DEADLOCK.search(line)]
+        return [
+            "\n".join(lines[at : at + LINES_OF_A_FAILURE]) for at, line in enumerate(lines) if FAILURES.search(line)
+        ]
 
     def processes(self) -> dict[str, int]:
         return dict(json.loads((self.state_dir / "processes.json").read_text()))
